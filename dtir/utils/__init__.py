@@ -1,0 +1,1 @@
+"""Small pieces shared by every part: errors, image files, seeds."""
