@@ -1,0 +1,84 @@
+"""The optimiser with mixed precision, gradient clipping, and a state of plain types."""
+
+from contextlib import AbstractContextManager
+
+import torch
+from mmengine.optim import OptimWrapper
+from torch import Tensor
+
+from dtir.registry import OPTIM_WRAPPERS
+from dtir.utils.errors import ConfigError
+
+AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@OPTIM_WRAPPERS.register_module()
+class StagedOptimWrapper(OptimWrapper):
+    """Optimiser steps for `StagedTrainLoop`, on CPU and GPU alike.
+
+    Unlike mmengine's `AmpOptimWrapper` it does not need a GPU, and unlike its `OptimWrapper` it reads no value back
+    from the device in a step: the gradient norm stays a tensor (`grad_norm`) until somebody logs it.
+
+    Args:
+        optimizer: A `torch.optim.Optimizer`.
+        amp: None (float32), "bf16" (autocast, no loss scale) or "fp16" (autocast with a dynamic loss scale).
+        clip_grad: Largest total gradient norm, or None.
+
+    Raises:
+        ConfigError: `amp` is none of these.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, amp: str | None = None, clip_grad: float | None = None):
+        super().__init__(optimizer)
+        if amp is not None and amp not in AMP_TYPES:
+            raise ConfigError(f"optim_wrapper.amp must be None, 'bf16' or 'fp16', got {amp!r}.")
+        self.amp = amp
+        self.max_norm = clip_grad
+        self.grad_norm: Tensor | None = None
+        device = optimizer.param_groups[0]["params"][0].device.type
+        self.device_type = device
+        self.scaler = torch.amp.GradScaler(device, enabled=amp == "fp16")
+
+    def autocast(self) -> AbstractContextManager:
+        """The autocast context of the forward pass."""
+        return torch.autocast(self.device_type, dtype=AMP_TYPES.get(self.amp), enabled=self.amp is not None)
+
+    def scale_loss(self, loss: Tensor) -> Tensor:
+        """The loss times the loss scale (1 without fp16)."""
+        return self.scaler.scale(loss)
+
+    @property
+    def loss_scale(self) -> float:
+        """The present loss scale; 1 without fp16."""
+        return self.scaler.get_scale()
+
+    def unscale(self) -> None:
+        """Divides the gradients by the loss scale; called once, before any gradient policy."""
+        self.scaler.unscale_(self.optimizer)
+
+    def apply_gradients(self) -> None:
+        """Clips, steps (skipped by the scaler where an fp16 gradient overflowed), and clears the gradients."""
+        if self.max_norm is not None:
+            params = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
+            self.grad_norm = torch.nn.utils.clip_grad_norm_(params, self.max_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def set_lr(self, lr: float) -> None:
+        """Sets the learning rate of every parameter group."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+
+    def reset_state(self) -> None:
+        """Forgets the optimiser's moments, as at the start of a stage."""
+        self.optimizer.state.clear()
+
+    def state_dict(self) -> dict:
+        """Optimiser state and loss scale: tensors and plain types only."""
+        return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Loads what `state_dict` gave."""
+        self.optimizer.load_state_dict(state_dict["optimizer"])
+        self.scaler.load_state_dict(state_dict["scaler"])

@@ -1,0 +1,149 @@
+"""What a training consists of: stages, laid end to end on the axis of iterations.
+
+The stage is a pure function of the iteration, so nothing about stages is saved and a resumed run lands in the right one.
+"""
+
+import bisect
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import accumulate
+
+from dtir.utils.errors import ConfigError
+
+SCHEDULES = ("cosine", "linear", "constant")
+MIXINGS = ("balanced", "proportional")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage as written in a config (`train_cfg.stages`).
+
+    Attributes:
+        name: Name in logs and for hooks, such as "pretrain", "finetune", "incremental".
+        iters: Optimiser steps of the stage (of each of its parts if `per_task`).
+        lr: Peak learning rate.
+        tasks: "all", a list of task names, or an int n for the first n in ascending order of the matched time step.
+        generative_share: Share in [0, 1] of the samples that carry the generative objective; 1 is pre-training.
+        mixing: How tasks share the samples: "balanced" (equally) or "proportional" (to their number of pictures).
+        trainable: Shell-style patterns of the names of the parameters that train; the others are frozen.
+        schedule: "cosine" or "linear" decay from `lr` to `min_lr`, or "constant".
+        min_lr: Learning rate at the end of the stage.
+        warmup_iters: Iterations of linear warm-up from 0 to `lr`.
+        validate: Validate when the stage ends, whatever the interval.
+        per_task: Stands for one stage per task (method.md 4, TIT): part k trains the first k tasks.
+    """
+
+    name: str
+    iters: int
+    lr: float
+    tasks: str | int | tuple[str, ...] = "all"
+    generative_share: float = 0.0
+    mixing: str = "balanced"
+    trainable: tuple[str, ...] = ("*",)
+    schedule: str = "cosine"
+    min_lr: float = 0.0
+    warmup_iters: int = 0
+    validate: bool = False
+    per_task: bool = False
+
+    def __post_init__(self) -> None:
+        _require(self, "iters", self.iters >= 1, "an integer >= 1")
+        _require(self, "lr", self.lr > 0, "a number > 0")
+        _require(self, "generative_share", 0 <= self.generative_share <= 1, "a number in [0, 1]")
+        _require(self, "schedule", self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}")
+        _require(self, "mixing", self.mixing in MIXINGS, f"one of {', '.join(MIXINGS)}")
+        _require(self, "warmup_iters", 0 <= self.warmup_iters < self.iters, "an integer in [0, iters)")
+        valid_tasks = self.tasks == "all" or not isinstance(self.tasks, str)
+        _require(self, "tasks", valid_tasks, "'all', a list of task names, or a number of tasks")
+        _require(self, "trainable", not isinstance(self.trainable, str), "a list of patterns such as ['backbone.*']")
+
+    @classmethod
+    def from_config(cls, config: dict) -> "Stage":
+        """Builds a stage from a config dict.
+
+        Raises:
+            ConfigError: A key is unknown or missing, or a value is out of its range.
+        """
+        names = [field.name for field in fields(cls)]
+        for key in config:
+            if key not in names:
+                near = difflib.get_close_matches(key, names, n=1)
+                hint = f" Did you mean '{near[0]}'?" if near else ""
+                raise ConfigError(f"stage {config.get('name')!r}: unknown key '{key}'.{hint} Keys: {', '.join(names)}.")
+        missing = [key for key in ("name", "iters", "lr") if key not in config]
+        if missing:
+            raise ConfigError(f"stage {config.get('name')!r}: missing key(s) {', '.join(missing)}.")
+        values = {key: tuple(value) if isinstance(value, list) else value for key, value in config.items()}
+        return cls(**values)
+
+
+def _require(stage: Stage, key: str, valid: bool, expected: str) -> None:
+    if not valid:
+        raise ConfigError(f"stage '{stage.name}': {key} must be {expected}, got {getattr(stage, key)!r}.")
+
+
+@dataclass(frozen=True)
+class ScheduledStage:
+    """A stage with its place on the axis of iterations: steps `start` to `end - 1`."""
+
+    settings: Stage
+    index: int
+    start: int
+
+    @property
+    def name(self) -> str:
+        """The name of the stage; parts of a `per_task` stage are numbered from 1."""
+        return self.settings.name
+
+    @property
+    def end(self) -> int:
+        """The first iteration after the stage."""
+        return self.start + self.settings.iters
+
+
+class StagePlan:
+    """All stages of a training.
+
+    Args:
+        stages: Config dicts, see `Stage`.
+        num_tasks: Number of tasks of the model; a `per_task` stage becomes so many stages.
+
+    Raises:
+        ConfigError: No stage, a bad stage, or two stages of one name.
+    """
+
+    def __init__(self, stages: Sequence[dict], num_tasks: int) -> None:
+        if not stages:
+            raise ConfigError("train_cfg.stages is empty; give at least one stage (name, iters, lr).")
+        settings = [part for config in stages for part in _expand(Stage.from_config(config), num_tasks)]
+        names = [stage.name for stage in settings]
+        repeated = {name for name in names if names.count(name) > 1}
+        if repeated:
+            raise ConfigError(f"train_cfg.stages: the name(s) {', '.join(sorted(repeated))} are used more than once.")
+        ends = list(accumulate(stage.iters for stage in settings))
+        starts = [0, *ends[:-1]]
+        self.stages = [
+            ScheduledStage(stage, index, start) for index, (stage, start) in enumerate(zip(settings, starts, strict=True))
+        ]
+        self._starts = starts
+        self.max_iters = ends[-1]
+
+    def __len__(self) -> int:
+        return len(self.stages)
+
+    def __iter__(self):
+        return iter(self.stages)
+
+    def at(self, iteration: int) -> ScheduledStage:
+        """The stage of an iteration in [0, max_iters)."""
+        return self.stages[bisect.bisect_right(self._starts, iteration) - 1]
+
+
+def _expand(stage: Stage, num_tasks: int) -> list[Stage]:
+    if not stage.per_task:
+        return [stage]
+    width = len(str(num_tasks))
+    return [
+        replace(stage, name=f"{stage.name}_{k:0{width}d}", tasks=k, per_task=False) for k in range(1, num_tasks + 1)
+    ]

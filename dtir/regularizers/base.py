@@ -1,0 +1,63 @@
+"""What plugs into training from outside: a regularizer."""
+
+from collections.abc import Mapping, Sequence
+
+from mmengine.hooks import Hook
+from torch import Tensor
+
+
+class Regularizer(Hook):
+    """A hook that shapes training through the loop's stage points; neither the loop nor the restorer knows its kind.
+
+    Subclasses are registered in `REGULARIZERS`, named in `train_cfg.regularizers`, and override what they need.
+
+    Attributes:
+        key: Key of the regularizer's state in the checkpoint, or None if it has no state.
+        needs_loss_gradients: Whether `before_optim_step` needs the reduced gradient of every loss on its own. The loop
+            then takes one backward pass per loss.
+    """
+
+    key: str | None = None
+    needs_loss_gradients: bool = False
+
+    def before_stage(self, runner, stage, fresh: bool) -> None:
+        """A stage begins.
+
+        Args:
+            runner: The runner.
+            stage: The `ScheduledStage`.
+            fresh: False where a resumed run comes back into the middle of the stage; state that the stage's start
+                computed is then already loaded and must not be computed anew.
+        """
+
+    def after_loss(self, runner, losses: dict[str, Tensor]) -> None:
+        """The losses of a (micro-)batch are known; terms may be added to `losses` (scalars, summed for the backward)."""
+
+    def before_optim_step(self, runner, loss_gradients: Mapping[str, Sequence[Tensor | None]] | None) -> None:
+        """Gradients are reduced over all processes and unscaled; `p.grad` is the total.
+
+        Args:
+            runner: The runner.
+            loss_gradients: Per loss name the gradients in the order of `runner.train_loop.trainable_parameters`, where a
+                regularizer asked for them; they may be changed in place, and the total is then taken anew.
+        """
+
+    def after_stage(self, runner, stage) -> None:
+        """A stage has run to its end."""
+
+    def state_dict(self) -> dict:
+        """State for the checkpoint: CPU tensors and plain types."""
+        return {}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Takes back what `state_dict` gave."""
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Adds the state under `key`."""
+        if self.key is not None:
+            checkpoint[self.key] = self.state_dict()
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Loads the state from `key` when a run is resumed."""
+        if self.key is not None and self.key in checkpoint:
+            self.load_state_dict(checkpoint[self.key])

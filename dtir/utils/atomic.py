@@ -1,0 +1,50 @@
+"""Writing a file so that a reader sees either the old content or the new, never a part."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | Path, mode: str = "wb", encoding: str | None = None) -> Iterator[IO]:
+    """Opens a temporary file beside `path` and renames it to `path` when the block ends without an error.
+
+    Args:
+        path: The file to write; its folder is made if needed.
+        mode: "wb" or "w".
+        encoding: Text encoding, for mode "w".
+
+    Raises:
+        OSError: The folder cannot be written or the disk is full; `path` is then as it was before.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        os.fchmod(handle, 0o666 & ~_umask())
+        with os.fdopen(handle, mode, encoding=encoding) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def atomic_save(obj: Any, path: str | Path) -> None:
+    """`torch.save` through `atomic_write`."""
+    import torch
+
+    with atomic_write(path) as file:
+        torch.save(obj, file)
