@@ -1,0 +1,7 @@
+"""Reverse processes, registered in `SAMPLERS`."""
+
+from dtir.diffusion.samplers.ancestral import AncestralSampler
+from dtir.diffusion.samplers.base import Denoiser, Sampler, SampleResult, gaussian_like
+from dtir.diffusion.samplers.ddim import DDIMSampler
+
+__all__ = ["AncestralSampler", "DDIMSampler", "Denoiser", "SampleResult", "Sampler", "gaussian_like"]

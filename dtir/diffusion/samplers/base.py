@@ -1,0 +1,107 @@
+"""The one interface of all reverse processes."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from dtir.diffusion.schedulers.base import Scheduler
+from dtir.utils.errors import ConfigError
+
+Denoiser = Callable[[Tensor, Tensor], Tensor]
+StepCallback = Callable[[int, int, Tensor], None]
+
+
+@dataclass
+class SampleResult:
+    """What a sampler returns.
+
+    Attributes:
+        sample: Final images (B, C, H, W), centred domain.
+        num_evals: Number of calls of the denoiser.
+        trajectory: The start and the images after each step, if asked for; else empty.
+    """
+
+    sample: Tensor
+    num_evals: int
+    trajectory: list[Tensor] = field(default_factory=list)
+
+
+def gaussian_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Standard normal noise with the shape, type and device of x, drawn on the device of the generator."""
+    device = x.device if generator is None else generator.device
+    return torch.randn(x.shape, dtype=x.dtype, device=device, generator=generator).to(x.device)
+
+
+def choose_steps(scheduler: Scheduler, timesteps: Sequence[int] | None, num_steps: int | None) -> list[int]:
+    """Returns the descending steps of a run: those given, else `num_steps` of the schedule, else all of them.
+
+    Raises:
+        ConfigError: Both are given, or `timesteps` is empty, not strictly descending, or outside 1..T.
+    """
+    if timesteps is None:
+        return scheduler.sample_steps(scheduler.num_timesteps if num_steps is None else num_steps)
+    if num_steps is not None:
+        raise ConfigError("give a sampler either timesteps or num_steps, not both.")
+    steps = [int(t) for t in timesteps]
+    descending = all(a > b for a, b in zip(steps, [*steps[1:], 0], strict=True))
+    if not steps or not descending or steps[0] > scheduler.num_timesteps:
+        raise ConfigError(f"timesteps={steps} must be strictly descending steps of 1..{scheduler.num_timesteps}.")
+    return steps
+
+
+class Sampler(ABC):
+    """A reverse process; a subclass gives `step`. Holds settings only, so one object may serve many runs."""
+
+    @abstractmethod
+    def step(
+        self,
+        scheduler: Scheduler,
+        x_t: Tensor,
+        eps: Tensor,
+        t: int,
+        t_prev: int,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Goes from step t to the cleaner step t_prev (0 at the end), given the noise `eps` predicted in `x_t`."""
+
+    @torch.no_grad()
+    def sample(
+        self,
+        denoiser: Denoiser,
+        scheduler: Scheduler,
+        x_start: Tensor,
+        *,
+        timesteps: Sequence[int] | None = None,
+        num_steps: int | None = None,
+        generator: torch.Generator | None = None,
+        callback: StepCallback | None = None,
+        return_trajectory: bool = False,
+    ) -> SampleResult:
+        """Runs the reverse process from `x_start` at the first step down to 0.
+
+        Args:
+            denoiser: `(x_t (B, C, H, W) centred, t (B,) long) -> eps (B, C, H, W)`.
+            scheduler: The forward process, on the device of `x_start`.
+            x_start: Noisy images (B, C, H, W) at the first step, centred domain.
+            timesteps: Strictly descending steps of 1..T, without the final 0.
+            num_steps: Number of evenly spaced steps from T, in place of `timesteps`; None for all T.
+            generator: Source of the noise of stochastic samplers; None for the global one of the device.
+            callback: Called after each step as `(steps done, step reached, images)`.
+            return_trajectory: Keep the images of all steps.
+
+        Raises:
+            ConfigError: The steps cannot be used; see `choose_steps`.
+        """
+        steps = choose_steps(scheduler, timesteps, num_steps)
+        x, trajectory = x_start, [x_start] if return_trajectory else []
+        for done, (t, t_prev) in enumerate(zip(steps, [*steps[1:], 0], strict=True), start=1):
+            eps = denoiser(x, torch.full((len(x),), t, device=x.device))
+            x = self.step(scheduler, x, eps, t, t_prev, generator)
+            if return_trajectory:
+                trajectory.append(x)
+            if callback is not None:
+                callback(done, t_prev, x)
+        return SampleResult(x, len(steps), trajectory)
