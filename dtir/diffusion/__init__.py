@@ -1,19 +1,24 @@
 """Diffusion: forward processes, reverse processes, and the generative objective."""
 
 from dtir.diffusion.domain import IMAGE_SCALE, to_centred, to_image
+from dtir.diffusion.matching import MATCHING_METHODS, MatchingCurve, match_timestep, task_order
 from dtir.diffusion.objectives import generative_pair
 from dtir.diffusion.samplers import AncestralSampler, DDIMSampler, Sampler, SampleResult
 from dtir.diffusion.schedulers import DDPMScheduler, Scheduler
 
 __all__ = [
     "IMAGE_SCALE",
+    "MATCHING_METHODS",
     "AncestralSampler",
     "DDIMSampler",
     "DDPMScheduler",
+    "MatchingCurve",
     "SampleResult",
     "Sampler",
     "Scheduler",
     "generative_pair",
+    "match_timestep",
+    "task_order",
     "to_centred",
     "to_image",
 ]
