@@ -1,6 +1,7 @@
 """What a training consists of: stages, laid end to end on the axis of iterations.
 
-The stage is a pure function of the iteration, so nothing about stages is saved and a resumed run lands in the right one.
+The stage is a pure function of the iteration, so nothing about stages is saved, and a resumed run lands in the right
+one.
 """
 
 import bisect
@@ -124,7 +125,8 @@ class StagePlan:
         ends = list(accumulate(stage.iters for stage in settings))
         starts = [0, *ends[:-1]]
         self.stages = [
-            ScheduledStage(stage, index, start) for index, (stage, start) in enumerate(zip(settings, starts, strict=True))
+            ScheduledStage(stage, index, start)
+            for index, (stage, start) in enumerate(zip(settings, starts, strict=True))
         ]
         self._starts = starts
         self.max_iters = ends[-1]

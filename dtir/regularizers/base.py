@@ -13,8 +13,7 @@ class Regularizer(Hook):
 
     Attributes:
         key: Key of the regularizer's state in the checkpoint, or None if it has no state.
-        needs_loss_gradients: Whether `before_optim_step` needs the reduced gradient of every loss on its own. The loop
-            then takes one backward pass per loss.
+        needs_loss_gradients: Whether `gradient_policy` is wanted; the loop then takes one backward pass per loss.
     """
 
     key: str | None = None
@@ -31,16 +30,20 @@ class Regularizer(Hook):
         """
 
     def after_loss(self, runner, losses: dict[str, Tensor]) -> None:
-        """The losses of a (micro-)batch are known; terms may be added to `losses` (scalars, summed for the backward)."""
+        """The losses of a (micro-)batch are known; terms (scalars, summed for the backward) may be added."""
 
-    def before_optim_step(self, runner, loss_gradients: Mapping[str, Sequence[Tensor | None]] | None) -> None:
-        """Gradients are reduced over all processes and unscaled; `p.grad` is the total.
+    def gradient_policy(self, runner, loss_gradients: Mapping[str, Sequence[Tensor]]) -> None:
+        """Changes the losses' gradients in place, reduced over all processes and unscaled, before they are summed.
+
+        Called only in runs in which a regularizer sets `needs_loss_gradients`.
 
         Args:
             runner: The runner.
-            loss_gradients: Per loss name the gradients in the order of `runner.train_loop.trainable_parameters`, where a
-                regularizer asked for them; they may be changed in place, and the total is then taken anew.
+            loss_gradients: Per loss name its gradients, in the order of `runner.train_loop.trainable_parameters`.
         """
+
+    def before_optim_step(self, runner) -> None:
+        """`p.grad` is the total, reduced and unscaled, not yet clipped; analytic gradients may be added to it."""
 
     def after_stage(self, runner, stage) -> None:
         """A stage has run to its end."""

@@ -8,8 +8,9 @@ import torch
 
 
 def derive_seed(*counters: int) -> int:
-    """A 63-bit seed from non-negative integers such as (seed, stage, iteration); distinct inputs give unrelated seeds."""
-    return int(np.random.SeedSequence(counters).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    """A 63-bit seed from non-negative integers such as (seed, stage, iteration); other integers, another seed."""
+    # The length comes first because SeedSequence pads with zeros: (1, 2) and (1, 2, 0) would be the same.
+    return int(np.random.SeedSequence((len(counters), *counters)).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def device_generator(device: torch.device | str, *counters: int) -> torch.Generator:

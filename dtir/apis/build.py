@@ -1,0 +1,37 @@
+"""From a checkpoint file to a model that restores."""
+
+from pathlib import Path
+
+import torch
+from mmengine.registry import DefaultScope
+
+from dtir.engine.checkpoint import load_checkpoint, load_state
+from dtir.models import DiffusionRestorer
+from dtir.registry import RESTORERS, SCOPE
+from dtir.utils.errors import CheckpointError
+
+
+def load_restorer(path: str | Path, device: str | torch.device = "cpu") -> DiffusionRestorer:
+    """Builds the model that a training checkpoint describes and loads its weights (the average, where one was kept).
+
+    Args:
+        path: A checkpoint written by a dtir training.
+        device: Where the model goes.
+
+    Returns:
+        The restorer in eval mode.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, unsafe, or not from a dtir training.
+    """
+    checkpoint = load_checkpoint(path)
+    config = checkpoint.get("meta", {}).get("model_cfg")
+    if config is None or "state_dict" not in checkpoint:
+        raise CheckpointError(
+            f"'{path}' does not describe its model (meta.model_cfg, state_dict); only checkpoints written by a dtir "
+            f"training can be used here. Found: {', '.join(map(str, list(checkpoint)[:5]))}."
+        )
+    with DefaultScope.overwrite_default_scope(SCOPE):
+        model = RESTORERS.build(config)
+    load_state(model, checkpoint["state_dict"], path)
+    return model.to(device).eval()

@@ -1,0 +1,17 @@
+"""Hooks: stages, logging, averages, checkpoints, matching, reports."""
+
+from .checkpoint import AtomicCheckpointHook
+from .ema import ForeachEMA, StageEMAHook
+from .logger import StageLoggerHook, StageRuntimeInfoHook
+from .matching import TimestepMatchingHook
+from .stage_switch import StageSwitchHook
+
+__all__ = [
+    "AtomicCheckpointHook",
+    "ForeachEMA",
+    "StageEMAHook",
+    "StageLoggerHook",
+    "StageRuntimeInfoHook",
+    "StageSwitchHook",
+    "TimestepMatchingHook",
+]

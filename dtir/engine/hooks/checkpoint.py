@@ -1,0 +1,76 @@
+"""When checkpoints are written, which are kept, and which is the best."""
+
+from pathlib import Path
+
+from mmengine.dist import barrier, master_only
+from mmengine.hooks import Hook
+
+from dtir.engine.checkpoint import LAST_CHECKPOINT
+from dtir.registry import HOOKS
+from dtir.utils.atomic import atomic_write
+
+
+@HOOKS.register_module()
+class AtomicCheckpointHook(Hook):
+    """Writes `iter_N.pth` at an interval and at the end of every stage, then prunes older ones.
+
+    A new checkpoint is complete before `last_checkpoint` names it and before an old one goes, so that a run killed at
+    any moment finds a whole checkpoint. A validation that improves `save_best` writes `best_<metric>_iter_N.pth`.
+
+    Args:
+        interval: Iterations between checkpoints.
+        max_keep: Number of `iter_N.pth` files kept.
+        save_best: Metric whose largest value marks the best checkpoint, or None.
+    """
+
+    priority = "VERY_LOW"
+
+    def __init__(self, interval: int = 1000, max_keep: int = 2, save_best: str | None = "average/PSNR") -> None:
+        self.interval = interval
+        self.max_keep = max_keep
+        self.save_best = save_best
+        self.best = {"value": float("-inf"), "file": ""}
+
+    def after_step(self, runner, stage) -> None:
+        """Saves when due."""
+        if runner.iter % self.interval == 0 or runner.iter == stage.end:
+            self._save(runner)
+            barrier()
+
+    @master_only
+    def _save(self, runner) -> None:
+        out = Path(runner.work_dir)
+        name = f"iter_{runner.iter}.pth"
+        runner.save_checkpoint(out, name)
+        with atomic_write(out / LAST_CHECKPOINT, "w", encoding="utf-8") as file:
+            file.write(name)
+        saved = sorted(out.glob("iter_*.pth"), key=lambda path: int(path.stem.removeprefix("iter_")))
+        older = [path for path in saved if int(path.stem.removeprefix("iter_")) <= runner.iter]
+        for path in older[: -self.max_keep]:
+            path.unlink()
+
+    def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
+        """Saves the best checkpoint when a validation during training improves on it."""
+        value = (metrics or {}).get(self.save_best) if self.save_best else None
+        if value is None or runner.train_loop is None or value <= self.best["value"]:
+            return
+        previous = self.best["file"]
+        name = f"best_{self.save_best.replace('/', '_')}_iter_{runner.iter}.pth"
+        self.best = {"value": float(value), "file": name}
+        self._save_best(runner, name, previous)
+
+    @master_only
+    def _save_best(self, runner, name: str, previous: str) -> None:
+        out = Path(runner.work_dir)
+        runner.save_checkpoint(out, name)
+        if previous and previous != name:
+            (out / previous).unlink(missing_ok=True)
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Keeps the best value, so that a resumed run compares with it."""
+        checkpoint["meta"]["best"] = dict(self.best)
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Takes the best value back when a run is resumed."""
+        if runner._resume and "best" in checkpoint.get("meta", {}):
+            self.best = dict(checkpoint["meta"]["best"])

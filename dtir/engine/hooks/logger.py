@@ -1,0 +1,107 @@
+"""Logging per stage, with values read from the device only when a line is due."""
+
+import math
+import time
+from datetime import timedelta
+
+import torch
+from mmengine.hooks import LoggerHook, RuntimeInfoHook
+from torch import Tensor
+
+from dtir.registry import HOOKS
+from dtir.utils.errors import DtirError
+
+
+@HOOKS.register_module()
+class StageRuntimeInfoHook(RuntimeInfoHook):
+    """mmengine's runtime information without its read of every loss in every iteration (a device sync)."""
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        """Leaves the losses to `StageLoggerHook`."""
+
+
+@HOOKS.register_module()
+class StageLoggerHook(LoggerHook):
+    """One line per `interval` iterations: stage, losses (mean since the last line), rate, times and ETAs.
+
+    The same values go to the visualizer: JSON lines, TensorBoard, W&B, as configured.
+
+    Args:
+        interval: Iterations between lines.
+        **kwargs: Of mmengine's `LoggerHook`.
+
+    Raises:
+        DtirError: A loss is not finite. It is found when a line is due, and so before a checkpoint is written if the
+            checkpoint interval is a multiple of this one.
+    """
+
+    def __init__(self, interval: int = 50, **kwargs) -> None:
+        kwargs.setdefault("log_metric_by_epoch", False)
+        super().__init__(interval=interval, **kwargs)
+
+    def before_stage(self, runner, stage, fresh: bool) -> None:
+        """Announces the stage."""
+        s = stage.settings
+        loop = runner.train_loop
+        tasks = ", ".join(runner.model.tasks[k] for k in loop.stage_tasks(stage))
+        trainable = sum(p.numel() for p in runner.model.parameters() if p.requires_grad)
+        runner.logger.info(
+            f"Stage {stage.index + 1}/{len(loop.plan)} '{stage.name}': iterations {runner.iter}..{stage.end}, tasks: "
+            f"{tasks}; generative share {s.generative_share:g}, lr {s.lr:g} {s.schedule}, "
+            f"{trainable / 1e6:.2f} M trainable parameters"
+        )
+        self._start_window()
+
+    def _start_window(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
+        self._data_time = 0.0
+        self._since = time.perf_counter()
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        """Adds the losses up on the device; writes a line when due."""
+        for name, value in outputs.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self._count += 1
+        self._data_time += runner.train_loop.data_time
+        loop = runner.train_loop
+        if (runner.iter + 1) % self.interval == 0 or runner.iter + 1 == loop.stage.end:
+            self._write(runner, loop)
+            self._start_window()
+
+    def _write(self, runner, loop) -> None:
+        names = list(self._sums)
+        values = (torch.stack([self._sums[name].float() for name in names]) / self._count).tolist()
+        losses = dict(zip(names, values, strict=True))
+        self._check_finite(runner, losses)
+        norm = runner.optim_wrapper.grad_norm
+        seconds = (time.perf_counter() - self._since) / self._count
+        scalars = {
+            **losses,
+            **({"grad_norm": float(norm)} if norm is not None else {}),
+            "lr": runner.optim_wrapper.param_groups[0]["lr"],
+            "time": seconds,
+            "data_time": self._data_time / self._count,
+            "stage": loop.stage.index,
+        }
+        runner.visualizer.add_scalars(scalars, step=runner.iter + 1, file_path=self.json_log_path)
+        runner.logger.info(self._line(runner, loop, losses, scalars, seconds))
+
+    def _line(self, runner, loop, losses: dict, scalars: dict, seconds: float) -> str:
+        done, stage = runner.iter + 1, loop.stage
+        eta = [timedelta(seconds=int(seconds * (end - done))) for end in (stage.end, loop.max_iters)]
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
+        return (
+            f"{stage.name} [{done - stage.start}/{stage.settings.iters}] [{done}/{loop.max_iters}]  {shown}  "
+            f"lr {scalars['lr']:.2e}  {seconds:.3f} s/it (data {scalars['data_time']:.3f})  "
+            f"eta stage {eta[0]}, all {eta[1]}"
+        )
+
+    @staticmethod
+    def _check_finite(runner, losses: dict[str, float]) -> None:
+        bad = [name for name, value in losses.items() if not math.isfinite(value)]
+        if bad:
+            raise DtirError(
+                f"{', '.join(bad)} is not finite near iteration {runner.iter + 1}. Lower the stage's lr, set "
+                "optim_wrapper.clip_grad, or use amp='bf16' instead of 'fp16'; then --resume from a good checkpoint."
+            )

@@ -1,0 +1,105 @@
+"""Time-step matching at a stage boundary (method.md 2, Algorithm 2)."""
+
+import json
+from pathlib import Path
+
+import torch
+from mmengine.dist import all_gather_object, get_rank, get_world_size
+from mmengine.hooks import Hook
+from torch import Tensor
+
+from dtir.datasets import MultiTaskDataset, SampleKey
+from dtir.diffusion.matching import MatchingCurve, match_timestep
+from dtir.evaluation.reports.curves import plot_matching_curves
+from dtir.registry import HOOKS
+from dtir.utils.atomic import atomic_write
+
+
+@HOOKS.register_module()
+class TimestepMatchingHook(Hook):
+    """Finds every task's matched step with the pre-trained network before a stage starts.
+
+    The steps go to the model's `matched_t`; the curves go to `matching/curves.json` and `matching/curves.png` in the
+    work folder and into every checkpoint. Tasks are shared out among the processes; results do not depend on how many.
+
+    Args:
+        before: Name of the stage.
+        num_images: Training pairs (crops) per task.
+        batch_size: Crops per network call.
+        method: "subtract", "predict_x0" or "diffuse_reverse".
+        options: Options of the method.
+    """
+
+    priority = "HIGH"
+
+    def __init__(
+        self,
+        before: str = "finetune",
+        num_images: int = 16,
+        batch_size: int = 8,
+        method: str = "subtract",
+        options: dict | None = None,
+    ) -> None:
+        self.before = before
+        self.num_images = num_images
+        self.batch_size = batch_size
+        self.method = method
+        self.options = options or {}
+        self.curves: list[MatchingCurve] = []
+
+    def before_stage(self, runner, stage, fresh: bool) -> None:
+        """Matches, when the named stage starts."""
+        if stage.name != self.before or not fresh:
+            return
+        model = runner.model
+        model.eval()
+        mine = [
+            self._match(runner, stage.index, task).to_dict()
+            for task in range(get_rank(), len(model.tasks), get_world_size())
+        ]
+        curves = [MatchingCurve.from_dict(item) for part in all_gather_object(mine) for item in part]
+        self.curves = sorted(curves, key=lambda curve: model.tasks.index(curve.task))
+        model.set_matched_t({curve.task: curve.t_star for curve in self.curves})
+        if get_rank() == 0:
+            self._write(runner)
+
+    def _match(self, runner, stage: int, task: int) -> MatchingCurve:
+        model = runner.model
+        lq, gt = self._pairs(runner.train_dataloader.dataset, stage, task)
+        device = next(model.parameters()).device
+        curve = match_timestep(
+            lambda y, t: model.residual(y, t),
+            model.scheduler,
+            lq.to(device),
+            gt.to(device),
+            task=model.tasks[task],
+            method=self.method,
+            batch_size=self.batch_size,
+            **self.options,
+        )
+        runner.logger.info(
+            f"matched {curve.task}: t* = {curve.t_star} ({curve.mean[0]:.2f} -> {max(curve.mean):.2f} dB)"
+        )
+        return curve
+
+    def _pairs(self, dataset: MultiTaskDataset, stage: int, task: int) -> tuple[Tensor, Tensor]:
+        keys = [SampleKey(stage, draw, task, draw % dataset.sizes[task], False) for draw in range(self.num_images)]
+        items = [dataset[key] for key in keys]
+        lq = torch.stack([item["inputs"] for item in items])
+        gt = torch.stack([item["data_samples"]["gt"] for item in items])
+        return lq.float() / 255, gt.float() / 255
+
+    def _write(self, runner) -> None:
+        folder = Path(runner.work_dir) / "matching"
+        with atomic_write(folder / "curves.json", "w", encoding="utf-8") as file:
+            json.dump([curve.to_dict() for curve in self.curves], file, indent=1)
+        plot_matching_curves(folder / "curves.png", self.curves)
+        runner.logger.info(f"matching curves: {folder / 'curves.png'}")
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Keeps the curves in the checkpoint."""
+        checkpoint["matching"] = [curve.to_dict() for curve in self.curves]
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Takes the curves back."""
+        self.curves = [MatchingCurve.from_dict(item) for item in checkpoint.get("matching", [])]

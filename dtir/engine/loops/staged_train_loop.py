@@ -1,0 +1,238 @@
+"""The training loop: it announces stages, hooks switch them."""
+
+import time
+from collections.abc import Iterator, Sequence
+
+import torch
+from mmengine.dist import get_rank, get_world_size
+from mmengine.runner import BaseLoop
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from dtir.datasets import MultiTaskBatchSampler
+from dtir.engine.gradients import LossGradients, SummedGradients
+from dtir.engine.optim import learning_rate
+from dtir.engine.stages import ScheduledStage, StagePlan
+from dtir.registry import DATASETS, LOOPS, REGULARIZERS
+from dtir.tasks import check_task
+from dtir.utils.errors import ConfigError
+from dtir.utils.seeding import derive_seed
+
+
+@LOOPS.register_module()
+class StagedTrainLoop(BaseLoop):
+    """Trains a restorer through stages; one iteration is one optimiser step.
+
+    Hook points beside mmengine's: `before_stage(runner, stage, fresh)`, `after_loss(runner, losses)`,
+    `gradient_policy(runner, loss_gradients)`, `before_optim_step(runner)`, `after_stage(runner, stage)` and
+    `after_step(runner, stage)`, the last when an iteration is over and counted, its validation included. `fresh` is
+    False where a resumed run comes back into the middle of a stage. See `dtir.regularizers.Regularizer`.
+
+    Args:
+        runner: The runner.
+        dataloader: Dict with `dataset` (a `MultiTaskDataset`), `batch_size` per process, and optionally `num_workers`,
+            `prefetch_factor`, `pin_memory`.
+        stages: Config dicts of `Stage`.
+        val_interval: Iterations between validations; 0 for none but those that stages ask for and the last.
+        accumulate: Micro-batches per optimiser step.
+        regularizers: Configs of hooks in the `REGULARIZERS` registry.
+        find_unused_parameters: Passed to DDP.
+
+    Raises:
+        ConfigError: The tasks of dataset and model differ, or a stage is wrong.
+    """
+
+    def __init__(
+        self,
+        runner,
+        dataloader: dict,
+        stages: Sequence[dict],
+        val_interval: int = 0,
+        accumulate: int = 1,
+        regularizers: Sequence[dict] = (),
+        find_unused_parameters: bool = False,
+    ) -> None:
+        self.plan = StagePlan(stages, len(runner.model.tasks))
+        self._check_tasks(runner.model.tasks, self.plan)
+        super().__init__(runner, self._build_dataloader(runner, dict(dataloader)))
+        self.val_interval = val_interval
+        self.val_begin = 1
+        self.accumulate = accumulate
+        self.find_unused_parameters = find_unused_parameters
+        self._iter = 0
+        self._epoch = 0
+        self.stage: ScheduledStage | None = None
+        self.trainable_parameters: list[nn.Parameter] = []
+        self.regularizers = [REGULARIZERS.build(config) for config in regularizers]
+        for regularizer in self.regularizers:
+            runner.register_hook(regularizer)
+        self.data_time = 0.0
+
+    @property
+    def iter(self) -> int:
+        """Finished optimiser steps."""
+        return self._iter
+
+    @property
+    def epoch(self) -> int:
+        """Always 0: training is counted in iterations."""
+        return self._epoch
+
+    @property
+    def max_iters(self) -> int:
+        """Optimiser steps of all stages."""
+        return self.plan.max_iters
+
+    @property
+    def max_epochs(self) -> int:
+        """Always 1: training is counted in iterations."""
+        return 1
+
+    @property
+    def world_batch(self) -> int:
+        """Samples of one optimiser step, of all processes and micro-batches."""
+        return self.batch_sampler.batch_size * self.batch_sampler.world_size * self.accumulate
+
+    @property
+    def local_iter(self) -> int:
+        """Finished optimiser steps of the present stage."""
+        return self._iter - self.stage.start
+
+    def run(self) -> nn.Module:
+        """Runs all stages from the present iteration and returns the model."""
+        self.runner.call_hook("before_train")
+        self.runner.call_hook("before_train_epoch")
+        while self._iter < self.max_iters:
+            self._run_stage(self.plan.at(self._iter))
+        self.runner.call_hook("after_train_epoch")
+        self.runner.call_hook("after_train")
+        return self.runner.model
+
+    def stage_tasks(self, stage: ScheduledStage) -> list[int]:
+        """Indices of a stage's tasks; a number of tasks means the first ones in order of the matched time step."""
+        model, tasks = self.runner.model, stage.settings.tasks
+        if tasks == "all":
+            return list(range(len(model.tasks)))
+        if isinstance(tasks, int):
+            return sorted(model.task_order()[:tasks])
+        return [model.tasks.index(name) for name in tasks]
+
+    def _run_stage(self, stage: ScheduledStage) -> None:
+        self.stage = stage
+        self.runner.call_hook("before_stage", stage=stage, fresh=self.local_iter == 0)
+        self.gradients = self._gradient_path()
+        self.runner.model.train()
+        batches = self._batches(stage)
+        while self._iter < stage.end:
+            self._run_iter(batches, stage)
+        self.runner.call_hook("after_stage", stage=stage)
+
+    def _gradient_path(self) -> SummedGradients | LossGradients:
+        model = self.runner.model
+        self.trainable_parameters = [p for p in model.parameters() if p.requires_grad]
+        if not self.trainable_parameters:
+            raise ConfigError(f"stage '{self.stage.name}' trains nothing: no parameter matches its `trainable`.")
+        if any(regularizer.needs_loss_gradients for regularizer in self.regularizers):
+            return LossGradients(model, self.trainable_parameters)
+        return SummedGradients(model, self.trainable_parameters, self.find_unused_parameters)
+
+    def _batches(self, stage: ScheduledStage) -> Iterator[dict]:
+        self.batch_sampler.set_stage(
+            stage.index,
+            self.stage_tasks(stage),
+            stage.settings.generative_share,
+            num_batches=stage.settings.iters * self.accumulate,
+            start=self.local_iter * self.accumulate,
+            mixing=stage.settings.mixing,
+        )
+        return iter(self.dataloader)
+
+    def _run_iter(self, batches: Iterator[dict], stage: ScheduledStage) -> None:
+        runner, optim = self.runner, self.runner.optim_wrapper
+        runner.call_hook("before_train_iter", batch_idx=self._iter, data_batch=None)
+        optim.set_lr(learning_rate(stage.settings, self.local_iter))
+        self.data_time = 0.0
+        outputs: dict[str, Tensor] = {}
+        for micro in range(self.accumulate):
+            losses = self._micro_batch(self._next(batches), stage, micro)
+            for name, loss in losses.items():
+                outputs[name] = outputs[name] + loss if name in outputs else loss
+        self._optim_step()
+        runner.call_hook("after_train_iter", batch_idx=self._iter, data_batch=None, outputs=outputs)
+        self._iter += 1
+        if self._validation_due(stage):
+            runner.val_loop.run()
+            runner.model.train()
+        runner.call_hook("after_step", stage=stage)
+
+    def _next(self, batches: Iterator[dict]) -> dict:
+        start = time.perf_counter()
+        batch = next(batches)
+        self.data_time += time.perf_counter() - start
+        return batch
+
+    def _micro_batch(self, batch: dict, stage: ScheduledStage, micro: int) -> dict[str, Tensor]:
+        runner, optim = self.runner, self.runner.optim_wrapper
+        data = runner.model.data_preprocessor(batch, training=True)
+        data["data_samples"]["noise_seed"] = derive_seed(runner.seed, stage.index, self.local_iter, micro)
+        with self.gradients.micro_batch(last=micro == self.accumulate - 1):
+            with optim.autocast():
+                losses = self.gradients.module(**data, mode="loss")
+            runner.call_hook("after_loss", losses=losses)
+            self.gradients.backward({name: optim.scale_loss(loss / self.accumulate) for name, loss in losses.items()})
+        return {name: loss.detach() / self.accumulate for name, loss in losses.items()}
+
+    def _optim_step(self) -> None:
+        optim, gradients = self.runner.optim_wrapper, self.gradients
+        gradients.reduce()
+        optim.unscale()
+        if isinstance(gradients, LossGradients):
+            if optim.amp == "fp16":
+                gradients.unscale(optim.loss_scale)
+            self.runner.call_hook("gradient_policy", loss_gradients=gradients.loss_gradients)
+            gradients.write_total()
+        self.runner.call_hook("before_optim_step")
+        optim.apply_gradients()
+        gradients.clear()
+
+    def _validation_due(self, stage: ScheduledStage) -> bool:
+        if self.runner.val_loop is None:
+            return False
+        at_interval = self.val_interval > 0 and self._iter % self.val_interval == 0
+        at_stage_end = stage.settings.validate and self._iter == stage.end
+        return at_interval or at_stage_end or self._iter == self.max_iters
+
+    def _build_dataloader(self, runner, config: dict) -> DataLoader:
+        dataset = DATASETS.build(config.pop("dataset"))
+        if tuple(dataset.tasks) != tuple(runner.model.tasks):
+            raise ConfigError(
+                f"model.tasks {tuple(runner.model.tasks)} and the tasks of train_dataloader.dataset "
+                f"{tuple(dataset.tasks)} must be the same names in the same order."
+            )
+        self.batch_sampler = MultiTaskBatchSampler(
+            dataset.sizes, config.pop("batch_size"), runner.seed, get_rank(), get_world_size()
+        )
+        workers = config.pop("num_workers", 0)
+        config.setdefault("pin_memory", torch.cuda.is_available())
+        return DataLoader(
+            dataset,
+            batch_sampler=self.batch_sampler,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            worker_init_fn=_single_threaded,
+            **config,
+        )
+
+    @staticmethod
+    def _check_tasks(tasks: Sequence[str], plan: StagePlan) -> None:
+        for stage in plan:
+            if isinstance(stage.settings.tasks, tuple):
+                for name in stage.settings.tasks:
+                    check_task(name, tuple(tasks))
+
+
+def _single_threaded(worker_id: int) -> None:
+    import cv2
+
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

@@ -1,0 +1,172 @@
+"""mmengine's runner with safe, exact checkpoints, and process groups on CPU and GPU."""
+
+import os
+import time
+from pathlib import Path
+
+import mmengine
+import torch
+import torch.distributed as dist
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.dist import master_only
+from mmengine.runner import Runner
+from torch import nn
+
+from dtir.engine.checkpoint import find_last_checkpoint, load_checkpoint, load_state, to_cpu
+from dtir.registry import RUNNERS
+from dtir.utils.atomic import atomic_save
+from dtir.utils.errors import CheckpointError, DtirError
+from dtir.version import __version__
+
+
+@RUNNERS.register_module()
+class StagedRunner(Runner):
+    """Runs a `StagedTrainLoop`.
+
+    What differs from mmengine's runner: checkpoints hold tensors and plain types only and are written atomically; a
+    checkpoint must match the model; the model is not wrapped for several processes, as the loop does that stage by
+    stage; several processes work on a CPU machine.
+    """
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """Starts the process group: gloo on a CPU machine, otherwise as `env_cfg.dist_cfg` says."""
+        if self.distributed and not dist.is_initialized() and not torch.cuda.is_available():
+            if self.launcher == "slurm":
+                _export_slurm_ranks()
+            dist.init_process_group("gloo")
+        super().setup_env(env_cfg)
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Moves the model to its device."""
+        return model.to(get_device())
+
+    def register_default_hooks(self, hooks: dict | None = None) -> None:
+        """Registers dtir's default hooks; a config changes them by name or drops one with None."""
+        defaults = {
+            "runtime_info": {"type": "dtir.StageRuntimeInfoHook"},
+            "stages": {"type": "dtir.StageSwitchHook"},
+            "logger": {"type": "dtir.StageLoggerHook"},
+            "checkpoint": {"type": "dtir.AtomicCheckpointHook"},
+        }
+        for name, hook in {**defaults, **(hooks or {})}.items():
+            if hook is not None:
+                self.register_hook(_with_type(hook, defaults.get(name)))
+
+    def load_or_resume(self) -> None:
+        """Resumes from `load_from`, or from the newest checkpoint of the work folder; or only loads weights."""
+        if self._has_loaded:
+            return
+        if self._resume:
+            path = self._load_from or find_last_checkpoint(self.work_dir)
+            if path is None:
+                self.logger.info(f"Nothing to resume in {self.work_dir}; starting from the beginning.")
+            else:
+                self.resume(str(path))
+        elif self._load_from is not None:
+            self.load_checkpoint(self._load_from)
+
+    def resume(self, filename: str, **kwargs) -> None:
+        """Takes up a run where a checkpoint left it.
+
+        Raises:
+            CheckpointError: The file is no checkpoint of a dtir training, or of another one.
+        """
+        checkpoint = self.load_checkpoint(filename)
+        meta = checkpoint.get("meta", {})
+        if "optimizer" not in checkpoint or "iter" not in meta:
+            raise CheckpointError(f"'{filename}' has no training state; load it with load_from instead of resuming it.")
+        for key, own in (("seed", self.seed), ("max_iters", self.train_loop.max_iters)):
+            if meta[key] != own:
+                raise CheckpointError(
+                    f"'{filename}' was trained with {key}={meta[key]}, the config has {key}={own}; a resumed run must "
+                    "be the same run. Restore the setting, or start a new run with load_from."
+                )
+        if meta["world_batch"] != self.train_loop.world_batch:
+            raise CheckpointError(
+                f"'{filename}' was trained with {meta['world_batch']} samples in all per step, the config and the "
+                f"processes give {self.train_loop.world_batch}. Set train_dataloader.batch_size so that batch_size x processes "
+                "is the same."
+            )
+        self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
+        self.optim_wrapper.load_state_dict(checkpoint["optimizer"])
+        self.train_loop._iter = meta["iter"]
+        self.logger.info(f"Resumed from {filename} at iteration {self.iter}.")
+
+    def load_checkpoint(self, filename: str, **kwargs) -> dict:
+        """Loads the weights of a checkpoint of the same model and tells the hooks.
+
+        Raises:
+            CheckpointError: See `load_checkpoint` and `load_state` of `dtir.engine.checkpoint`.
+        """
+        checkpoint = load_checkpoint(filename, get_device())
+        if "state_dict" not in checkpoint:
+            raise CheckpointError(
+                f"'{filename}' has no 'state_dict'; is it a bare backbone? Keys: {list(checkpoint)[:5]}"
+            )
+        self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+        load_state(self.model, checkpoint["state_dict"], filename)
+        self._has_loaded = True
+        self.logger.info(f"Loaded {filename}.")
+        return checkpoint
+
+    @master_only
+    def save_checkpoint(self, out_dir: str, filename: str, **kwargs) -> None:
+        """Writes a checkpoint atomically: weights, optimiser, hook states, and `meta`, all of plain types.
+
+        Raises:
+            DtirError: The file cannot be written; older checkpoints are untouched.
+        """
+        checkpoint = {
+            "meta": self._meta(),
+            "state_dict": self.model.state_dict(),
+            "optimizer": self.optim_wrapper.state_dict(),
+        }
+        self.call_hook("before_save_checkpoint", checkpoint=checkpoint)
+        path = Path(out_dir) / filename
+        try:
+            atomic_save(to_cpu(checkpoint), path)
+        except (OSError, RuntimeError) as error:
+            raise DtirError(
+                f"cannot write checkpoint '{path}': {error}. Older checkpoints are untouched; make room and run again "
+                "with --resume."
+            ) from error
+
+    def _meta(self) -> dict:
+        return {
+            "dtir_version": __version__,
+            "mmengine_version": mmengine.__version__,
+            "iter": self.iter,
+            "max_iters": self.train_loop.max_iters,
+            "world_batch": self.train_loop.world_batch,
+            "seed": self.seed,
+            "tasks": list(self.model.tasks),
+            "model_cfg": _plain(self.cfg.model),
+            "cfg": self.cfg.pretty_text,
+            "experiment_name": self.experiment_name,
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S"),
+        }
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Config):
+        return value.to_dict()
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _with_type(hook: object, default: dict | None) -> object:
+    if isinstance(hook, dict) and "type" not in hook and default is not None:
+        return {**default, **hook}
+    return hook
+
+
+def _export_slurm_ranks() -> None:
+    os.environ.setdefault("MASTER_PORT", "29500")
+    os.environ.setdefault("MASTER_ADDR", os.environ.get("SLURM_LAUNCH_NODE_IPADDR", "127.0.0.1"))
+    os.environ["RANK"] = os.environ["SLURM_PROCID"]
+    os.environ["WORLD_SIZE"] = os.environ["SLURM_NTASKS"]
+    os.environ["LOCAL_RANK"] = os.environ["SLURM_LOCALID"]

@@ -1,0 +1,59 @@
+"""From collated uint8 batches to network inputs on the device."""
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+
+from dtir.registry import RESTORERS
+
+
+@RESTORERS.register_module()
+class RestorationDataPreprocessor(BaseDataPreprocessor):
+    """Moves pictures to the device as uint8 and scales them there to [0, 1].
+
+    In training, the generative samples are put first: the network then sees one batch, and each objective is a slice of
+    it whose length is known without reading from the device.
+
+    Args:
+        channels_last: Memory layout of training batches.
+    """
+
+    def __init__(self, channels_last: bool = True) -> None:
+        super().__init__(non_blocking=True)
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """Prepares a batch.
+
+        Args:
+            data: `inputs` and `data_samples` as collated: stacked tensors in training, lists otherwise.
+            training: Whether the batch is for training.
+
+        Returns:
+            In training `inputs` LQ (B, 3, H, W) in [0, 1] and `data_samples` with `gt` (B, 3, H, W) in [0, 1], `task`
+            (B,), `num_generative` (int), and `slots` (B,): the places of the samples in the batch as drawn. Otherwise
+            `inputs` is a list of uint8 (3, H, W), and `data_samples` the list of dicts as they are.
+        """
+        return self._training_batch(data) if training else data
+
+    def _training_batch(self, data: dict) -> dict:
+        samples = data["data_samples"]
+        generative = torch.as_tensor(samples["generative"])
+        slots = torch.argsort(generative.logical_not(), stable=True)
+        num_generative = int(generative.sum())
+        lq, gt, task = data["inputs"], samples["gt"], torch.as_tensor(samples["task"])
+        if 0 < num_generative < len(slots):
+            lq, gt, task = lq[slots], gt[slots], task[slots]
+        lq, gt, task, slots = self.cast_data([lq, gt, task, slots])
+        return {
+            "inputs": self._scale(lq),
+            "data_samples": {
+                "gt": self._scale(gt),
+                "task": task,
+                "num_generative": num_generative,
+                "slots": slots,
+            },
+        }
+
+    def _scale(self, pictures: Tensor) -> Tensor:
+        return pictures.to(torch.float32, memory_format=self.memory_format).div_(255)

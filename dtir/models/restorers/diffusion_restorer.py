@@ -1,0 +1,144 @@
+"""One network for two objectives (method.md 1): the generative and the reconstructive one."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from mmengine.dist import get_rank, get_world_size
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from dtir.diffusion.objectives import generative_pair
+from dtir.registry import CONDITIONING, LOSSES, RESTORERS, SCHEDULERS
+from dtir.tasks import check_task
+from dtir.utils.errors import ConfigError
+from dtir.utils.seeding import device_generator
+from dtir.utils.tiling import tiled_apply
+
+UNMATCHED = -1
+
+
+@RESTORERS.register_module()
+class DiffusionRestorer(BaseModel):
+    """A restoration network F(x, t) trained with the diffusion training paradigm (Lu et al., arXiv 2506.21722).
+
+    F has a global skip, `F(x, t) = x - r(x, t)`. On a clean picture noised to step t the residual r has to be the
+    noise eps; on a degraded picture y with its matched step t* it has to be the degradation y - x.
+
+    Args:
+        network: Config of a conditioned network, F(x, t).
+        scheduler: Config of the forward process.
+        tasks: Names of the degradations, in the order of the dataset's tasks.
+        restoration_loss: Config of the loss between F(y, t*) and x.
+        generative_loss: Config of the loss between r(x_t, t) and eps.
+        generative_weight: Weight kind lambda_t of the generative loss, "uniform" or "min_snr".
+        tile: Side of the tiles in prediction, None for whole pictures.
+        tile_overlap: Pixels that tiles share.
+        data_preprocessor: Config; `RestorationDataPreprocessor` by default.
+
+    Raises:
+        ConfigError: A task is named twice or none is given.
+    """
+
+    def __init__(
+        self,
+        network: dict,
+        tasks: Sequence[str],
+        scheduler: dict | None = None,
+        restoration_loss: dict | None = None,
+        generative_loss: dict | None = None,
+        generative_weight: str = "uniform",
+        tile: int | None = None,
+        tile_overlap: int = 32,
+        data_preprocessor: dict | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor or {"type": "dtir.RestorationDataPreprocessor"})
+        if not tasks or len(set(tasks)) != len(tasks):
+            raise ConfigError(f"model.tasks must name at least one task and none twice, got {list(tasks)}.")
+        self.tasks = tuple(tasks)
+        self.network = CONDITIONING.build(network)
+        self.scheduler = SCHEDULERS.build(scheduler or {"type": "DDPMScheduler"})
+        self.restoration_loss = LOSSES.build(restoration_loss or {"type": "L1Loss"})
+        self.generative_loss = LOSSES.build(generative_loss or {"type": "L1Loss"})
+        self.generative_weight = generative_weight
+        self.tile = tile
+        self.tile_overlap = tile_overlap
+        self.register_buffer("matched_t", torch.full((len(self.tasks),), UNMATCHED))
+
+    @property
+    def num_timesteps(self) -> int:
+        """T, the noisiest time step."""
+        return self.scheduler.num_timesteps
+
+    def set_matched_t(self, steps: Mapping[str, int]) -> None:
+        """Stores matched time steps t* by task name; they are part of the state dict.
+
+        Raises:
+            TaskError: A name is not one of the model's tasks.
+        """
+        for name, t in steps.items():
+            self.matched_t[self.tasks.index(check_task(name, self.tasks))] = t
+
+    def task_order(self) -> list[int]:
+        """Task indices by ascending t*; equal steps keep the order of `tasks`."""
+        steps = self.matched_t.tolist()
+        return sorted(range(len(steps)), key=lambda k: steps[k])
+
+    def timestep_of(self, task: Tensor) -> Tensor:
+        """The matched steps (B,) of task indices (B,); 0 where a task was not matched."""
+        return self.matched_t[task].clamp(min=0)
+
+    def restore(self, lq: Tensor, t: Tensor) -> Tensor:
+        """F(y, t): degraded (B, 3, H, W) in [0, 1] and steps (B,) to restored pictures of that size, not clipped."""
+        return self.network(lq, t)
+
+    def residual(self, x: Tensor, t: Tensor) -> Tensor:
+        """r(x, t) = x - F(x, t), for pictures (B, 3, H, W) and steps (B,)."""
+        return x - self.network(x, t)
+
+    def forward(self, inputs: Tensor | list[Tensor], data_samples: dict | list | None = None, mode: str = "tensor"):
+        """mmengine's entry.
+
+        Args:
+            inputs: LQ (B, 3, H, W) in [0, 1]; in mode "predict" a list of uint8 (3, H, W).
+            data_samples: As the data preprocessor gives them; for mode "loss" also `noise_seed` (int).
+            mode: "loss" gives `loss_restoration` and `loss_generative` (scalars whose sum is the mean over the samples),
+                "predict" the samples with `pred` (3, H, W) in [0, 1] and `lq`, "tensor" the output of the network.
+        """
+        if mode == "loss":
+            return self._losses(inputs, data_samples)
+        if mode == "predict":
+            return [self._predict(lq, sample) for lq, sample in zip(inputs, data_samples, strict=True)]
+        return self.restore(inputs, self.timestep_of(data_samples["task"]))
+
+    def _losses(self, lq: Tensor, samples: dict) -> dict[str, Tensor]:
+        n, gt = samples["num_generative"], samples["gt"]
+        x, t = lq[n:], self.timestep_of(samples["task"][n:])
+        if n > 0:
+            t_gen, eps = self._noise(gt, samples)
+            x = torch.cat([generative_pair(gt[:n], eps, t_gen, self.scheduler), x])
+            t = torch.cat([t_gen, t])
+        out = self.network(x, t)
+        losses = {"loss_restoration": self.restoration_loss(out[n:], gt[n:]).sum() / len(lq)}
+        losses["loss_generative"] = out.new_zeros(())
+        if n > 0:
+            weight = self.scheduler.loss_weight(t_gen, self.generative_weight).flatten()
+            per_sample = self.generative_loss(x[:n] - out[:n], eps)
+            losses["loss_generative"] = (weight * per_sample).sum() / len(lq)
+        return losses
+
+    def _noise(self, gt: Tensor, samples: dict) -> tuple[Tensor, Tensor]:
+        """Steps and noise of the generative samples, drawn for the batch of all processes so that splits agree."""
+        generator = device_generator(gt.device, samples["noise_seed"])
+        total, first = len(gt) * get_world_size(), len(gt) * get_rank()
+        slots = samples["slots"][: samples["num_generative"]] + first
+        t = torch.randint(1, self.num_timesteps + 1, (total,), generator=generator, device=gt.device)
+        eps = torch.randn((total, *gt.shape[1:]), generator=generator, device=gt.device)
+        return t[slots], eps[slots]
+
+    def _predict(self, lq: Tensor, sample: dict) -> dict:
+        t = self.timestep_of(torch.tensor([sample["task"]], device=self.matched_t.device))
+        picture = lq[None].to(self.matched_t.device).float() / 255
+        restored = tiled_apply(
+            lambda tiles: self.restore(tiles, t.expand(len(tiles))), picture, self.tile, self.tile_overlap
+        )
+        return {**sample, "lq": lq, "pred": restored[0].clamp(0, 1)}
