@@ -1,0 +1,21 @@
+"""Datasets, transforms, degradations and the counter-based sampler; importing this fills their registries."""
+
+from . import degradations, transforms
+from .base import RestorationDataset, resolve_root
+from .multi_task import MultiTaskDataset
+from .paired import PairedDataset
+from .sampler import MultiTaskBatchSampler, SampleKey, StagePlan
+from .synthetic import SyntheticDataset
+
+__all__ = [
+    "MultiTaskBatchSampler",
+    "MultiTaskDataset",
+    "PairedDataset",
+    "RestorationDataset",
+    "SampleKey",
+    "StagePlan",
+    "SyntheticDataset",
+    "degradations",
+    "resolve_root",
+    "transforms",
+]

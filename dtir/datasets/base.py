@@ -1,0 +1,102 @@
+"""What the datasets of one task share: two pipelines, and randomness that is an argument."""
+
+import os
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from mmcv.transforms import Compose
+from torch.utils.data import Dataset
+
+import dtir
+from dtir.registry import TRANSFORMS
+from dtir.utils.errors import DatasetError, TaskError
+
+META_KEYS = ("task_name", "lq_path", "gt_path", "name")
+
+Pipeline = Sequence[dict | Callable]
+
+_ASSET_SCHEME = "asset://"
+
+
+class RestorationDataset(Dataset):
+    """Pairs of one task. `training_item` is random by the generator it is given, `dataset[index]` is for evaluation.
+
+    Args:
+        task: name of the kind of degradation, any non-empty string.
+        records: one dict per pair with `name`, `lq_path` and `gt_path`.
+        pipeline: transforms that make a training item of a record.
+        eval_pipeline: transforms that make an evaluation item of a record.
+        seed: seed of whatever is random in evaluation items.
+
+    Raises:
+        TaskError: `task` is no non-empty string.
+    """
+
+    def __init__(self, task: str, records: list[dict], pipeline: Pipeline, eval_pipeline: Pipeline, seed: int = 0):
+        if not isinstance(task, str) or not task:
+            raise TaskError(f"task={task!r}: expected the name of a kind of degradation, 'hazy' for example.")
+        self.task = task
+        self.records = records
+        self.seed = seed
+        self.pipeline = _compose(pipeline)
+        self.eval_pipeline = _compose(eval_pipeline)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def training_item(self, index: int, rng: np.random.Generator, generative: bool = False) -> dict:
+        """Returns a training item of pair `index`; all that is random in it comes from `rng`.
+
+        Returns:
+            `dict(inputs=LQ, data_samples=dict(gt=GT, generative=...))`, LQ and GT uint8 tensors (3, patch, patch). LQ
+            is GT where `generative`.
+        """
+        return self.pipeline(self._start(index, rng, generative))
+
+    def __getitem__(self, index: int) -> dict:
+        """Returns the evaluation item of pair `index`, the same one each time.
+
+        Returns:
+            `dict(inputs=LQ, data_samples=dict(gt=GT, generative=False, task_name, lq_path, gt_path, name))`, LQ and
+            GT uint8 tensors (3, H, W).
+        """
+        return self.eval_pipeline(self._start(index, self._eval_rng(index), False))
+
+    def _start(self, index: int, rng: np.random.Generator, generative: bool) -> dict:
+        return {**self.records[index], "task_name": self.task, "rng": rng, "generative": generative}
+
+    def _eval_rng(self, index: int) -> np.random.Generator:
+        return np.random.default_rng((self.seed, zlib.crc32(self.task.encode()), index))
+
+
+def _compose(pipeline: Pipeline) -> Compose:
+    return Compose([TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline])
+
+
+def resolve_root(data_root: str | os.PathLike) -> Path:
+    """Returns the folder that `data_root` names.
+
+    'asset://photos' is the folder `photos` of the pictures that come with dtir; a relative path is taken from the
+    folder in the environment variable DTIR_DATA, or from the current one where that is not set.
+    """
+    if str(data_root).startswith(_ASSET_SCHEME):
+        return Path(dtir.__file__).parent / "assets" / str(data_root)[len(_ASSET_SCHEME) :]
+    return Path(os.environ.get("DTIR_DATA", ""), data_root)
+
+
+def require_folder(folder: Path, task: str) -> Path:
+    """Returns `folder` if it exists.
+
+    Raises:
+        DatasetError: it does not.
+    """
+    if folder.is_dir():
+        return folder
+    base = os.environ.get("DTIR_DATA")
+    setting = f"DTIR_DATA is '{base}'" if base else "DTIR_DATA is not set"
+    raise DatasetError(
+        f"task '{task}': no folder '{folder}'. Correct data_root in the config, or set the environment variable "
+        f"DTIR_DATA to the folder that relative data roots start from ({setting})."
+    )

@@ -1,0 +1,119 @@
+"""Synthetic pairs: clean photographs, degraded on the fly."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from dtir.registry import DATASETS
+from dtir.tasks import check_task
+from dtir.utils.errors import DatasetError
+from dtir.utils.image_io import list_images
+
+from .base import META_KEYS, Pipeline, RestorationDataset, require_folder, resolve_root
+from .transforms.degrade import Severity, build_degradation
+
+# Pixels around a training patch that a degradation may look at, where it does not declare another `margin`.
+DEFAULT_MARGIN = 16
+TYPICAL_SEVERITY = 0.5
+
+
+@DATASETS.register_module()
+class SyntheticDataset(RestorationDataset):
+    """Pairs of clean pictures and their degraded versions.
+
+    Training: a random patch with surroundings is cropped, turned, degraded, and its centre kept, so that the patch is
+    a crop of a degraded picture. Evaluation: the whole picture (or its centre), degraded by (seed, task, index).
+
+    Args:
+        task: name of the kind of degradation.
+        data_root: folder of the clean pictures; relative to DTIR_DATA where that environment variable is set, or
+            'asset://photos' for the photographs that come with dtir.
+        files: names within `data_root` to use, in this order; None uses all pictures of the folder.
+        degradation: class name in the DEGRADATIONS registry, config or callable; None takes the task's own.
+        severity: in [0, 1], or a pair (low, high) to draw from; None takes the degradation's own `severity`, or 0.5.
+        patch: side of the training patch, in pixels; smaller pictures are continued by reflection.
+        margin: surroundings of the training patch, in pixels; None takes the degradation's own `margin`, or 16.
+        eval_crop: side of the centre crop for evaluation, in pixels; None keeps the whole picture.
+        max_size: evaluation pictures with a longer side are shrunk to it before they are degraded.
+        recursive: whether to look into subfolders.
+        cache_mb: limit of the process's cache of decoded pictures, in MiB.
+        pipeline: training transforms in place of the default ones.
+        eval_pipeline: evaluation transforms in place of the default ones.
+        seed: seed of the degradations of evaluation items.
+
+    Raises:
+        DatasetError: the folder is missing or empty, or `files` names a picture that is not there.
+        TaskError: `task` has no degradation of its own and none is given.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        data_root: str | os.PathLike,
+        files: Sequence[str] | None = None,
+        degradation: str | dict | Callable | None = None,
+        severity: Severity | None = None,
+        patch: int = 128,
+        margin: int | None = None,
+        eval_crop: int | None = None,
+        max_size: int | None = None,
+        recursive: bool = False,
+        cache_mb: float = 256,
+        pipeline: Pipeline | None = None,
+        eval_pipeline: Pipeline | None = None,
+        seed: int = 0,
+    ):
+        root = require_folder(resolve_root(data_root), task)
+        paths = list_images(root, recursive) if files is None else [root / name for name in files]
+        _check_files(root, paths)
+        records = [_record(root, path) for path in paths]
+        built = build_degradation(degradation or default_degradation(task))
+        margin = getattr(built, "margin", DEFAULT_MARGIN) if margin is None else margin
+        severity = getattr(built, "severity", TYPICAL_SEVERITY) if severity is None else severity
+        load = {"type": "LoadClean", "cache_mb": cache_mb}
+        degrade = {"type": "Degrade", "degradation": built, "severity": severity}
+        train = [load, *_training_steps(degrade, patch, margin)]
+        evaluate = [load, *_evaluation_steps(degrade, max_size, eval_crop, margin)]
+        super().__init__(task, records, pipeline or train, eval_pipeline or evaluate, seed)
+
+
+def default_degradation(task: str) -> str:
+    """Returns the class name of the degradation of one of the ten tasks.
+
+    Raises:
+        TaskError: `task` is not one of them; the message lists them.
+    """
+    from .degradations import TASK_DEGRADATIONS
+
+    return TASK_DEGRADATIONS[check_task(task, tuple(TASK_DEGRADATIONS))]
+
+
+def _training_steps(degrade: dict, patch: int, margin: int) -> list[dict]:
+    return [
+        {"type": "RandomCropPair", "patch": patch, "margin": margin},
+        {"type": "RandomFlipRotate"},
+        degrade,
+        {"type": "CenterCropPair", "size": patch},
+        {"type": "PackPair"},
+    ]
+
+
+def _evaluation_steps(degrade: dict, max_size: int | None, eval_crop: int | None, margin: int) -> list[dict]:
+    shrink = [{"type": "ShrinkPair", "max_size": max_size}] if max_size else []
+    outer = [{"type": "CenterCropPair", "size": eval_crop + 2 * margin}] if eval_crop else []
+    inner = [{"type": "CenterCropPair", "size": eval_crop}] if eval_crop else []
+    return [*shrink, *outer, degrade, *inner, {"type": "PackPair", "meta_keys": META_KEYS}]
+
+
+def _record(root: Path, path: Path) -> dict:
+    name = path.relative_to(root).with_suffix("").as_posix()
+    return {"name": name, "lq_path": str(path), "gt_path": str(path)}
+
+
+def _check_files(root: Path, paths: list[Path]) -> None:
+    if not paths:
+        raise DatasetError(f"no pictures in '{root}': put clean pictures there, or correct data_root in the config.")
+    missing = [path.name for path in paths if not path.is_file()]
+    if missing:
+        there = ", ".join(path.name for path in list_images(root)[:10]) or "no picture"
+        raise DatasetError(f"files names {', '.join(missing)}, not in '{root}', which holds {there}.")

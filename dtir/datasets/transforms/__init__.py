@@ -1,0 +1,19 @@
+"""Transforms of (LQ, GT) pairs of uint8 pictures; every random number comes from the sample's own generator."""
+
+from .degrade import Degrade
+from .formatting import PackPair
+from .geometry import CenterCropPair, RandomCropPair, RandomFlipRotate, ShrinkPair
+from .loading import LoadClean, LoadPair, PictureCache, shared_cache
+
+__all__ = [
+    "CenterCropPair",
+    "Degrade",
+    "LoadClean",
+    "LoadPair",
+    "PackPair",
+    "PictureCache",
+    "RandomCropPair",
+    "RandomFlipRotate",
+    "ShrinkPair",
+    "shared_cache",
+]

@@ -1,0 +1,43 @@
+"""Synthetic degradation of a clean picture."""
+
+from collections.abc import Callable
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from dtir.registry import DEGRADATIONS, TRANSFORMS
+
+Severity = float | tuple[float, float]
+
+
+@TRANSFORMS.register_module()
+class Degrade(BaseTransform):
+    """Makes `lq` by degrading `gt`; leaves a generative sample's LQ as its GT.
+
+    Args:
+        degradation: class name in the DEGRADATIONS registry, a config of one, or a callable
+            `(image float32 (H, W, 3) in [0, 1], rng, severity) -> image`.
+        severity: in [0, 1], 0.5 being the typical real picture; a pair (low, high) draws uniformly per sample.
+    """
+
+    def __init__(self, degradation: str | dict | Callable, severity: Severity = 0.5):
+        self.degradation = build_degradation(degradation)
+        self.severity = severity
+
+    def transform(self, results: dict) -> dict:
+        """Sets `lq`, uint8 (H, W, 3), rounded."""
+        if results["generative"]:
+            return results
+        rng = results["rng"]
+        severity = rng.uniform(*self.severity) if np.ndim(self.severity) else self.severity
+        clean = results["gt"].astype(np.float32) / np.float32(255)
+        degraded = self.degradation(clean, rng, severity)
+        results["lq"] = np.rint(np.clip(degraded, 0, 1) * 255).astype(np.uint8)
+        return results
+
+
+def build_degradation(degradation: str | dict | Callable) -> Callable:
+    """Builds a degradation from its class name or config; a callable is returned as it is."""
+    if isinstance(degradation, str):
+        degradation = {"type": degradation}
+    return DEGRADATIONS.build(degradation) if isinstance(degradation, dict) else degradation
