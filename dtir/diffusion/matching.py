@@ -201,7 +201,7 @@ def match_timestep(
     Args:
         predict_residual: `(y (B, 3, H, W) in image units, t (B,) long) -> r (B, 3, H, W)` in units of eps, that is
             of unit variance on noised clean pictures. Must be in eval mode.
-        scheduler: The forward process; pictures are moved to its device batch by batch.
+        scheduler: The forward process; the pictures are moved to its device.
         lq: Degraded pictures (N, 3, H, W) in [0, 1]. Merge curves where sizes differ.
         gt: Clean pictures, the same shape.
         task: Name of the degradation, for the curve and for errors.
@@ -216,14 +216,12 @@ def match_timestep(
 
     Raises:
         ConfigError: Unknown method, metric or option, or steps that cannot be used.
-        TaskError: lq and gt differ in shape, there are none, or a score is not finite.
+        TaskError: lq and gt are not float or differ in shape, there are none, or a score is not finite.
     """
     estimate = partial(_choose_method(method, options), predict_residual, scheduler)
     score, metric_name = _choose_metric(metric)
     steps = _check_steps(timesteps, scheduler.num_timesteps)
-    if lq.shape != gt.shape or not len(lq):
-        shapes = f"lq {tuple(lq.shape)} and gt {tuple(gt.shape)}"
-        raise TaskError(f"matching of task '{task}': {shapes} must have one shape and hold at least one picture.")
+    _check_pictures(task, lq, gt)
     device = scheduler.marginal(0)[0].device
     pairs = [(y.to(device), x.to(device)) for y, x in zip(lq.split(batch_size), gt.split(batch_size), strict=True)]
     generator = torch.Generator().manual_seed(_NOISE_SEED) if generator is None else generator
@@ -262,6 +260,15 @@ def score_pairs(
                 callback(len(columns), len(pairs) * len(steps))
     k = len(steps)
     return torch.cat([torch.stack(columns[i : i + k], dim=1) for i in range(0, len(columns), k)])
+
+
+def _check_pictures(task: str, lq: Tensor, gt: Tensor) -> None:
+    usable = lq.is_floating_point() and gt.is_floating_point() and lq.shape == gt.shape and len(lq)
+    if not usable:
+        raise TaskError(
+            f"matching of task '{task}': lq is {lq.dtype} {tuple(lq.shape)} and gt {gt.dtype} {tuple(gt.shape)}; "
+            "expected float pictures (N, 3, H, W) in [0, 1], N at least 1, both of one shape."
+        )
 
 
 def _choose_method(method: str, options: dict) -> Callable[[PredictResidual, Scheduler, Tensor, int, Tensor], Tensor]:

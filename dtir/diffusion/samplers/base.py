@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -30,9 +31,14 @@ class SampleResult:
 
 
 def gaussian_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Standard normal noise with the shape, type and device of x, drawn on the device of the generator."""
+    """Standard normal noise with the shape, type and device of x, drawn on the device of the generator.
+
+    A generator of the CPU gives the same noise whatever the device of x, at the price of a copy.
+    """
     device = x.device if generator is None else generator.device
-    return torch.randn(x.shape, dtype=x.dtype, device=device, generator=generator).to(x.device)
+    return torch.randn(x.shape, dtype=x.dtype, device=device, generator=generator).to(
+        x.device, non_blocking=device.type == "cpu"
+    )
 
 
 def choose_steps(scheduler: Scheduler, timesteps: Sequence[int] | None, num_steps: int | None) -> list[int]:
@@ -46,7 +52,7 @@ def choose_steps(scheduler: Scheduler, timesteps: Sequence[int] | None, num_step
     if num_steps is not None:
         raise ConfigError("give a sampler either timesteps or num_steps, not both.")
     steps = [int(t) for t in timesteps]
-    descending = all(a > b for a, b in zip(steps, [*steps[1:], 0], strict=True))
+    descending = all(a > b for a, b in pairwise([*steps, 0]))
     if not steps or not descending or steps[0] > scheduler.num_timesteps:
         raise ConfigError(f"timesteps={steps} must be strictly descending steps of 1..{scheduler.num_timesteps}.")
     return steps
@@ -97,7 +103,7 @@ class Sampler(ABC):
         """
         steps = choose_steps(scheduler, timesteps, num_steps)
         x, trajectory = x_start, [x_start] if return_trajectory else []
-        for done, (t, t_prev) in enumerate(zip(steps, [*steps[1:], 0], strict=True), start=1):
+        for done, (t, t_prev) in enumerate(pairwise([*steps, 0]), start=1):
             eps = denoiser(x, torch.full((len(x),), t, device=x.device))
             x = self.step(scheduler, x, eps, t, t_prev, generator)
             if return_trajectory:
