@@ -1,0 +1,46 @@
+"""Packaging of dtir: `pip install -e .`, extras `tests`, `docs`, `optional` and `all`."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).resolve().parent
+
+
+def read_version() -> str:
+    text = (ROOT / "dtir" / "version.py").read_text(encoding="utf-8")
+    return re.search(r'^__version__ = "([^"]+)"', text, re.MULTILINE).group(1)
+
+
+def read_requirements(name: str) -> list[str]:
+    lines = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    stripped = (line.split("#")[0].strip() for line in lines)
+    return [line for line in stripped if line]
+
+
+EXTRAS = {name: read_requirements(name) for name in ("tests", "docs", "optional")}
+
+setup(
+    name="dtir",
+    version=read_version(),
+    description="Image restoration trained the diffusion way: many degradations, any backbone, one command",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    keywords="image restoration, diffusion, denoising, deblurring, dehazing, deraining, low light, PyTorch",
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Image Processing",
+    ],
+    python_requires=">=3.10",
+    packages=find_packages(include=["dtir", "dtir.*"]),
+    package_data={"dtir": ["assets/**/*"]},
+    install_requires=read_requirements("runtime"),
+    extras_require={**EXTRAS, "all": sorted(sum(EXTRAS.values(), []))},
+    entry_points={"console_scripts": ["dtir = dtir.cli:main"]},
+    zip_safe=False,
+)

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# From a fresh clone to a trained model and restored pictures. Run again after an interruption: it goes on from there.
+# Arguments go to tools/train.py.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/_env.sh"
+
+CONFIG="configs/dtir/nafnet_10task_quick.py"
+WORK_DIR="work_dirs/nafnet_10task_quick"
+
+say "Step 1 of 3: the Python environment"
+make_venv
+
+say "Step 2 of 3: the packages"
+install_dtir
+
+cd "$REPO"
+if [ "$("$VENV_PYTHON" -c 'import torch; print(int(torch.cuda.is_available()))')" = 1 ]; then
+    say "Step 3 of 3: training every stage on one GPU, about a minute"
+else
+    say "Step 3 of 3: training every stage on the CPU ($(cpu_cores) cores), at most about 10 minutes on two cores"
+fi
+say "Results and logs go to $REPO/$WORK_DIR; an earlier run there is resumed"
+bash tools/dist_train.sh "$CONFIG" 1 --work-dir "$WORK_DIR" --resume "$@"
+
+say "Done. To restore your own pictures:"
+say "  $VENV/bin/dtir restore PICTURE_OR_FOLDER --checkpoint $WORK_DIR/CHECKPOINT.pth --task hazy --out restored"
