@@ -1,0 +1,136 @@
+"""Which pictures of files and folders are restored where to, and doing so one by one past failures."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from dtir.utils.errors import ConfigError, DtirError, ImageFileError
+from dtir.utils.image_io import IMAGE_EXTENSIONS, list_images
+
+
+class Job(NamedTuple):
+    """A picture and the file its restoration is written to."""
+
+    source: Path
+    target: Path
+
+
+class Failure(NamedTuple):
+    """An input that was not restored, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass
+class RestoreReport:
+    """What became of the inputs: written outputs, outputs left as they were, and failures."""
+
+    restored: list[Path] = field(default_factory=list)
+    skipped: list[Path] = field(default_factory=list)
+    failed: list[Failure] = field(default_factory=list)
+
+
+RestoreOne = Callable[[Path, Path, Callable[[int, int], None]], bool]
+
+
+def restore_all(
+    restore_one: RestoreOne,
+    inputs: Iterable[str | Path],
+    out_dir: str | Path,
+    recursive: bool = False,
+    progress: bool = False,
+) -> RestoreReport:
+    """Calls `restore_one(source, target, on_tile) -> written` for every picture; errors of one do not stop the rest.
+
+    Raises:
+        ConfigError: `out_dir` is not a folder.
+    """
+    jobs, failed = plan_jobs(inputs, Path(out_dir), recursive)
+    report = RestoreReport(failed=failed)
+    with _progress(shown=progress) as display:
+        pictures = display.add_task("pictures", total=len(jobs))
+        tiles = display.add_task("tiles", visible=False)
+        for number, job in enumerate(jobs):
+            display.update(tiles, description=job.source.name)
+            try:
+                written = restore_one(*job, _tile_callback(display, pictures, tiles, number))
+            except (DtirError, OSError, MemoryError) as error:
+                report.failed.append(Failure(job.source, str(error) or type(error).__name__))
+            else:
+                (report.restored if written else report.skipped).append(job.target)
+            display.update(pictures, completed=number + 1)
+    return report
+
+
+def plan_jobs(inputs: Iterable[str | Path], out_dir: Path, recursive: bool = False) -> tuple[list[Job], list[Failure]]:
+    """Lists the pictures to restore, and the inputs that cannot be.
+
+    A file is written to `out_dir` under its own name, a folder's pictures under their paths relative to that folder.
+    Pictures inside `out_dir` are not inputs when `out_dir` lies inside an input folder. Of two different pictures
+    that would be written to one file, the second is a failure.
+
+    Raises:
+        ConfigError: `out_dir` is not a folder.
+    """
+    if out_dir.exists() and not out_dir.is_dir():
+        raise ConfigError(f"the output '{out_dir}' is a file; a folder is needed.")
+    jobs: dict[Path, Job] = {}
+    failed = []
+    for path in map(Path, inputs):
+        try:
+            found = _folder_jobs(path, out_dir, recursive) if path.is_dir() else [_file_job(path, out_dir)]
+        except ImageFileError as error:
+            failed.append(Failure(path, str(error)))
+            continue
+        for job in found:
+            first = jobs.setdefault(job.target, job)
+            if first.source.resolve() != job.source.resolve():
+                reason = f"its output {job.target} is already that of '{first.source}'; restore it to another folder."
+                failed.append(Failure(job.source, reason))
+    return list(jobs.values()), failed
+
+
+def _file_job(path: Path, out_dir: Path) -> Job:
+    if not path.is_file():
+        raise ImageFileError(f"no file or folder '{path}'; check the path.")
+    if path.suffix.lower() not in IMAGE_EXTENSIONS:
+        raise ImageFileError(f"'{path}' has no known picture extension; known are {', '.join(IMAGE_EXTENSIONS)}.")
+    return Job(path, out_dir / path.name)
+
+
+def _folder_jobs(folder: Path, out_dir: Path, recursive: bool) -> list[Job]:
+    images = list_images(folder, recursive)
+    outputs = out_dir.resolve()
+    if folder.resolve() in outputs.parents:
+        images = [image for image in images if outputs not in image.resolve().parents]
+    if not images:
+        hint = "" if recursive else "; pictures in its sub-folders are restored with --recursive (recursive=True)"
+        raise ImageFileError(f"folder '{folder}' has no pictures ({', '.join(IMAGE_EXTENSIONS)}){hint}.")
+    return [Job(image, out_dir / image.relative_to(folder)) for image in images]
+
+
+def _progress(shown: bool) -> Progress:
+    return Progress(
+        # A file name may hold square brackets, which are no markup.
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not shown,
+        transient=True,
+    )
+
+
+def _tile_callback(display: Progress, pictures: TaskID, tiles: TaskID, number: int) -> Callable[[int, int], None]:
+    def on_tile(done: int, total: int) -> None:
+        display.update(tiles, completed=done, total=total, visible=total > 1)
+        # Fractions of a picture make the time left known while the first large picture is still in work.
+        display.update(pictures, completed=number + done / total)
+
+    return on_tile
