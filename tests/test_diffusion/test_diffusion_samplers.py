@@ -181,3 +181,14 @@ def test_registry_and_eta_range():
     assert isinstance(SAMPLERS.build(dict(type="AncestralSampler")), AncestralSampler)
     with pytest.raises(ConfigError, match=r"eta=1\.5"):
         DDIMSampler(eta=1.5)
+
+
+@pytest.mark.parametrize("sampler", [DDIMSampler(eta=1.0), AncestralSampler()])
+def test_no_noise_is_drawn_in_the_last_step(sampler):
+    generator = torch.Generator().manual_seed(0)
+    state = generator.get_state()
+    x = torch.ones(1, 3, 2, 2)
+    sampler.sample(lambda x, t: x * 0.5, DDPMScheduler(), x, num_steps=1, generator=generator)
+    assert torch.equal(generator.get_state(), state)
+    sampler.sample(lambda x, t: x * 0.5, DDPMScheduler(), x, num_steps=2, generator=generator)
+    assert not torch.equal(generator.get_state(), state)
