@@ -62,7 +62,7 @@ install_dtir() {
         return
     fi
     say "Installing dtir${extra:+[$extra]} and what it needs (about 6 GB and some minutes the first time)"
-    "$VENV_PYTHON" -m pip install --disable-pip-version-check --quiet -e "$REPO${extra:+[$extra]}" ||
+    "$VENV_PYTHON" -m pip install --disable-pip-version-check -e "$REPO${extra:+[$extra]}" ||
         die "the installation failed; pip's message is above. Mend that and run the script again."
     printf '%s\n' "$stamp" >"$file"
     # An extra includes the plain installation.

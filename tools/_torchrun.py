@@ -1,21 +1,25 @@
 """torchrun, less its traceback where the trained script has already told the user what to mend."""
 
+import os
 import sys
 
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import main
 
-USER_ERROR = 2
+from dtir.cli import EXIT_ERROR
+from dtir.utils.launch import end_with_parent
 
 
 def run() -> int:
     """Runs torchrun with the arguments of the command line; returns the exit code."""
+    if os.environ.get("DTIR_END_WITH_PARENT"):
+        end_with_parent()
     try:
         main()
     except ChildFailedError as error:
         _, failure = error.get_first_failure()
-        if failure.exitcode == USER_ERROR:
-            return USER_ERROR
+        if failure.exitcode == EXIT_ERROR:
+            return EXIT_ERROR
         raise
     return 0
 
