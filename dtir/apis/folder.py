@@ -115,14 +115,15 @@ def _folder_jobs(folder: Path, out_dir: Path, recursive: bool) -> list[Job]:
 
 
 def _progress(shown: bool) -> Progress:
+    console = Console(stderr=True)
     return Progress(
         # A file name may hold square brackets, which are no markup.
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=not shown,
+        console=console,
+        disable=not (shown and console.is_terminal),
         transient=True,
     )
 

@@ -1,0 +1,132 @@
+"""The `dtir` command. Heavy modules are imported when a sub-command runs, so that `dtir --help` answers at once."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dtir.utils import launch
+from dtir.utils.errors import DtirError
+from dtir.version import __version__
+
+if TYPE_CHECKING:
+    from dtir.apis.folder import RestoreReport
+
+EXIT_FAILED_PICTURES = 1
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Returns:
+        Exit code: 0 all done, 1 some pictures failed, 2 an error of the user's, 130 interrupted.
+    """
+    args = build_parser().parse_args(argv)
+    try:
+        return args.run(args) or 0
+    except DtirError as error:
+        _print_error(f"Error: {error}")
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        _print_error("Interrupted. Files written so far are complete.")
+        return EXIT_INTERRUPTED
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Returns the parser of all sub-commands; `args.run(args)` runs the chosen one."""
+    parser = argparse.ArgumentParser(prog="dtir", description="Train, test and use image-restoration networks.")
+    parser.add_argument("--version", action="version", version=f"dtir {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    restore = commands.add_parser("restore", help="restore picture files and folders", description=RESTORE_DESCRIPTION)
+    _add_restore_arguments(restore)
+    restore.set_defaults(run=run_restore)
+    train = commands.add_parser("train", help="train a config, or resume its training")
+    launch.add_train_arguments(train)
+    train.set_defaults(run=launch.run_train)
+    test = commands.add_parser("test", help="evaluate a checkpoint on the test data of its config")
+    launch.add_test_arguments(test)
+    test.set_defaults(run=launch.run_test)
+    return parser
+
+
+RESTORE_DESCRIPTION = (
+    "Restores pictures with a trained checkpoint. Outputs keep the name, format, bit depth, orientation, transparency "
+    "and colour profile of their inputs; sub-folders are mirrored. Outputs that exist are skipped unless --overwrite "
+    "is given. Exit code: 0 all done, 1 some pictures failed (the others are restored), 2 wrong use."
+)
+
+
+def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="picture file or folder of pictures")
+    parser.add_argument("--checkpoint", required=True, metavar="CKPT", help="checkpoint file written by training")
+    step = parser.add_mutually_exclusive_group(required=True)
+    step.add_argument("--task", metavar="NAME", help="kind of degradation; the names are those the checkpoint knows")
+    step.add_argument("--t", type=int, metavar="N", help="time step of the network, instead of a task")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the outputs; made if needed")
+    parser.add_argument("--recursive", action="store_true", help="also restore pictures in sub-folders")
+    parser.add_argument("--overwrite", action="store_true", help="write outputs that exist anew")
+    parser.add_argument(
+        "--tile",
+        type=_tile_size,
+        default="auto",
+        metavar="N",
+        help="side of the tiles in pixels; 'auto' (default): 512 for pictures above 1024 x 1024 pixels; 'whole': none",
+    )
+    parser.add_argument("--overlap", type=int, default=32, metavar="N", help="pixels tiles share (default 32)")
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... (default: cuda if there is one)")
+    parser.add_argument(
+        "--amp", nargs="?", const="bf16", choices=("bf16", "fp16"), help="mixed precision (bf16 if no type is given)"
+    )
+    parser.add_argument(
+        "--self-ensemble", action="store_true", help="average over the 8 flips and turns: 8 times the work"
+    )
+
+
+def _tile_size(text: str) -> int | str | None:
+    if text in ("auto", "whole"):
+        return {"auto": "auto", "whole": None}[text]
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is neither a number of pixels nor 'auto' nor 'whole'") from None
+
+
+def run_restore(args: argparse.Namespace) -> int:
+    """Runs `dtir restore`; returns 1 if a picture failed, else 0."""
+    from dtir.apis.inferencer import RestorationInferencer
+
+    inferencer = RestorationInferencer(
+        args.checkpoint, args.device, args.tile, args.overlap, args.amp, args.self_ensemble
+    )
+    report = inferencer.restore_paths(
+        args.inputs, args.out, args.task, args.t, args.recursive, args.overwrite, progress=True
+    )
+    _print_report(report, args.out)
+    return EXIT_FAILED_PICTURES if report.failed else 0
+
+
+def _print_report(report: "RestoreReport", out: str) -> None:
+    print(f"{_pictures(len(report.restored))} restored into {out}")
+    if report.skipped:
+        print(f"{_pictures(len(report.skipped))} skipped: the output exists; --overwrite writes it anew")
+    if report.failed:
+        _print_error(f"{len(report.failed)} failed:")
+    for path, reason in report.failed:
+        _print_error(f"  {reason}" if str(path) in reason else f"  {path}: {reason}")
+
+
+def _pictures(number: int) -> str:
+    return f"{number} picture" if number == 1 else f"{number} pictures"
+
+
+def _print_error(text: str) -> None:
+    from rich.console import Console
+
+    # Paths may hold square brackets, so nothing is markup; soft_wrap keeps them in one piece for copying.
+    Console(stderr=True, highlight=False).print(text, style="red", markup=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

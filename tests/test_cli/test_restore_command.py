@@ -1,0 +1,153 @@
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from dtir import cli
+
+
+class InvertingRestorer(nn.Module):
+    tasks = ("noisy", "rainy")
+    num_timesteps = 50
+
+    def __init__(self):
+        super().__init__()
+        self.matched_t = torch.tensor([6, 1])
+        self.seen_t = []
+
+    def restore(self, lq, t):
+        self.seen_t += t.tolist()
+        return 1 - lq
+
+
+@pytest.fixture
+def restorer(monkeypatch):
+    model = InvertingRestorer()
+    monkeypatch.setattr("dtir.apis.build.load_restorer", lambda path, device: model)
+    return model
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "in"
+    (folder / "sub").mkdir(parents=True)
+    for name in ("a.png", "b [1].png", "sub/c.png"):
+        assert cv2.imwrite(str(folder / name), np.full((5, 7, 3), 100, np.uint8))
+    return folder
+
+
+def restore(*arguments):
+    return cli.main(["restore", *map(str, arguments), "--checkpoint", "model.pth", "--device", "cpu"])
+
+
+def test_pictures_are_restored_and_counted(restorer, pictures, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert restore(pictures, "--task", "rainy", "--out", out) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "b [1].png"]
+    assert (cv2.imread(str(out / "a.png")) == 155).all()
+    assert restorer.seen_t == [1, 1]
+    assert f"2 pictures restored into {out}" in capsys.readouterr().out
+
+
+def test_options_reach_the_inferencer(restorer, pictures, tmp_path):
+    options = ["--t", 7, "--recursive", "--tile", 64, "--overlap", 8, "--self-ensemble", "--amp"]
+    assert restore(pictures, *options, "--out", tmp_path / "out") == 0
+    assert (tmp_path / "out/sub/c.png").exists()
+    assert restorer.seen_t == [7] * 8 * 3
+
+
+def test_second_run_skips_and_says_so(restorer, pictures, tmp_path, capsys):
+    arguments = (pictures, "--task", "noisy", "--out", tmp_path / "out")
+    restore(*arguments)
+    assert restore(*arguments) == 0
+    assert "2 pictures skipped: the output exists; --overwrite" in capsys.readouterr().out
+    assert restore(*arguments, "--overwrite") == 0
+    assert "2 pictures restored" in capsys.readouterr().out
+
+
+def test_failed_picture_gives_exit_code_one_and_its_reason(restorer, pictures, tmp_path, capsys):
+    (pictures / "bad [x].png").write_bytes((pictures / "a.png").read_bytes()[:40])
+    assert restore(pictures, "--task", "noisy", "--out", tmp_path / "out") == 1
+    captured = capsys.readouterr()
+    assert "2 pictures restored" in captured.out
+    assert "1 failed:" in captured.err
+    assert "bad [x].png" in captured.err
+    assert "ends early" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--task", "nosy"], "Did you mean 'noisy'"),
+        (["--t", "51"], "from 0 to 50"),
+        (["--t", "0", "--tile", "32", "--overlap", "30"], "at least 46"),
+    ],
+)
+def test_wrong_use_gives_exit_code_two_and_one_message(restorer, pictures, tmp_path, capsys, options, message):
+    assert restore(pictures, *options, "--out", tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("Error: ")
+    assert message in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "one of the arguments --task --t is required"),
+        (["--task", "noisy", "--t", "3"], "not allowed with"),
+        (["--t", "3", "--tile", "big"], "'big' is neither a number"),
+    ],
+)
+def test_contradicting_arguments_are_refused(options, message, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        restore("a.png", *options, "--out", tmp_path)
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_missing_checkpoint_is_named(tmp_path, capsys):
+    missing = tmp_path / "none.pth"
+    arguments = ["restore", "a.png", "--t", "0", "--out", str(tmp_path), "--checkpoint", str(missing)]
+    assert cli.main(arguments) == 2
+    assert str(missing) in capsys.readouterr().err
+
+
+def test_interruption_is_clean(restorer, pictures, tmp_path, capsys, monkeypatch):
+    def interrupt(lq, t):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(restorer, "restore", interrupt)
+    assert restore(pictures, "--t", 0, "--out", tmp_path / "out") == 130
+    assert "Interrupted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["train", "test"])
+def test_training_commands_are_handed_to_the_launcher(command, monkeypatch):
+    seen = []
+    monkeypatch.setattr(f"dtir.utils.launch.run_{command}", lambda args: seen.append(args.config))
+    extra = ["model.pth"] if command == "test" else []
+    assert cli.main([command, "config.py", *extra]) == 0
+    assert seen == ["config.py"]
+
+
+def test_help_answers_without_the_heavy_imports():
+    code = (
+        "import sys; from dtir.cli import build_parser; build_parser().format_help();"
+        "print([m for m in ('torch', 'mmengine', 'cv2', 'numpy') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_exit_code_of_the_process():
+    command = [sys.executable, "-m", "dtir.cli", "restore", "x.png", "--t", "0", "--out", "x", "--checkpoint", "no.pth"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "no.pth" in result.stderr
+    assert "Traceback" not in result.stderr
