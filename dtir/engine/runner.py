@@ -47,11 +47,19 @@ class StagedRunner(Runner):
             "runtime_info": {"type": "dtir.StageRuntimeInfoHook"},
             "stages": {"type": "dtir.StageSwitchHook"},
             "logger": {"type": "dtir.StageLoggerHook"},
+            "progress": {"type": "dtir.ProgressHook"},
             "checkpoint": {"type": "dtir.AtomicCheckpointHook"},
         }
         for name, hook in {**defaults, **(hooks or {})}.items():
             if hook is not None:
                 self.register_hook(_with_type(hook, defaults.get(name)))
+
+    def train(self) -> nn.Module:
+        """Trains, and lets hooks give back what they hold (`close(runner)`), after an error too."""
+        try:
+            return super().train()
+        finally:
+            self.call_hook("close")
 
     def load_or_resume(self) -> None:
         """Resumes from `load_from`, or from the newest checkpoint of the work folder; or only loads weights."""
@@ -85,8 +93,8 @@ class StagedRunner(Runner):
         if meta["world_batch"] != self.train_loop.world_batch:
             raise CheckpointError(
                 f"'{filename}' was trained with {meta['world_batch']} samples in all per step, the config and the "
-                f"processes give {self.train_loop.world_batch}. Set train_dataloader.batch_size so that batch_size x processes "
-                "is the same."
+                f"processes give {self.train_loop.world_batch}. Set train_dataloader.batch_size so that "
+                "batch_size x processes is the same."
             )
         self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
         self.optim_wrapper.load_state_dict(checkpoint["optimizer"])

@@ -32,9 +32,13 @@ class RestorationDataPreprocessor(BaseDataPreprocessor):
         Returns:
             In training `inputs` LQ (B, 3, H, W) in [0, 1] and `data_samples` with `gt` (B, 3, H, W) in [0, 1], `task`
             (B,), `num_generative` (int), and `slots` (B,): the places of the samples in the batch as drawn. Otherwise
-            `inputs` is a list of uint8 (3, H, W), and `data_samples` the list of dicts as they are.
+            `inputs` is a list of uint8 (3, H, W), and `data_samples` a list of one dict per picture.
         """
-        return self._training_batch(data) if training else data
+        if training:
+            return self._training_batch(data)
+        samples = data["data_samples"]
+        rows = zip(*samples.values(), strict=True)
+        return {"inputs": data["inputs"], "data_samples": [dict(zip(samples, row, strict=True)) for row in rows]}
 
     def _training_batch(self, data: dict) -> dict:
         samples = data["data_samples"]

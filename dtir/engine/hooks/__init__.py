@@ -4,11 +4,13 @@ from .checkpoint import AtomicCheckpointHook
 from .ema import ForeachEMA, StageEMAHook
 from .logger import StageLoggerHook, StageRuntimeInfoHook
 from .matching import TimestepMatchingHook
+from .progress import ProgressHook
 from .stage_switch import StageSwitchHook
 
 __all__ = [
     "AtomicCheckpointHook",
     "ForeachEMA",
+    "ProgressHook",
     "StageEMAHook",
     "StageLoggerHook",
     "StageRuntimeInfoHook",

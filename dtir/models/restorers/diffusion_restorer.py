@@ -101,7 +101,7 @@ class DiffusionRestorer(BaseModel):
         Args:
             inputs: LQ (B, 3, H, W) in [0, 1]; in mode "predict" a list of uint8 (3, H, W).
             data_samples: As the data preprocessor gives them; for mode "loss" also `noise_seed` (int).
-            mode: "loss" gives `loss_restoration` and `loss_generative` (scalars whose sum is the mean over the samples),
+            mode: "loss" gives `loss_restoration` and `loss_generative` (scalars; their sum is the samples' mean),
                 "predict" the samples with `pred` (3, H, W) in [0, 1] and `lq`, "tensor" the output of the network.
         """
         if mode == "loss":

@@ -1,0 +1,38 @@
+# Ten paired sets in DA-CLIP's layout, <split>/<task>/{LQ,GT}, under DTIR_DATA (or ./data).
+_tasks = [
+    "motion-blurry",
+    "hazy",
+    "jpeg-compressed",
+    "low-light",
+    "noisy",
+    "raindrop",
+    "rainy",
+    "shadowed",
+    "snowy",
+    "inpainting",
+]
+
+model = dict(tasks=_tasks)
+
+train_dataloader = dict(
+    batch_size=2,
+    num_workers=4,
+    dataset=dict(
+        type="MultiTaskDataset",
+        datasets=[dict(type="PairedDataset", task=task, data_root=f"train/{task}", patch=128) for task in _tasks],
+    ),
+)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(
+        type="MultiTaskDataset",
+        datasets=[dict(type="PairedDataset", task=task, data_root=f"val/{task}") for task in _tasks],
+    ),
+)
+val_cfg = dict()
+val_evaluator = [dict(type="PSNR"), dict(type="SSIM")]
+test_dataloader = val_dataloader
+test_cfg = dict()
+test_evaluator = val_evaluator

@@ -1,0 +1,79 @@
+"""A run stopped at any moment and resumed ends with the same bits."""
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+from mmengine.hooks import Hook
+from tiny_run import assert_same_state, last_state, run_process, tiny_config, train, train_command
+
+from dtir.engine import StagedRunner
+
+MAX_ITERS = 14
+
+
+class Stopped(RuntimeError):
+    pass
+
+
+class StopHook(Hook):
+    """Stops a run in the middle of an iteration, before anything of that iteration is saved."""
+
+    priority = "LOWEST"
+
+    def __init__(self, iteration: int) -> None:
+        self.iteration = iteration
+
+    def before_optim_step(self, runner) -> None:
+        if runner.iter == self.iteration:
+            raise Stopped
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    work_dir = tmp_path_factory.mktemp("uninterrupted")
+    train(work_dir)
+    return last_state(work_dir)
+
+
+# 0: nothing saved yet; 3, 4: at and after the end of pre-training (matching); 5, 7: within a stage; 13: the last step.
+@pytest.mark.parametrize("iteration", [0, 3, 4, 5, 7, 9, 13])
+def test_stop_anywhere_and_resume(tmp_path, uninterrupted, iteration):
+    runner = StagedRunner.from_cfg(tiny_config(tmp_path))
+    runner.register_hook(StopHook(iteration))
+    with pytest.raises(Stopped):
+        runner.train()
+    train(tmp_path, resume=True)
+    resumed = last_state(tmp_path)
+    assert resumed["meta"]["iter"] == MAX_ITERS
+    assert_same_state(resumed, uninterrupted)
+    assert resumed["matching"] == uninterrupted["matching"]
+    assert resumed["meta"]["best"] == uninterrupted["meta"]["best"]
+
+
+def test_workers_do_not_change_the_result(tmp_path, uninterrupted):
+    train(tmp_path, **{"train_dataloader.num_workers": 2})
+    assert_same_state(last_state(tmp_path), uninterrupted)
+
+
+def test_resuming_a_finished_run_changes_nothing(tmp_path):
+    train(tmp_path)
+    before = (tmp_path / f"iter_{MAX_ITERS}.pth").read_bytes()
+    train(tmp_path, resume=True)
+    assert (tmp_path / f"iter_{MAX_ITERS}.pth").read_bytes() == before
+
+
+def test_killed_process_resumes_to_the_same_bits(tmp_path, uninterrupted):
+    command = train_command(tmp_path, "--cfg-options", "train_dataloader.num_workers=2")
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "last_checkpoint").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert last_state(tmp_path)["meta"]["iter"] < MAX_ITERS
+    resumed = run_process([*command[:-2], "--resume"])
+    assert resumed.returncode == 0, resumed.stderr[-3000:]
+    assert_same_state(last_state(tmp_path), uninterrupted)
