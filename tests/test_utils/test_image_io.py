@@ -12,8 +12,23 @@ from dtir.utils.errors import ImageFileError
 from dtir.utils.image_io import list_images, read_picture, read_rgb, write_picture
 
 EXIF, ICC = cv2.IMAGE_METADATA_EXIF, cv2.IMAGE_METADATA_ICCP
-# The least that libpng takes for a profile: size, class and colour spaces, signature, D50 white, no tags.
-PROFILE = struct.pack(">I4xI12s12x4s28xIII52x", 132, 0x04000000, b"mntrRGB XYZ ", b"acsp", 0xF6D6, 0x10000, 0xD32D)
+# What libpng takes for a profile: size, class and colour spaces, signature, D50 white, a table of one text. The text
+# is noise, since libpng refuses profiles that compress to less than 92 bytes.
+PROFILE = struct.pack(
+    ">I4xI12s12x4s28xIII48xI4sII4s4x",
+    352,
+    0x04000000,
+    b"mntrRGB XYZ ",
+    b"acsp",
+    0xF6D6,
+    0x10000,
+    0xD32D,
+    1,
+    b"cprt",
+    144,
+    208,
+    b"text",
+) + np.random.default_rng(0).bytes(200)
 LOSSLESS = [".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm"]
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from dtir.registry import DEGRADATIONS, TRANSFORMS
+from dtir.utils.errors import ConfigError
 
 Severity = float | tuple[float, float]
 
@@ -18,11 +19,14 @@ class Degrade(BaseTransform):
         degradation: class name in the DEGRADATIONS registry, a config of one, or a callable
             `(image float32 (H, W, 3) in [0, 1], rng, severity) -> image`.
         severity: in [0, 1], 0.5 being the typical real picture; a pair (low, high) draws uniformly per sample.
+
+    Raises:
+        ConfigError: `severity` is no such number or pair.
     """
 
     def __init__(self, degradation: str | dict | Callable, severity: Severity = 0.5):
         self.degradation = build_degradation(degradation)
-        self.severity = severity
+        self.severity = _check_severity(severity)
 
     def transform(self, results: dict) -> dict:
         """Sets `lq`, uint8 (H, W, 3), rounded."""
@@ -34,6 +38,13 @@ class Degrade(BaseTransform):
         degraded = self.degradation(clean, rng, severity)
         results["lq"] = np.rint(np.clip(degraded, 0, 1) * 255).astype(np.uint8)
         return results
+
+
+def _check_severity(severity: Severity) -> Severity:
+    values = np.ravel(severity)
+    if len(values) in (1, 2) and 0 <= values[0] <= values[-1] <= 1:
+        return severity
+    raise ConfigError(f"severity={severity}: expected a number in [0, 1], or a pair (low, high) of them.")
 
 
 def build_degradation(degradation: str | dict | Callable) -> Callable:
