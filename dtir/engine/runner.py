@@ -19,6 +19,14 @@ from dtir.utils.atomic import atomic_save
 from dtir.utils.errors import CheckpointError, DtirError
 from dtir.version import __version__
 
+DEFAULT_HOOKS = {
+    "runtime_info": {"type": "dtir.StageRuntimeInfoHook"},
+    "stages": {"type": "dtir.StageSwitchHook"},
+    "logger": {"type": "dtir.StageLoggerHook"},
+    "progress": {"type": "dtir.ProgressHook"},
+    "checkpoint": {"type": "dtir.AtomicCheckpointHook"},
+}
+
 
 @RUNNERS.register_module()
 class StagedRunner(Runner):
@@ -43,16 +51,9 @@ class StagedRunner(Runner):
 
     def register_default_hooks(self, hooks: dict | None = None) -> None:
         """Registers dtir's default hooks; a config changes them by name or drops one with None."""
-        defaults = {
-            "runtime_info": {"type": "dtir.StageRuntimeInfoHook"},
-            "stages": {"type": "dtir.StageSwitchHook"},
-            "logger": {"type": "dtir.StageLoggerHook"},
-            "progress": {"type": "dtir.ProgressHook"},
-            "checkpoint": {"type": "dtir.AtomicCheckpointHook"},
-        }
-        for name, hook in {**defaults, **(hooks or {})}.items():
+        for name, hook in {**DEFAULT_HOOKS, **(hooks or {})}.items():
             if hook is not None:
-                self.register_hook(_with_type(hook, defaults.get(name)))
+                self.register_hook(_with_type(hook, DEFAULT_HOOKS.get(name)))
 
     def train(self) -> nn.Module:
         """Trains, and lets hooks give back what they hold (`close(runner)`), after an error too."""

@@ -83,6 +83,8 @@ def _section(key: str, value: object) -> Iterator[str]:
         yield from _unknown_keys(value, fixed, key)
     elif isinstance(value, dict) and "type" not in value and key in DEFAULT_TYPES:
         yield from _unknown_keys(value, _keys_of(DEFAULT_TYPES[key]) | RUNNER_KEYS.get(key, frozenset()), key)
+    if key == "default_hooks" and isinstance(value, dict):
+        yield from _default_hooks(value)
     if key == "train_cfg" and isinstance(value, dict):
         yield from _stages(value.get("stages", ()))
     yield from _walk(value, key, RUNNER_KEYS.get(key, frozenset()))
@@ -94,6 +96,19 @@ def _fixed_keys(section: str) -> Keys | None:
     if section == "randomness":
         return _parameters(Runner.set_randomness) - {"self"}
     return {"env_cfg": ENV_KEYS, "auto_scale_lr": AUTO_SCALE_KEYS}.get(section)
+
+
+def _default_hooks(hooks: dict) -> Iterator[str]:
+    from dtir.engine.runner import DEFAULT_HOOKS
+
+    for name, hook in hooks.items():
+        if not isinstance(hook, dict) or "type" in hook:
+            continue
+        if name in DEFAULT_HOOKS:
+            known = _keys_of(DEFAULT_HOOKS[name]["type"]) | RUNNER_KEYS["default_hooks"]
+            yield from _unknown_keys(hook, known, f"default_hooks.{name}")
+        else:
+            yield from _unknown_keys([name], frozenset(DEFAULT_HOOKS), "default_hooks", " (others need a type)")
 
 
 def _stages(stages: Iterable[dict]) -> Iterator[str]:
