@@ -17,6 +17,7 @@ META_KEYS = ("task_name", "lq_path", "gt_path", "name")
 
 Pipeline = Sequence[dict | Callable]
 
+DEFAULT_DATA = "data"
 _ASSET_SCHEME = "asset://"
 
 
@@ -78,12 +79,12 @@ def _compose(pipeline: Pipeline) -> Compose:
 def resolve_root(data_root: str | os.PathLike) -> Path:
     """Returns the folder that `data_root` names.
 
-    'asset://photos' is the folder `photos` of the pictures that come with dtir; a relative path is taken from the
-    folder in the environment variable DTIR_DATA, or from the current one where that is not set.
+    'asset://photos' is the folder `photos` of the pictures that come with dtir; a relative path starts from the
+    folder in the environment variable DTIR_DATA, or from `./data` where that is not set.
     """
     if str(data_root).startswith(_ASSET_SCHEME):
         return Path(dtir.__file__).parent / "assets" / str(data_root)[len(_ASSET_SCHEME) :]
-    return Path(os.environ.get("DTIR_DATA", ""), data_root)
+    return Path(os.environ.get("DTIR_DATA") or DEFAULT_DATA, data_root)
 
 
 def require_folder(folder: Path, task: str) -> Path:
@@ -95,7 +96,7 @@ def require_folder(folder: Path, task: str) -> Path:
     if folder.is_dir():
         return folder
     base = os.environ.get("DTIR_DATA")
-    setting = f"DTIR_DATA is '{base}'" if base else "DTIR_DATA is not set"
+    setting = f"now '{base}'" if base else f"not set, so they start from './{DEFAULT_DATA}'"
     raise DatasetError(
         f"task '{task}': no folder '{folder}'. Correct data_root in the config, or set the environment variable "
         f"DTIR_DATA to the folder that relative data roots start from ({setting})."

@@ -19,8 +19,8 @@ class PairedDataset(RestorationDataset):
 
     Args:
         task: name of the kind of degradation, any non-empty string.
-        data_root: folder of the pairs; relative to DTIR_DATA where that environment variable is set, or
-            'asset://...' for pictures that come with dtir.
+        data_root: folder of the pairs; a relative path starts from the folder in the environment variable
+            DTIR_DATA, or from `./data`.
         lq_dir: folder of the degraded pictures within `data_root`.
         gt_dir: folder of the clean pictures within `data_root`.
         patch: side of the training patch, in pixels; smaller pictures are continued by reflection.

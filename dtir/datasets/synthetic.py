@@ -26,8 +26,8 @@ class SyntheticDataset(RestorationDataset):
 
     Args:
         task: name of the kind of degradation.
-        data_root: folder of the clean pictures; relative to DTIR_DATA where that environment variable is set, or
-            'asset://photos' for the photographs that come with dtir.
+        data_root: folder of the clean pictures; a relative path starts from the folder in the environment
+            variable DTIR_DATA, or from `./data`; 'asset://photos' are the photographs that come with dtir.
         files: names within `data_root` to use, in this order; None uses all pictures of the folder.
         degradation: class name in the DEGRADATIONS registry, config or callable; None takes the task's own.
         severity: in [0, 1], or a pair (low, high) to draw from; None takes the degradation's own `severity`, or 0.5.
