@@ -20,7 +20,7 @@ else
     say "Step 3 of 3: training every stage on the CPU ($(cpu_cores) cores), at most about 10 minutes on two cores"
 fi
 say "Results and logs go to $REPO/$WORK_DIR; an earlier run there is resumed"
-bash tools/dist_train.sh "$CONFIG" 1 --work-dir "$WORK_DIR" --resume "$@"
+DTIR_END_WITH_PARENT=1 bash tools/dist_train.sh "$CONFIG" 1 --work-dir "$WORK_DIR" --resume "$@"
 
 say "Done. To restore your own pictures:"
 say "  $VENV/bin/dtir restore PICTURE_OR_FOLDER --checkpoint $WORK_DIR/CHECKPOINT.pth --task hazy --out restored"

@@ -69,7 +69,7 @@ def check_config(cfg: Config, filename: str | None = None) -> None:
 def _top_level(cfg: Config) -> Iterator[str]:
     known = _parameters(Runner.__init__) - {"self", "cfg"} | OWN_TOP_KEYS
     public = [key for key in cfg if not key.startswith("_")]
-    yield from _unknown_keys(public, known, "", " (A value for reuse inside a config needs a leading underscore.)")
+    yield from _unknown_keys(public, known, "", advice=" A value for reuse inside a config needs a leading underscore.")
     for key in public:
         if key in known:
             yield from _section(key, cfg[key])
@@ -108,7 +108,9 @@ def _default_hooks(hooks: dict) -> Iterator[str]:
             known = _keys_of(DEFAULT_HOOKS[name]["type"]) | RUNNER_KEYS["default_hooks"]
             yield from _unknown_keys(hook, known, f"default_hooks.{name}")
         else:
-            yield from _unknown_keys([name], frozenset(DEFAULT_HOOKS), "default_hooks", " (others need a type)")
+            yield from _unknown_keys(
+                [name], frozenset(DEFAULT_HOOKS), "default_hooks", advice=" Another name needs a type."
+            )
 
 
 def _stages(stages: Iterable[dict]) -> Iterator[str]:
@@ -140,15 +142,18 @@ def _typed_dict(node: dict, path: str, extra: Keys) -> Iterator[str]:
     accepted = [accepted_keys(candidate) for candidate in candidates]
     if None not in accepted:
         known = frozenset().union(*accepted) | extra
-        yield from _unknown_keys([key for key in node if key not in SYNTAX_KEYS], known, path, f" (of {node['type']})")
+        yield from _unknown_keys(
+            [key for key in node if key not in SYNTAX_KEYS], known, path, owner=f" of {_shown(node['type'])}"
+        )
 
 
-def _unknown_keys(keys: Iterable[str], known: Keys, path: str, note: str = "") -> Iterator[str]:
+def _unknown_keys(keys: Iterable[str], known: Keys, path: str, owner: str = "", advice: str = "") -> Iterator[str]:
     for key in keys:
         if key in known or key in SYNTAX_KEYS:
             continue
         dotted = f"{path}.{key}" if path else key
-        yield f"unknown key '{dotted}'.{_hint(key, known)} Valid keys{note}: {', '.join(sorted(known)) or 'none'}."
+        valid = ", ".join(sorted(known)) or "none"
+        yield f"unknown key '{dotted}'.{_hint(key, known)}{advice} Valid keys{owner}: {valid}."
 
 
 def _unknown_type(name: object, path: str) -> str:
@@ -166,14 +171,18 @@ def _hint(key: str, known: Iterable[str]) -> str:
     return f" Did you mean '{lowered[near[0]]}'?" if near else ""
 
 
+def _shown(kind: object) -> str:
+    return kind if isinstance(kind, str) else getattr(kind, "__name__", repr(kind))
+
+
 def _find_type(name: object) -> list[Callable]:
     """Everything that a `type` may mean: several registries may know a name."""
     if not isinstance(name, str):
-        return [name]
+        return [name] if callable(name) else []
     scope, _, bare = name.rpartition(".")
     if scope not in ("", dtir.registry.SCOPE, "mmengine"):
         found = get_object_from_string(name)
-        return [] if found is None else [found]
+        return [found] if callable(found) else []
     return [registry.module_dict[bare] for registry in _registries() if bare in registry.module_dict]
 
 

@@ -1,0 +1,48 @@
+"""What setup.py tells pip."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dtir
+
+REPO = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def metadata() -> dict:
+    """The arguments that setup.py passes to setuptools."""
+    record = "setuptools.setup = lambda **arguments: print(json.dumps(arguments))"
+    code = f"import json, runpy, setuptools; {record}; runpy.run_path('setup.py')"
+    pytest.importorskip("setuptools")
+    out = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=True).stdout
+    return json.loads(out)
+
+
+def test_version_is_that_of_the_package(metadata):
+    assert metadata["version"] == dtir.__version__
+
+
+def test_requirements(metadata):
+    names = [requirement.split(">")[0] for requirement in metadata["install_requires"]]
+
+    assert {"torch", "torchvision", "mmengine", "mmcv-lite", "opencv-python", "lpips"} <= set(names)
+    assert not any("#" in requirement or "<" in requirement for requirement in metadata["install_requires"])
+    assert metadata["extras_require"]["optional"] == ["wandb"]
+    assert set(metadata["extras_require"]["all"]) >= set(metadata["extras_require"]["tests"])
+
+
+def test_every_folder_with_modules_is_packaged(metadata):
+    folders = {path.parent.relative_to(REPO) for path in (REPO / "dtir").rglob("*.py")}
+
+    assert {".".join(folder.parts) for folder in folders} <= set(metadata["packages"])
+
+
+def test_photographs_are_package_data(metadata):
+    patterns = metadata["package_data"]["dtir"]
+    found = {path.name for pattern in patterns for path in (REPO / "dtir").glob(pattern)}
+
+    assert {"coffee.png", "flower.jpg", "astronaut.png"} <= found

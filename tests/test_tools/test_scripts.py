@@ -1,0 +1,218 @@
+"""The shell scripts, with programs on the PATH that record how they are called."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[2]
+SCRIPTS = [*sorted((REPO / "tools").glob("*.sh")), REPO / ".ci" / "run"]
+
+# Stands for Python and pip: says what it is asked, and makes a folder that looks like an environment.
+FAKE_PYTHON = """#!/usr/bin/env bash
+echo "$OMP_NUM_THREADS|$*" >>"$CALLS"
+case "$*" in
+    *version_info*) exit "${FAKE_OLD:-0}" ;;
+    *ensurepip*) exit "${FAKE_NO_VENV:-0}" ;;
+    *socket*) echo 12345 ;;
+    *cuda*) echo 0 ;;
+    "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+    "-m pip install"*) exit "${FAKE_PIP:-0}" ;;
+esac
+"""
+
+
+@pytest.fixture
+def shell(tmp_path, monkeypatch):
+    """Runs a script of a copy of tools/ in which Python is a recorder; returns the finished process and the calls."""
+    for folder in ("tools", "requirements"):
+        shutil.copytree(REPO / folder, tmp_path / "repo" / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.py", "pyproject.toml"):
+        shutil.copy(REPO / name, tmp_path / "repo")
+    for name in ("python", "srun"):
+        program(tmp_path / "bin" / name, FAKE_PYTHON)
+    for name in ("PORT", "NNODES", "NODE_RANK", "MASTER_ADDR", "OMP_NUM_THREADS", "DTIR_VENV", "PYTHONPATH"):
+        monkeypatch.delenv(name, raising=False)
+    calls = tmp_path / "calls"
+
+    def run(script: str, *words: str, **variables: str):
+        calls.write_text("")
+        settings = {
+            "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+            "PYTHON": str(tmp_path / "bin" / "python"),
+            "CALLS": str(calls),
+        }
+        result = subprocess.run(
+            ["bash", str(tmp_path / "repo" / "tools" / script), *words],
+            cwd=tmp_path,
+            env={**os.environ, **settings, **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return result, calls.read_text().splitlines()
+
+    run.repo = tmp_path / "repo"
+    run.bin = tmp_path / "bin"
+    return run
+
+
+def program(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_syntax_and_strict_mode(script):
+    subprocess.run(["bash", "-n", str(script)], check=True)
+
+    assert script.name == "_env.sh" or "set -euo pipefail" in script.read_text()
+
+
+def test_dist_train_on_one_machine(shell):
+    result, calls = shell("dist_train.sh", "c.py", "2", "--resume", "--cfg-options", "a=b c")
+
+    assert result.returncode == 0, result.stderr
+    threads, words = calls[-1].split("|")
+    assert threads == str(max(1, int(subprocess.check_output(["nproc"])) // 2))
+    assert words == (
+        f"{shell.repo}/tools/_torchrun.py --nnodes=1 --node_rank=0 --nproc_per_node=2 --master_addr=127.0.0.1 "
+        f"--master_port=12345 {shell.repo}/tools/train.py c.py --launcher pytorch --resume --cfg-options a=b c"
+    )
+
+
+def test_dist_train_on_several_machines(shell):
+    variables = {"NNODES": "3", "NODE_RANK": "1", "MASTER_ADDR": "10.0.0.1", "OMP_NUM_THREADS": "5"}
+
+    _, calls = shell("dist_train.sh", "c.py", "8", **variables)
+    _, with_port = shell("dist_train.sh", "c.py", "8", PORT="1234", **variables)
+
+    place = "_torchrun.py --nnodes=3 --node_rank=1 --nproc_per_node=8 --master_addr=10.0.0.1 --master_port="
+    assert f"{place}29500 " in calls[-1]
+    assert f"{place}1234 " in with_port[-1]
+    assert calls[-1].startswith("5|")
+
+
+def test_dist_test(shell):
+    _, calls = shell("dist_test.sh", "c.py", "w.pth", "4", "--out", "m.json")
+
+    assert "--nproc_per_node=4" in calls[-1]
+    assert calls[-1].endswith("tools/test.py c.py w.pth --launcher pytorch --out m.json")
+
+
+@pytest.mark.parametrize(
+    ("script", "words", "part"),
+    [
+        ("dist_train.sh", ["c.py"], "usage: bash tools/dist_train.sh CONFIG GPUS"),
+        ("dist_train.sh", ["c.py", "--resume"], "must be an integer >= 1, got '--resume'"),
+        ("dist_train.sh", ["c.py", "0"], "must be an integer >= 1"),
+        ("dist_test.sh", ["c.py", "2"], "usage: bash tools/dist_test.sh CONFIG CHECKPOINT GPUS"),
+        ("slurm_train.sh", ["p"], "slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR"),
+    ],
+)
+def test_wrong_use(shell, script, words, part):
+    result, calls = shell(script, *words)
+
+    assert result.returncode == 1
+    assert part in result.stderr
+    assert not calls
+
+
+def test_slurm(shell):
+    _, calls = shell("slurm_train.sh", "gpu", "job", "c.py", "out", "--amp", GPUS="16", SRUN_ARGS="--mem 9G")
+
+    assert calls[-1].split("|")[1] == (
+        "-p gpu --job-name=job --gres=gpu:8 --ntasks=16 --ntasks-per-node=8 --cpus-per-task=5 --kill-on-bad-exit=1 "
+        f"--mem 9G {shell.bin}/python -u {shell.repo}/tools/train.py c.py --work-dir=out --launcher=slurm --amp"
+    )
+
+
+def test_run_tests_installs_once(shell):
+    result, calls = shell("run_tests.sh", "-k", "some thing")
+
+    assert result.returncode == 0, result.stderr
+    assert any(f"-m pip install --disable-pip-version-check -e {shell.repo}[tests]" in call for call in calls)
+    assert calls[-1].endswith("-m pytest -k some thing")
+
+    result, calls = shell("run_tests.sh")
+    assert "up to date" in result.stdout
+    assert not any("pip install" in call or "-m venv" in call for call in calls)
+
+
+def test_a_changed_requirement_installs_again(shell):
+    shell("run_tests.sh")
+    with (shell.repo / "requirements" / "runtime.txt").open("a") as file:
+        file.write("another\n")
+
+    _, calls = shell("run_tests.sh")
+
+    assert any("pip install" in call for call in calls)
+    assert not any("-m venv" in call for call in calls)
+
+
+def test_a_failed_installation_is_tried_again(shell):
+    result, _ = shell("run_tests.sh", FAKE_PIP="1")
+    assert result.returncode == 1
+    assert "installation failed" in result.stderr
+
+    _, calls = shell("run_tests.sh")
+    assert any("pip install" in call for call in calls)
+
+
+def test_quickstart_trains_and_is_idempotent(shell):
+    (shell.repo / "work_dirs" / "nafnet_10task_quick").mkdir(parents=True)
+    for _ in range(2):
+        result, calls = shell("quickstart.sh", "--amp")
+
+        assert result.returncode == 0, result.stderr
+        assert "Step 3 of 3" in result.stdout
+        assert calls[-1].endswith(
+            "tools/train.py configs/dtir/nafnet_10task_quick.py --launcher pytorch "
+            "--work-dir work_dirs/nafnet_10task_quick --resume --amp"
+        )
+    assert not any("pip install" in call for call in calls)
+
+
+def test_the_test_installation_serves_the_quickstart(shell):
+    shell("run_tests.sh")
+
+    _, calls = shell("quickstart.sh")
+
+    assert not any("pip install" in call for call in calls)
+
+
+@pytest.mark.parametrize(
+    ("variables", "part"),
+    [
+        ({"FAKE_OLD": "1"}, "older than Python 3.10"),
+        ({"FAKE_NO_VENV": "1"}, "sudo apt install python3-venv"),
+        ({"PYTHON": "no-such-python"}, "PYTHON=no-such-python is no program"),
+    ],
+)
+def test_unusable_python(shell, variables, part):
+    result, calls = shell("quickstart.sh", **variables)
+
+    assert result.returncode == 1
+    assert part in result.stderr
+    assert not any("venv /" in call for call in calls)
+
+
+def test_a_users_error_shows_no_traceback(tmp_path):
+    config = tmp_path / "c.py"
+    config.write_text("optim_wraper = dict()")
+
+    result = subprocess.run(
+        ["bash", str(REPO / "tools" / "dist_train.sh"), str(config), "1"],
+        env={**os.environ, "PYTHON": sys.executable, "DTIR_VENV": str(tmp_path / "none")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert result.returncode == 2
+    assert "unknown key 'optim_wraper'. Did you mean 'optim_wrapper'?" in result.stderr
+    assert "Traceback" not in result.stderr
