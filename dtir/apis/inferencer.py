@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 AUTO_WHOLE_PIXELS = 1024 * 1024
 AUTO_TILE = 512
-# The product of the usual networks' down-samplings: tiles must start on their grid to agree with the whole picture.
+# For networks that do not declare theirs: the usual ones downsample four times by 2.
 SIZE_MULTIPLE = 16
 AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -62,7 +62,7 @@ class RestorationInferencer:
         if isinstance(tile, str) and tile != "auto":
             raise ConfigError(f"tile='{tile}' is neither a number of pixels nor 'auto'.")
         self.restorer = _load(checkpoint, self.device)
-        self.multiple = getattr(self.restorer, "size_multiple", SIZE_MULTIPLE)
+        self.multiple = _size_multiple(self.restorer)
         if tile is not None:
             check_tiling(AUTO_TILE if tile == "auto" else tile, overlap, self.multiple)
         self.tile, self.overlap, self.batch_size = tile, overlap, batch_size
@@ -244,6 +244,12 @@ def _load(checkpoint: str | Path | nn.Module, device: torch.device) -> nn.Module
 
         checkpoint = load_restorer(checkpoint, device)
     return checkpoint.to(device).eval()
+
+
+def _size_multiple(restorer: nn.Module) -> int:
+    """What tiles must start at multiples of, to lie on the grids of the network's lower levels."""
+    backbone = getattr(getattr(restorer, "network", None), "backbone", None)
+    return getattr(backbone, "size_multiple", SIZE_MULTIPLE)
 
 
 def _unit_range(rgb: np.ndarray) -> np.ndarray:

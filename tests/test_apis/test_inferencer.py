@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from dtir.apis import RestorationInferencer
+from dtir.models.backbones import NAFNet
 from dtir.utils.errors import ConfigError, ImageFileError, TaskError
 from dtir.utils.image_io import read_picture
 
@@ -272,3 +273,33 @@ def test_input_is_never_replaced_even_through_a_link(inferencer, tmp_path):
         with pytest.raises(ImageFileError, match="would replace the input"):
             inferencer.restore_file(source, target, t=0, overwrite=True)
     assert source.read_bytes() == before
+
+
+class NetworkRestorer(nn.Module):
+    tasks, num_timesteps, matched_t = ("noisy",), 50, torch.tensor([0])
+
+    def __init__(self, backbone):
+        super().__init__()
+        self.network = nn.Module()
+        self.network.backbone = backbone
+
+    def restore(self, lq, t):
+        return self.network.backbone(lq)
+
+
+@pytest.mark.parametrize("size", [(96, 150), (101, 75)])
+def test_local_network_gives_the_same_picture_in_tiles_and_whole(size):
+    torch.manual_seed(0)
+    backbone = NAFNet(width=4, enc_blk_nums=[1, 1], middle_blk_num=1, dec_blk_nums=[1, 1])
+    for name, parameter in backbone.named_parameters():
+        if name.endswith(("beta", "gamma")):
+            nn.init.normal_(parameter, std=0.3)
+    for name in backbone.ordered_blocks():
+        # Without its mean over the whole picture the network is local.
+        backbone.get_submodule(name).sca[0] = nn.Identity()
+    picture = random_pixels(*size, 3)
+    restorer = NetworkRestorer(backbone)
+    whole = RestorationInferencer(restorer, device="cpu", tile=None).restore_array(picture, t=0)
+    tiles = RestorationInferencer(restorer, device="cpu", tile=72, overlap=48).restore_array(picture, t=0)
+    assert np.abs(whole - picture / 255).max() > 0.1
+    np.testing.assert_allclose(tiles, whole, atol=1e-5)
