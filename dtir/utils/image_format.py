@@ -14,6 +14,7 @@ TIFF_SIGNATURES = (b"II*\x00", b"MM\x00*")
 TAG_PHOTOMETRIC, TAG_STRIP_OFFSETS, TAG_ORIENTATION, TAG_STRIP_BYTES = 262, 273, 274, 279
 TAG_TILE_OFFSETS, TAG_TILE_BYTES, TAG_EXTRA_SAMPLES, TAG_ICC_PROFILE = 324, 325, 338, 34675
 
+_PROFILE_MARK, _PROFILE_PART = b"ICC_PROFILE\0", 65519
 _JPEG_END, _JPEG_SCAN = b"\xff\xd9", 0xDA
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 _TYPE_CODES = {3: "H", 4: "I"}
@@ -137,3 +138,17 @@ def add_tiff_profile(data: bytes, profile: bytes) -> bytes:
     body += profile + bytes(len(profile) % 2)
     body += struct.pack(order + "H", count + 1) + entries + entry + bytes(4)
     return body[:4] + struct.pack(order + "I", start) + body[8:]
+
+
+def add_jpeg_profile(data: bytes, profile: bytes) -> bytes:
+    """Returns the JPEG file `data` with the ICC `profile` embedded, in as many segments as it needs (OpenCV: one)."""
+    at = 2
+    # JFIF and EXIF want to come first.
+    while data[at] == 0xFF and data[at + 1] in (0xE0, 0xE1):
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    parts = [profile[start : start + _PROFILE_PART] for start in range(0, len(profile), _PROFILE_PART)]
+    segments = [
+        b"\xff\xe2" + struct.pack(">H", 16 + len(part)) + _PROFILE_MARK + bytes([number, len(parts)]) + part
+        for number, part in enumerate(parts, start=1)
+    ]
+    return data[:at] + b"".join(segments) + data[at:]

@@ -30,6 +30,10 @@ _ENCODING = {
     ]
     for extension in _JPEG
 } | {".webp": [cv2.IMWRITE_WEBP_QUALITY, 101]}
+# What OpenCV cannot do, or in small only.
+_PROFILE_WRITERS = {extension: image_format.add_tiff_profile for extension in _TIFF} | {
+    extension: image_format.add_jpeg_profile for extension in _JPEG
+}
 
 
 @dataclass
@@ -101,7 +105,8 @@ def read_picture(path: str | os.PathLike) -> Picture:
 def write_picture(path: str | os.PathLike, picture: Picture, rgb: np.ndarray) -> None:
     """Writes the restored `rgb` with bit depth, greyness, alpha, orientation, EXIF and ICC profile of `picture`.
 
-    The format is that of `path`'s extension; what it cannot hold is left out (alpha in JPEG, 16 bits in BMP). Where
+    The format is that of `path`'s extension; what it cannot hold is left out (alpha in JPEG, 16 bits in BMP), and so
+    is a profile of other colour channels than those written (that of a CMYK file). Where
     the format holds EXIF, the pixels are turned back to the orientation that the kept tag states; elsewhere they are
     written upright. JPEG is written at quality 95 without chroma subsampling, WebP lossless. The file appears whole
     or not at all.
@@ -215,7 +220,6 @@ def _split_tiff(pixels: np.ndarray, tags: image_format.Tags) -> _Decoded:
     if tags.get(image_format.TAG_PHOTOMETRIC) == (5,):
         # The fourth channel of a decoded CMYK file is filling.
         decoded.alpha, decoded.was_grey = None, False
-        decoded.metadata.clear()
     if (
         decoded.alpha is not None
         and decoded.alpha.dtype == np.uint8
@@ -255,10 +259,17 @@ def _to_uint8(colour: np.ndarray) -> np.ndarray:
 def _encode(path: str | os.PathLike, extension: str, picture: Picture, rgb: np.ndarray) -> bytes:
     bit_depth = picture.bit_depth if extension in _DEEP else 8
     pixels = _compose(extension, picture, _quantise(rgb, bit_depth))
-    metadata = picture.metadata
+    metadata = _fitting(picture.metadata, "GRAY" if pixels.ndim == 2 else "RGB ")
+    embed = _PROFILE_WRITERS.get(extension)
+    profile = metadata.pop(cv2.IMAGE_METADATA_ICCP, b"") if embed else b""
     if extension in _WITH_EXIF:
         pixels = _undo_upright(pixels, picture.orientation)
-    kinds = sorted(metadata) if extension in _WITH_EXIF else []
+    data = _encode_pixels(path, extension, pixels, metadata if extension in _WITH_EXIF else {})
+    return embed(data, profile) if embed and profile else data
+
+
+def _encode_pixels(path: str | os.PathLike, extension: str, pixels: np.ndarray, metadata: dict[int, bytes]) -> bytes:
+    kinds = sorted(metadata)
     blocks = [np.frombuffer(metadata[kind], np.uint8) for kind in kinds]
     try:
         done, data = cv2.imencodeWithMetadata(extension, pixels, kinds, blocks, _ENCODING.get(extension, []))
@@ -266,9 +277,15 @@ def _encode(path: str | os.PathLike, extension: str, picture: Picture, rgb: np.n
         raise ImageFileError(f"cannot encode '{path}' as {extension}: {error.err}.") from error
     if not done:
         raise ImageFileError(f"cannot encode '{path}' as {extension}; choose another format, .png for example.")
-    profile = metadata.get(cv2.IMAGE_METADATA_ICCP)
-    encoded = data.tobytes()
-    return image_format.add_tiff_profile(encoded, profile) if profile and extension in _TIFF else encoded
+    return data.tobytes()
+
+
+def _fitting(metadata: dict[int, bytes], colour_space: str) -> dict[int, bytes]:
+    # A profile of other channels than those written (CMYK, or RGB for grey) would make the file invalid.
+    profile = metadata.get(cv2.IMAGE_METADATA_ICCP, b"")
+    if profile[16:20] == colour_space.encode():
+        return dict(metadata)
+    return {kind: block for kind, block in metadata.items() if kind != cv2.IMAGE_METADATA_ICCP}
 
 
 def _quantise(values: np.ndarray, bit_depth: int) -> np.ndarray:

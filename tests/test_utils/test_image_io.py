@@ -310,6 +310,26 @@ def test_the_profile_of_a_tiff_survives(tmp_path, dtype):
     np.testing.assert_array_equal(read_rgb(tmp_path / "b.tif"), read_rgb(tmp_path / "a.tif"))
 
 
+def test_a_profile_of_other_channels_is_left_out(tmp_path):
+    grey_profile, cmyk_profile = (PROFILE.replace(b"RGB ", space) for space in (b"GRAY", b"CMYK"))
+    grey = read_picture(save(tmp_path / "grey.png", scene()[:, :, 0], icc=grey_profile))
+    write_picture(tmp_path / "grey2.png", grey, grey.rgb)
+    assert metadata_of(tmp_path / "grey2.png") == {ICC: grey_profile}
+    colour = read_picture(save(tmp_path / "colour.jpg", scene(), icc=cmyk_profile))
+    for name in ("colour2.jpg", "colour2.png", "colour2.tif"):
+        write_picture(tmp_path / name, colour, colour.rgb)
+        assert read_picture(tmp_path / name).metadata == {}
+
+
+def test_a_profile_larger_than_a_jpeg_segment_survives(tmp_path):
+    profile = struct.pack(">I", 200_000) + PROFILE[4:] + np.random.default_rng(1).bytes(200_000 - len(PROFILE))
+    (tmp_path / "a.jpg").write_bytes(image_format.add_jpeg_profile(encode(".jpg", scene()), profile))
+    picture = read_picture(tmp_path / "a.jpg")
+    assert picture.metadata == {ICC: profile}
+    write_picture(tmp_path / "b.jpg", picture, picture.rgb)
+    assert metadata_of(tmp_path / "b.jpg") == {ICC: profile}
+
+
 def test_restored_values_are_rounded_and_clipped(tmp_path):
     picture = read_picture(save(tmp_path / "a.png", scene(1, 4)))
     values = np.array([-0.5, 0.4999 / 255, 0.5001 / 255, 1.5], np.float32)
