@@ -30,7 +30,7 @@ _ENCODING = {
     ]
     for extension in _JPEG
 } | {".webp": [cv2.IMWRITE_WEBP_QUALITY, 101]}
-# What OpenCV cannot do, or in small only.
+# OpenCV embeds no profile in TIFF, and only small ones in JPEG.
 _PROFILE_WRITERS = {extension: image_format.add_tiff_profile for extension in _TIFF} | {
     extension: image_format.add_jpeg_profile for extension in _JPEG
 }

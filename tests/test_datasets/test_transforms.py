@@ -117,6 +117,18 @@ def test_degraded_values_are_clipped_not_wrapped():
     assert results["lq"][20, 20, 0] == 255
 
 
+def test_degradations_get_contiguous_pictures_of_their_own():
+    def blacken(image, rng, severity):
+        assert image.flags.c_contiguous
+        image[:] = 0
+        return image
+
+    for seed in range(8):
+        turned = RandomFlipRotate()(sample(seed=seed))
+        assert Degrade(blacken)(turned)["lq"].max() == 0
+        assert turned["gt"].max() > 0
+
+
 def test_generative_samples_are_not_degraded():
     clean = sample(generative=True)
     clean["lq"] = clean["gt"]

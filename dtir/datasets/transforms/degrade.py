@@ -34,7 +34,7 @@ class Degrade(BaseTransform):
             return results
         rng = results["rng"]
         severity = rng.uniform(*self.severity) if np.ndim(self.severity) else self.severity
-        clean = results["gt"].astype(np.float32) / np.float32(255)
+        clean = results["gt"].astype(np.float32, order="C") / np.float32(255)
         degraded = self.degradation(clean, rng, severity)
         results["lq"] = np.rint(np.clip(degraded, 0, 1) * 255).astype(np.uint8)
         return results
