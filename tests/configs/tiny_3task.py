@@ -1,6 +1,8 @@
 # Every part of a training in seconds: three tasks, all kinds of stages, EMA, clipping, matching, validation.
 _base_ = "../../configs/_base_/default_runtime.py"
 
+custom_imports = dict(imports=["dtir.testing"])
+
 _tasks = ["noisy", "low-light", "jpeg-compressed"]
 _files = ["chelsea.png", "rocket.jpg"]
 

@@ -1,0 +1,175 @@
+"""NAFNet (Chen et al., "Simple Baselines for Image Restoration", ECCV 2022), with the published state-dict keys."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dtir.registry import BACKBONES
+
+from .layers import LayerNorm2d
+
+
+class SimpleGate(nn.Module):
+    """Halves the channels: the product of the two halves."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 2C, H, W) to (B, C, H, W)."""
+        first, second = x.chunk(2, dim=1)
+        return first * second
+
+
+class NAFBlock(nn.Module):
+    """A NAFNet block: gated depthwise convolution with channel attention, then a gated feed-forward part.
+
+    Args:
+        c: Channels.
+        dw_expand: Expansion of the convolution part.
+        ffn_expand: Expansion of the feed-forward part.
+    """
+
+    def __init__(self, c: int, dw_expand: int = 2, ffn_expand: int = 2) -> None:
+        super().__init__()
+        wide, hidden = c * dw_expand, c * ffn_expand
+        self.conv1 = nn.Conv2d(c, wide, 1)
+        self.conv2 = nn.Conv2d(wide, wide, 3, padding=1, groups=wide)
+        self.conv3 = nn.Conv2d(wide // 2, c, 1)
+        self.sca = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(wide // 2, wide // 2, 1))
+        self.sg = SimpleGate()
+        self.conv4 = nn.Conv2d(c, hidden, 1)
+        self.conv5 = nn.Conv2d(hidden // 2, c, 1)
+        self.norm1 = LayerNorm2d(c)
+        self.norm2 = LayerNorm2d(c)
+        self.beta = nn.Parameter(torch.zeros(1, c, 1, 1))
+        self.gamma = nn.Parameter(torch.zeros(1, c, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
+        y = self.sg(self.conv2(self.conv1(self.norm1(x))))
+        y = self.conv3(y * self.sca(y))
+        x = torch.addcmul(x, y, self.beta)
+        y = self.conv5(self.sg(self.conv4(self.norm2(x))))
+        return torch.addcmul(x, y, self.gamma)
+
+
+@BACKBONES.register_module()
+class NAFNet(nn.Module):
+    """NAFNet: a U-Net of `NAFBlock`s with a global skip.
+
+    Args:
+        img_channel: Channels of the picture.
+        width: Channels of the first level; they double at every level down.
+        middle_blk_num: Blocks at the lowest level.
+        enc_blk_nums: Blocks of each level on the way down.
+        dec_blk_nums: Blocks of each level on the way up, lowest first.
+    """
+
+    def __init__(
+        self,
+        img_channel: int = 3,
+        width: int = 16,
+        middle_blk_num: int = 1,
+        enc_blk_nums: Sequence[int] = (),
+        dec_blk_nums: Sequence[int] = (),
+    ) -> None:
+        super().__init__()
+        self.intro = nn.Conv2d(img_channel, width, 3, padding=1)
+        self.ending = nn.Conv2d(width, img_channel, 3, padding=1)
+        self.encoders, self.decoders = nn.ModuleList(), nn.ModuleList()
+        self.ups, self.downs = nn.ModuleList(), nn.ModuleList()
+        channels = width
+        for number in enc_blk_nums:
+            self.encoders.append(_blocks(channels, number))
+            self.downs.append(nn.Conv2d(channels, 2 * channels, 2, stride=2))
+            channels *= 2
+        self.middle_blks = _blocks(channels, middle_blk_num)
+        for number in dec_blk_nums:
+            self.ups.append(nn.Sequential(nn.Conv2d(channels, 2 * channels, 1, bias=False), nn.PixelShuffle(2)))
+            channels //= 2
+            self.decoders.append(_blocks(channels, number))
+        self.size_multiple = 2 ** len(self.encoders)
+
+    def ordered_blocks(self) -> list[str]:
+        """Names of the blocks, shallow to deep."""
+        levels = [(f"encoders.{i}", level) for i, level in enumerate(self.encoders)]
+        levels.append(("middle_blks", self.middle_blks))
+        levels += [(f"decoders.{i}", level) for i, level in enumerate(self.decoders)]
+        return [f"{name}.{k}" for name, level in levels for k in range(len(level))]
+
+    def forward(self, inp: Tensor) -> Tensor:
+        """(B, C, H, W) in [0, 1], any size, to the same shape; padded inside with zeros to `size_multiple`."""
+        height, width = inp.shape[-2:]
+        inp = F.pad(inp, (0, -width % self.size_multiple, 0, -height % self.size_multiple))
+        x = self.intro(inp)
+        skips = []
+        for encoder, down in zip(self.encoders, self.downs, strict=True):
+            x = encoder(x)
+            skips.append(x)
+            x = down(x)
+        x = self.middle_blks(x)
+        for decoder, up, skip in zip(self.decoders, self.ups, reversed(skips), strict=True):
+            x = decoder(up(x) + skip)
+        return (self.ending(x) + inp)[..., :height, :width]
+
+
+def _blocks(channels: int, number: int) -> nn.Sequential:
+    return nn.Sequential(*[NAFBlock(channels) for _ in range(number)])
+
+
+class LocalAvgPool2d(nn.Module):
+    """Average pooling over a window around each pixel in place of the global one (Chu et al., TLC, ECCV 2022).
+
+    Args:
+        kernel_size: Height and width of the window; where the feature map is not larger, the pool is global.
+    """
+
+    def __init__(self, kernel_size: tuple[int, int]) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Local means (B, C, H, W), replicated at the border; (B, C, 1, 1) where the pool is global."""
+        height, width = x.shape[-2:]
+        rows, columns = min(height, self.kernel_size[0]), min(width, self.kernel_size[1])
+        if (rows, columns) == (height, width):
+            return x.mean(dim=(2, 3), keepdim=True)
+        # Sums over windows are differences of cumulated sums.
+        sums = F.pad(x.cumsum(-1).cumsum(-2), (1, 0, 1, 0))
+        total = sums[..., rows:, columns:] - sums[..., :-rows, columns:]
+        total = total - sums[..., rows:, :-columns] + sums[..., :-rows, :-columns]
+        above, left = (rows - 1) // 2, (columns - 1) // 2
+        border = (left, columns - 1 - left, above, rows - 1 - above)
+        return F.pad(total / (rows * columns), border, mode="replicate")
+
+
+@BACKBONES.register_module()
+class NAFNetLocal(NAFNet):
+    """NAFNet with local pooling at test time (TLC), for pictures larger than the training patches.
+
+    The state dict is NAFNet's.
+
+    Args:
+        train_size: Shape (B, C, H, W) of the training patches; the windows are 1.5 times as large.
+        fast_imp: The published code's approximate pooling on a strided grid; not offered here.
+        **kwargs: Of `NAFNet`.
+
+    Raises:
+        ValueError: `fast_imp` is set.
+    """
+
+    def __init__(self, train_size: Sequence[int] = (1, 3, 256, 256), fast_imp: bool = False, **kwargs) -> None:
+        super().__init__(**kwargs)
+        if fast_imp:
+            raise ValueError("fast_imp=True, the approximate pooling of TLC, is not implemented; use fast_imp=False.")
+        height, width = train_size[-2:]
+        base = int(height * 1.5), int(width * 1.5)
+        for name in self.ordered_blocks():
+            kind, level = name.split(".")[:2]
+            depth = {"encoders": int(level), "decoders": len(self.decoders) - 1 - int(level)}.get(
+                kind, len(self.encoders)
+            )
+            size = [-(-side // self.size_multiple) * self.size_multiple // 2**depth for side in (height, width)]
+            # The published rule: the window's share of the feature map is that of 1.5 times the training patch.
+            kernel = size[0] * base[0] // height, size[1] * base[1] // width
+            self.get_submodule(name).sca[0] = LocalAvgPool2d(kernel)
