@@ -40,7 +40,7 @@ setup(
     packages=find_packages(include=["dtir", "dtir.*"]),
     package_data={"dtir": ["assets/**/*"]},
     install_requires=read_requirements("runtime"),
-    extras_require={**EXTRAS, "all": sorted(sum(EXTRAS.values(), []))},
+    extras_require={**EXTRAS, "all": sorted({line for lines in EXTRAS.values() for line in lines})},
     entry_points={"console_scripts": ["dtir = dtir.cli:main"]},
     zip_safe=False,
 )
