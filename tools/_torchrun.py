@@ -1,8 +1,9 @@
-"""torchrun, less its traceback where the trained script has already told the user what to mend."""
+"""torchrun, less its traceback where the script has told the user what to mend, or the user has stopped it."""
 
 import os
 import sys
 
+from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import main
 
@@ -21,6 +22,8 @@ def run() -> int:
         if failure.exitcode == EXIT_ERROR:
             return EXIT_ERROR
         raise
+    except SignalException as stop:
+        return 128 + int(stop.sigval)
     return 0
 
 
