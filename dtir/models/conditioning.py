@@ -41,6 +41,7 @@ class BlockEntry:
         self.owner, self.index = owner, index
 
     def __call__(self, block: nn.Module, args: tuple) -> tuple:
+        """Arguments of the block, the first one modulated."""
         x, *rest = args
         scale, shift = self.owner.modulation[self.index]
         if x.ndim == 4:
@@ -57,6 +58,7 @@ class BlockExit:
         self.owner, self.index = owner, index
 
     def __call__(self, block: nn.Module, args: tuple, output: Tensor) -> Tensor:
+        """The adapted output of the block."""
         return self.owner.adapters[self.index](output, self.owner.prompt)
 
 

@@ -40,7 +40,7 @@ val_dataloader = dict(
     ),
 )
 val_cfg = dict()
-val_evaluator = [dict(type="PSNR"), dict(type="SSIM")]
+val_evaluator = [dict(type="PSNR"), dict(type="SSIM"), dict(type="InputPSNR")]
 test_dataloader = val_dataloader
 test_cfg = dict()
 test_evaluator = val_evaluator

@@ -5,12 +5,14 @@ from .ema import ForeachEMA, StageEMAHook
 from .logger import StageLoggerHook, StageRuntimeInfoHook
 from .matching import TimestepMatchingHook
 from .progress import ProgressHook
+from .report import ReportHook
 from .stage_switch import StageSwitchHook
 
 __all__ = [
     "AtomicCheckpointHook",
     "ForeachEMA",
     "ProgressHook",
+    "ReportHook",
     "StageEMAHook",
     "StageLoggerHook",
     "StageRuntimeInfoHook",

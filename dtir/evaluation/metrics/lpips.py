@@ -1,0 +1,99 @@
+"""LPIPS (Zhang et al., CVPR 2018) through the lpips package, from weights on disk."""
+
+import contextlib
+import io
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from dtir.engine.checkpoint import load_checkpoint
+from dtir.registry import METRICS
+from dtir.utils.errors import CheckpointError, ConfigError
+
+from .base import PictureMetric
+
+# torchvision's ImageNet weights of the networks that LPIPS looks through.
+TRUNKS = {"alex": ("alexnet", "alexnet-owt-7be5be79.pth"), "vgg": ("vgg16", "vgg16-397923af.pth")}
+
+
+@METRICS.register_module()
+class LPIPS(PictureMetric):
+    """Learned perceptual distance; smaller is better.
+
+    The package brings the linear layers; the network below them is torchvision's, whose weights are read from a file
+    and never downloaded.
+
+    Args:
+        net: "alex" (the paper's) or "vgg".
+        weights: File with torchvision's weights of the network; None looks in torch's hub cache.
+        protocol: Name of the protocol; RGB ones only.
+        **kwargs: Of mmengine's `BaseMetric`.
+
+    Raises:
+        ConfigError: The weights are not there, of another network, or the protocol is not RGB.
+    """
+
+    name = "LPIPS"
+
+    def __init__(self, net: str = "alex", weights: str | None = None, protocol: str = "rgb", **kwargs) -> None:
+        super().__init__(protocol, **kwargs)
+        if net not in TRUNKS:
+            raise ConfigError(f"LPIPS net must be one of {', '.join(TRUNKS)}, got '{net}'.")
+        if self.protocol.luma:
+            raise ConfigError(f"LPIPS compares RGB; protocol '{protocol}' is luma.")
+        self.net = net
+        self.model = build_lpips(net, find_weights(net, weights))
+
+    @torch.no_grad()
+    def measure(self, picture: Tensor, gt: Tensor) -> Tensor:
+        """LPIPS by the protocol."""
+        self.model.to(picture.device)
+        prepared = [self.protocol.prepare(x).float() * 2 - 1 for x in (picture, gt)]
+        return self.model(*prepared).flatten()
+
+
+def find_weights(net: str, weights: str | None) -> Path:
+    """The file of a network's ImageNet weights.
+
+    Raises:
+        ConfigError: It is not there.
+    """
+    arch, filename = TRUNKS[net]
+    path = Path(weights) if weights else Path(torch.hub.get_dir()) / "checkpoints" / filename
+    if not path.is_file():
+        raise ConfigError(
+            f"LPIPS needs torchvision's {arch} weights, and there is no file '{path}'. Put {filename} there, name "
+            "another file with weights=..., or leave LPIPS out of val_evaluator and test_evaluator."
+        )
+    return path
+
+
+def build_lpips(net: str, path: Path) -> nn.Module:
+    """The lpips package's network with the weights of `path`, in eval mode and frozen.
+
+    Raises:
+        ConfigError: The file is of another network.
+    """
+    import lpips
+    import torchvision
+
+    arch = TRUNKS[net][0]
+    trunk = getattr(torchvision.models, arch)(weights=None)
+    try:
+        trunk.load_state_dict(load_checkpoint(path))
+    except (RuntimeError, CheckpointError) as error:
+        raise ConfigError(f"'{path}' does not hold torchvision's {arch} weights: {str(error)[:300]}") from error
+    with contextlib.redirect_stdout(io.StringIO()):
+        model = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
+    _fill(model.net, trunk.features)
+    return model.eval().requires_grad_(False)
+
+
+def _fill(slices: nn.Module, features: nn.Sequential) -> None:
+    # The package cuts torchvision's feature layers into slices that keep the layers' numbers as names.
+    own = dict(features.named_children())
+    for name, layer in slices.named_modules():
+        number = name.rpartition(".")[2]
+        if number in own and isinstance(layer, nn.Conv2d):
+            layer.load_state_dict(own[number].state_dict())

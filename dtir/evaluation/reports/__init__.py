@@ -1,0 +1,15 @@
+"""Reports people can look at: tables, curves, panels."""
+
+from .curves import plot_matching_curves
+from .panels import PanelRow, save_panel
+from .tables import ResultRow, result_rows, rich_table, write_results
+
+__all__ = [
+    "PanelRow",
+    "ResultRow",
+    "plot_matching_curves",
+    "result_rows",
+    "rich_table",
+    "save_panel",
+    "write_results",
+]
