@@ -1,12 +1,14 @@
 """The `dtir` command. Heavy modules are imported when a sub-command runs, so that `dtir --help` answers at once."""
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dtir.utils import launch
-from dtir.utils.errors import DtirError
+from dtir.utils.errors import ConfigError, DtirError
 from dtir.version import __version__
 
 if TYPE_CHECKING:
@@ -82,6 +84,15 @@ def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--self-ensemble", action="store_true", help="average over the 8 flips and turns: 8 times the work"
     )
+    parser.add_argument(
+        "--import",
+        dest="imports",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="Python module to import first: one with networks of your own, as in custom_imports of the config; "
+        "may be given several times",
+    )
 
 
 def _tile_size(text: str) -> int | str | None:
@@ -97,6 +108,7 @@ def run_restore(args: argparse.Namespace) -> int:
     """Runs `dtir restore`; returns 1 if a picture failed, else 0."""
     from dtir.apis.inferencer import RestorationInferencer
 
+    _import_modules(args.imports)
     inferencer = RestorationInferencer(
         args.checkpoint, args.device, args.tile, args.overlap, args.amp, args.self_ensemble
     )
@@ -105,6 +117,19 @@ def run_restore(args: argparse.Namespace) -> int:
     )
     _print_report(report, args.out)
     return EXIT_FAILED_PICTURES if report.failed else 0
+
+
+def _import_modules(names: Sequence[str]) -> None:
+    # An installed command does not look for modules in the present folder by itself.
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise ConfigError(
+                f"--import {name}: {error}. It must be installed, lie in the present folder or be on PYTHONPATH."
+            ) from error
 
 
 def _print_report(report: "RestoreReport", out: str) -> None:

@@ -22,7 +22,8 @@ def load_restorer(path: str | Path, device: str | torch.device = "cpu") -> Diffu
         The restorer in eval mode.
 
     Raises:
-        CheckpointError: The file is missing, damaged, unsafe, or not from a dtir training.
+        CheckpointError: The file is missing, damaged, unsafe, not from a dtir training, or has parts of
+            unknown type.
     """
     checkpoint = load_checkpoint(path)
     config = checkpoint.get("meta", {}).get("model_cfg")
@@ -31,7 +32,13 @@ def load_restorer(path: str | Path, device: str | torch.device = "cpu") -> Diffu
             f"'{path}' does not describe its model (meta.model_cfg, state_dict); only checkpoints written by a dtir "
             f"training can be used here. Found: {', '.join(map(str, list(checkpoint)[:5]))}."
         )
-    with DefaultScope.overwrite_default_scope(SCOPE):
-        model = RESTORERS.build(config)
+    try:
+        with DefaultScope.overwrite_default_scope(SCOPE):
+            model = RESTORERS.build(config)
+    except KeyError as error:
+        raise CheckpointError(
+            f"'{path}' has a part that is not known here: {str(error.args[0]).split('. ')[0]}. Import the module that "
+            "registers it first (dtir restore: --import MODULE)."
+        ) from error
     load_state(model, checkpoint["state_dict"], path)
     return model.to(device).eval()

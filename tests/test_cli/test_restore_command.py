@@ -118,6 +118,17 @@ def test_missing_checkpoint_is_named(tmp_path, capsys):
     assert str(missing) in capsys.readouterr().err
 
 
+def test_own_modules_are_imported_from_the_present_folder(restorer, pictures, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "my_cli_probe.py").write_text("imported = True")
+    arguments = (pictures, "--t", 0, "--out", tmp_path / "out", "--import")
+    assert restore(*arguments, "my_cli_probe") == 0
+    assert sys.modules.pop("my_cli_probe").imported
+    assert restore(*arguments, "no_such_module_here") == 2
+    assert "--import no_such_module_here" in capsys.readouterr().err
+
+
 def test_interruption_is_clean(restorer, pictures, tmp_path, capsys, monkeypatch):
     def interrupt(lq, t):
         raise KeyboardInterrupt
