@@ -20,7 +20,18 @@ else
     say "Step 3 of 3: training every stage on the CPU ($(cpu_cores) cores), at most about 10 minutes on two cores"
 fi
 say "Results and logs go to $REPO/$WORK_DIR; an earlier run there is resumed"
+last_checkpoint() { cat "$WORK_DIR/last_checkpoint" 2>/dev/null || true; }
+before="$(last_checkpoint)"
+# The training ends with this script, whatever ends it, so that it is not there still when the script is run again.
 DTIR_END_WITH_PARENT=1 bash tools/dist_train.sh "$CONFIG" 1 --work-dir "$WORK_DIR" --resume "$@"
 
-say "Done. To restore your own pictures:"
-say "  $VENV/bin/dtir restore PICTURE_OR_FOLDER --checkpoint $WORK_DIR/CHECKPOINT.pth --task hazy --out restored"
+if [ -n "$before" ] && [ "$before" = "$(last_checkpoint)" ]; then
+    say "The training was complete already; its results, and how to do it anew: remove $WORK_DIR"
+    cat "$WORK_DIR/report/results.md"
+fi
+say "Done. Table, matching curves, panel LQ | restored | GT:"
+for file in report/results.md matching/curves.png report/panel.png; do
+    say "  $REPO/$WORK_DIR/$file"
+done
+say "To restore your own pictures:"
+say "  $VENV/bin/dtir restore INPUT... --checkpoint $REPO/$WORK_DIR/$(last_checkpoint) --task hazy --out restored"

@@ -4,3 +4,5 @@ _base_ = [
     "../_base_/datasets/universal_10task.py",
     "../_base_/schedules/setting_b.py",
 ]
+
+model = dict(tasks={{_base_._tasks}})

@@ -21,7 +21,5 @@ train_cfg = dict(
         dict(name="incremental", iters=100, lr=5e-4, generative_share=0.1, min_lr=1e-4, per_task=True),
     ],
 )
-optim_wrapper = dict(
-    type="StagedOptimWrapper", optimizer=dict(type="AdamW", lr=1e-3, betas=(0.9, 0.99)), clip_grad=1.0
-)
+optim_wrapper = dict(type="StagedOptimWrapper", optimizer=dict(type="AdamW", lr=1e-3, betas=(0.9, 0.99)), clip_grad=1.0)
 default_hooks = dict(checkpoint=dict(interval=400))

@@ -164,8 +164,10 @@ def test_a_failed_installation_is_tried_again(shell):
 
 
 def test_quickstart_trains_and_is_idempotent(shell):
-    (shell.repo / "work_dirs" / "nafnet_10task_quick").mkdir(parents=True)
-    for _ in range(2):
+    work_dir = shell.repo / "work_dirs" / "nafnet_10task_quick"
+    (work_dir / "report").mkdir(parents=True)
+    (work_dir / "report" / "results.md").write_text("the table")
+    for complete in (False, True):
         result, calls = shell("quickstart.sh", "--amp")
 
         assert result.returncode == 0, result.stderr
@@ -174,6 +176,10 @@ def test_quickstart_trains_and_is_idempotent(shell):
             "tools/train.py configs/dtir/nafnet_10task_quick.py --launcher pytorch "
             "--work-dir work_dirs/nafnet_10task_quick --resume --amp"
         )
+        assert ("complete already" in result.stdout) == ("the table" in result.stdout) == complete
+        assert f"{work_dir}/report/panel.png" in result.stdout
+        (work_dir / "last_checkpoint").write_text("iter_9.pth")
+    assert f"--checkpoint {work_dir}/iter_9.pth" in result.stdout
     assert not any("pip install" in call for call in calls)
 
 

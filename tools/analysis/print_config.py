@@ -32,9 +32,9 @@ def describe(path: str, options: list[str]) -> str:
     return "\n".join(lines)
 
 
-def _shown(file: Path) -> Path:
+def _shown(file: Path) -> str:
     file, here = file.resolve(), Path.cwd()
-    return file.relative_to(here) if file.is_relative_to(here) else file
+    return str(file.relative_to(here) if file.is_relative_to(here) else file)
 
 
 def main() -> int:

@@ -12,8 +12,6 @@ _tasks = [
     "inpainting",
 ]
 
-model = dict(tasks=_tasks)
-
 train_dataloader = dict(
     batch_size=2,
     num_workers=4,
