@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dtir.registry import BACKBONES
+from dtir.utils.errors import ConfigError
 
 from .layers import LayerNorm2d
 
@@ -63,6 +64,9 @@ class NAFNet(nn.Module):
         middle_blk_num: Blocks at the lowest level.
         enc_blk_nums: Blocks of each level on the way down.
         dec_blk_nums: Blocks of each level on the way up, lowest first.
+
+    Raises:
+        ConfigError: The two lists differ in length.
     """
 
     def __init__(
@@ -74,6 +78,11 @@ class NAFNet(nn.Module):
         dec_blk_nums: Sequence[int] = (),
     ) -> None:
         super().__init__()
+        if len(enc_blk_nums) != len(dec_blk_nums):
+            raise ConfigError(
+                f"NAFNet: enc_blk_nums={list(enc_blk_nums)} and dec_blk_nums={list(dec_blk_nums)} must have the same "
+                "length, one number of blocks per level."
+            )
         self.intro = nn.Conv2d(img_channel, width, 3, padding=1)
         self.ending = nn.Conv2d(width, img_channel, 3, padding=1)
         self.encoders, self.decoders = nn.ModuleList(), nn.ModuleList()
@@ -88,17 +97,21 @@ class NAFNet(nn.Module):
             self.ups.append(nn.Sequential(nn.Conv2d(channels, 2 * channels, 1, bias=False), nn.PixelShuffle(2)))
             channels //= 2
             self.decoders.append(_blocks(channels, number))
-        self.size_multiple = 2 ** len(self.encoders)
+
+    @property
+    def size_multiple(self) -> int:
+        """What height and width are padded to a multiple of."""
+        return 2 ** len(self.encoders)
 
     def ordered_blocks(self) -> list[str]:
-        """Names of the blocks, shallow to deep."""
+        """Names of the blocks, shallow to deep: encoders.0.0, ..., middle_blks.0, ..., decoders.0.0, ..."""
         levels = [(f"encoders.{i}", level) for i, level in enumerate(self.encoders)]
         levels.append(("middle_blks", self.middle_blks))
         levels += [(f"decoders.{i}", level) for i, level in enumerate(self.decoders)]
         return [f"{name}.{k}" for name, level in levels for k in range(len(level))]
 
     def forward(self, inp: Tensor) -> Tensor:
-        """(B, C, H, W) in [0, 1], any size, to the same shape; padded inside with zeros to `size_multiple`."""
+        """(B, img_channel, H, W) in [0, 1], H, W >= 1, to the same shape; the values are not clipped."""
         height, width = inp.shape[-2:]
         inp = F.pad(inp, (0, -width % self.size_multiple, 0, -height % self.size_multiple))
         x = self.intro(inp)
@@ -134,42 +147,64 @@ class LocalAvgPool2d(nn.Module):
         rows, columns = min(height, self.kernel_size[0]), min(width, self.kernel_size[1])
         if (rows, columns) == (height, width):
             return x.mean(dim=(2, 3), keepdim=True)
-        # Sums over windows are differences of cumulated sums.
-        sums = F.pad(x.cumsum(-1).cumsum(-2), (1, 0, 1, 0))
-        total = sums[..., rows:, columns:] - sums[..., :-rows, columns:]
-        total = total - sums[..., rows:, :-columns] + sums[..., :-rows, :-columns]
+        means = _window_sums(x, rows, columns).div_(rows * columns).to(x.dtype)
         above, left = (rows - 1) // 2, (columns - 1) // 2
-        border = (left, columns - 1 - left, above, rows - 1 - above)
-        return F.pad(total / (rows * columns), border, mode="replicate")
+        return F.pad(means, (left, columns - 1 - left, above, rows - 1 - above), mode="replicate")
+
+    def extra_repr(self) -> str:
+        """The window, for `print(model)`."""
+        return f"kernel_size={self.kernel_size}"
+
+
+def _window_sums(x: Tensor, rows: int, columns: int) -> Tensor:
+    """Sums over all windows that lie inside (B, C, H, W), as differences of cumulated sums."""
+    # A picture's cumulated sum overflows half precision and loses every digit of bfloat16.
+    kind = torch.promote_types(x.dtype, torch.float32)
+    sums = F.pad(x.cumsum(-1, dtype=kind).cumsum(-2), (1, 0, 1, 0))
+    strips = sums[..., rows:, :] - sums[..., :-rows, :]
+    return strips[..., columns:] - strips[..., :-columns]
 
 
 @BACKBONES.register_module()
 class NAFNetLocal(NAFNet):
     """NAFNet with local pooling at test time (TLC), for pictures larger than the training patches.
 
-    The state dict is NAFNet's.
+    The state dict is NAFNet's. Every pooling window is 1.5 times what its layer saw of a training patch.
 
     Args:
-        train_size: Shape (B, C, H, W) of the training patches; the windows are 1.5 times as large.
+        img_channel: As in `NAFNet`.
+        width: As in `NAFNet`.
+        middle_blk_num: As in `NAFNet`.
+        enc_blk_nums: As in `NAFNet`.
+        dec_blk_nums: As in `NAFNet`.
+        train_size: Shape (B, C, H, W) of the training patches.
         fast_imp: The published code's approximate pooling on a strided grid; not offered here.
-        **kwargs: Of `NAFNet`.
 
     Raises:
-        ValueError: `fast_imp` is set.
+        ConfigError: `fast_imp` is set.
     """
 
-    def __init__(self, train_size: Sequence[int] = (1, 3, 256, 256), fast_imp: bool = False, **kwargs) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        img_channel: int = 3,
+        width: int = 16,
+        middle_blk_num: int = 1,
+        enc_blk_nums: Sequence[int] = (),
+        dec_blk_nums: Sequence[int] = (),
+        train_size: Sequence[int] = (1, 3, 256, 256),
+        fast_imp: bool = False,
+    ) -> None:
+        super().__init__(img_channel, width, middle_blk_num, enc_blk_nums, dec_blk_nums)
         if fast_imp:
-            raise ValueError("fast_imp=True, the approximate pooling of TLC, is not implemented; use fast_imp=False.")
-        height, width = train_size[-2:]
-        base = int(height * 1.5), int(width * 1.5)
-        for name in self.ordered_blocks():
-            kind, level = name.split(".")[:2]
-            depth = {"encoders": int(level), "decoders": len(self.decoders) - 1 - int(level)}.get(
-                kind, len(self.encoders)
-            )
-            size = [-(-side // self.size_multiple) * self.size_multiple // 2**depth for side in (height, width)]
-            # The published rule: the window's share of the feature map is that of 1.5 times the training patch.
-            kernel = size[0] * base[0] // height, size[1] * base[1] // width
-            self.get_submodule(name).sca[0] = LocalAvgPool2d(kernel)
+            raise ConfigError("NAFNetLocal: fast_imp=True, TLC's approximate pooling, is not offered; use False.")
+        deepest = len(self.encoders)
+        for depth, level in enumerate([*self.encoders, self.middle_blks]):
+            self._pool_locally(level, depth, train_size[-2:])
+        for depth, level in enumerate(self.decoders):
+            self._pool_locally(level, deepest - 1 - depth, train_size[-2:])
+
+    def _pool_locally(self, level: nn.Sequential, depth: int, patch: Sequence[int]) -> None:
+        padded = [side + -side % self.size_multiple for side in patch]
+        window = tuple((p >> depth) * int(1.5 * side) // side for p, side in zip(padded, patch, strict=True))
+        for block in level:
+            block.sca[0] = LocalAvgPool2d(window)
