@@ -25,6 +25,7 @@ LOOPS = _registry("loop", "dtir.engine", mm.LOOPS)
 RUNNERS = _registry("runner", "dtir.engine", mm.RUNNERS)
 OPTIMIZERS = _registry("optimizer", "dtir.engine", mm.OPTIMIZERS)
 OPTIM_WRAPPER_CONSTRUCTORS = _registry("optimizer wrapper constructor", "dtir.engine", mm.OPTIM_WRAPPER_CONSTRUCTORS)
+VISBACKENDS = _registry("visualizer backend", "dtir.engine", mm.VISBACKENDS)
 VISUALIZERS = _registry("visualizer", "dtir.engine", mm.VISUALIZERS)
 OPTIM_WRAPPERS = _registry("optim wrapper", "dtir.engine", mm.OPTIM_WRAPPERS)
 

@@ -88,7 +88,7 @@ class LossGradients:
 
     def _allocate(self, name: str) -> None:
         sizes = [p.numel() for p in self.params]
-        flat = torch.zeros(sum(sizes), device=self.params[0].device)
+        flat = torch.zeros(sum(sizes), device=self.params[0].device, dtype=self.params[0].dtype)
         self._flat[name] = flat
         self.loss_gradients[name] = [part.view_as(p) for part, p in zip(flat.split(sizes), self.params, strict=True)]
 

@@ -14,7 +14,7 @@ from dtir.engine import StagedRunner
 MAX_ITERS = 14
 
 
-class Stopped(RuntimeError):
+class StoppedError(RuntimeError):
     pass
 
 
@@ -28,7 +28,7 @@ class StopHook(Hook):
 
     def before_optim_step(self, runner) -> None:
         if runner.iter == self.iteration:
-            raise Stopped
+            raise StoppedError
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def uninterrupted(tmp_path_factory):
 def test_stop_anywhere_and_resume(tmp_path, uninterrupted, iteration):
     runner = StagedRunner.from_cfg(tiny_config(tmp_path))
     runner.register_hook(StopHook(iteration))
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         runner.train()
     train(tmp_path, resume=True)
     resumed = last_state(tmp_path)

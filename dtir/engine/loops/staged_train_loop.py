@@ -100,6 +100,9 @@ class StagedTrainLoop(BaseLoop):
 
     def run(self) -> nn.Module:
         """Runs all stages from the present iteration and returns the model."""
+        if self._iter >= self.max_iters:
+            self.runner.logger.info(f"This training is complete; its results are in {self.runner.work_dir}.")
+            return self.runner.model
         self.runner.call_hook("before_train")
         self.runner.call_hook("before_train_epoch")
         while self._iter < self.max_iters:
