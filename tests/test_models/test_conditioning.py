@@ -82,10 +82,10 @@ def test_time_changes_the_output_sample_by_sample(backbone):
 
 def test_modulation_is_scale_and_shift_at_the_entry():
     backbone = TinyBackbone()
-    network = ConditionedNetwork(backbone, embed_dim=8)
+    network = ConditionedNetwork(copy.deepcopy(backbone), embed_dim=8)
     with torch.no_grad():
         network.to_modulation.bias[:8] = 0.5
-        network.to_modulation.bias[8:16] = -0.25
+        network.to_modulation.bias[16:24] = -0.25
     y = backbone.head(X)
     y = y + backbone.blocks[0](torch.relu(y) * 1.5 - 0.25)
     y = y + backbone.blocks[1](torch.relu(y))

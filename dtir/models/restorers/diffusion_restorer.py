@@ -136,9 +136,13 @@ class DiffusionRestorer(BaseModel):
         return t[slots], eps[slots]
 
     def _predict(self, lq: Tensor, sample: dict) -> dict:
-        t = self.timestep_of(torch.tensor([sample["task"]], device=self.matched_t.device))
-        picture = lq[None].to(self.matched_t.device).float() / 255
+        device = self.matched_t.device
+        t = self.timestep_of(torch.tensor([sample["task"]], device=device))
         restored = tiled_apply(
-            lambda tiles: self.restore(tiles, t.expand(len(tiles))), picture, self.tile, self.tile_overlap
+            lambda tiles: self.restore(tiles, t.expand(len(tiles))),
+            lq[None].to(device) / 255,
+            self.tile,
+            self.tile_overlap,
+            multiple=getattr(self.network.backbone, "size_multiple", 16),
         )
         return {**sample, "lq": lq, "pred": restored[0].clamp(0, 1)}

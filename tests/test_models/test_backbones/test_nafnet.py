@@ -2,10 +2,12 @@ import pytest
 import torch
 from conftest import parity_dir
 from parity_case import ParityCase
+from torch import nn
 
 from dtir.models.backbones import NAFNet, NAFNetLocal
 from dtir.models.backbones.layers import LayerNorm2d
-from dtir.models.backbones.nafnet import LocalAvgPool2d
+from dtir.models.backbones.nafnet import LocalAvgPool2d, NAFBlock
+from dtir.utils.errors import ConfigError
 
 SMALL = {"width": 8, "enc_blk_nums": [1, 1], "middle_blk_num": 1, "dec_blk_nums": [1, 1]}
 
@@ -80,5 +82,50 @@ def test_local_network_needs_no_window_on_training_sizes():
     local.load_state_dict(plain.state_dict())
     x = torch.rand(1, 3, 32, 32)
     torch.testing.assert_close(local(x), plain(x))
-    with pytest.raises(ValueError, match="fast_imp=True"):
+
+
+def test_wrong_settings_are_named():
+    with pytest.raises(ConfigError, match="fast_imp=True"):
         NAFNetLocal(fast_imp=True, **SMALL)
+    with pytest.raises(ConfigError, match=r"enc_blk_nums=\[1\] and dec_blk_nums=\[1, 1\]"):
+        NAFNet(enc_blk_nums=[1], dec_blk_nums=[1, 1])
+
+
+def test_local_pool_in_half_precision_keeps_the_mean():
+    x = torch.rand(1, 1, 400, 400, generator=torch.Generator().manual_seed(0))
+    exact = LocalAvgPool2d((48, 48))(x)
+    torch.testing.assert_close(LocalAvgPool2d((48, 48))(x.bfloat16()), exact.bfloat16(), rtol=0.01, atol=0)
+
+
+def test_per_sample_gradients_by_vmap_equal_a_loop():
+    torch.manual_seed(0)
+    model, x = NAFNet(**SMALL).double(), torch.rand(3, 3, 8, 8, dtype=torch.float64)
+    nn.init.ones_(model.middle_blks[0].beta)
+    parameters = dict(model.named_parameters())
+
+    def loss(parameters, picture):
+        return torch.func.functional_call(model, parameters, (picture[None],)).square().sum()
+
+    together = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(parameters, x)
+    for i, picture in enumerate(x):
+        alone = torch.func.grad(loss)(parameters, picture)
+        torch.testing.assert_close({name: grad[i] for name, grad in together.items()}, alone)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["contiguous", "channels_last"])
+def test_second_derivatives(layout):
+    torch.manual_seed(0)
+    block = NAFBlock(2).double()
+    nn.init.normal_(block.beta)
+    nn.init.normal_(block.gamma)
+    x = torch.randn(1, 2, 3, 2, dtype=torch.float64).to(memory_format=layout).requires_grad_()
+    assert torch.autograd.gradgradcheck(block, x)
+
+
+def test_channels_last_stays_channels_last():
+    model, x = NAFNet(**SMALL), torch.rand(2, 3, 16, 16).to(memory_format=torch.channels_last)
+    strides = []
+    for name in model.ordered_blocks():
+        model.get_submodule(name).register_forward_hook(lambda _, args, out: strides.append(out.stride(1)))
+    assert model(x).stride(1) == 1
+    assert strides == [1] * len(strides)
