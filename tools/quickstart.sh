@@ -26,7 +26,7 @@ before="$(last_checkpoint)"
 DTIR_END_WITH_PARENT=1 bash tools/dist_train.sh "$CONFIG" 1 --work-dir "$WORK_DIR" --resume "$@"
 
 if [ -n "$before" ] && [ "$before" = "$(last_checkpoint)" ]; then
-    say "The training was complete already; its results, and how to do it anew: remove $WORK_DIR"
+    say "The training was complete already (to do it anew, remove $REPO/$WORK_DIR). Its results:"
     cat "$WORK_DIR/report/results.md"
 fi
 say "Done. Table, matching curves, panel LQ | restored | GT:"
