@@ -15,9 +15,9 @@ install_dtir
 
 cd "$REPO"
 if [ "$("$VENV_PYTHON" -c 'import torch; print(int(torch.cuda.is_available()))')" = 1 ]; then
-    say "Step 3 of 3: training every stage on one GPU, about a minute"
+    say "Step 3 of 3: training every stage on one GPU; the log lines show the time left"
 else
-    say "Step 3 of 3: training every stage on the CPU ($(cpu_cores) cores), at most about 10 minutes on two cores"
+    say "Step 3 of 3: training every stage on the CPU ($(cpu_cores) cores); the log lines show the time left"
 fi
 say "Results and logs go to $REPO/$WORK_DIR; an earlier run there is resumed"
 last_checkpoint() { cat "$WORK_DIR/last_checkpoint" 2>/dev/null || true; }
