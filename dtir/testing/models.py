@@ -14,6 +14,8 @@ class TinyBackbone(nn.Module):
         width: Channels.
     """
 
+    size_multiple = 1
+
     def __init__(self, width: int = 8) -> None:
         super().__init__()
         self.head = nn.Conv2d(3, width, 3, padding=1)

@@ -1,0 +1,131 @@
+import pickle
+
+import pytest
+import torch
+from tiny_run import last_state, tiny_config, train
+
+from dtir.apis.build import load_restorer
+from dtir.engine import StagedRunner
+from dtir.engine.checkpoint import find_last_checkpoint, load_checkpoint, load_state
+from dtir.utils.errors import CheckpointError, DtirError
+
+
+class Payload:
+    """Pickled, this would run code when it is loaded."""
+
+    def __reduce__(self):
+        return print, ("code of the checkpoint ran",)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    work_dir = tmp_path_factory.mktemp("finished")
+    return work_dir, train(work_dir)
+
+
+def plain_types(value) -> bool:
+    if isinstance(value, dict):
+        return all(plain_types(item) for item in value.values())
+    if isinstance(value, (list, tuple)):
+        return all(plain_types(item) for item in value)
+    return isinstance(value, (torch.Tensor, str, int, float, bool, type(None)))
+
+
+def test_checkpoint_is_plain_and_complete(finished):
+    state = last_state(finished[0])
+    assert plain_types(state)
+    assert state["meta"]["tasks"] == ["noisy", "low-light", "jpeg-compressed"]
+    assert state["meta"]["model_cfg"]["network"]["backbone"] == {"type": "TinyBackbone"}
+    assert [curve["task"] for curve in state["matching"]] == state["meta"]["tasks"]
+    assert state["state_dict"]["matched_t"].tolist() == [curve["t_star"] for curve in state["matching"]]
+
+
+def test_old_checkpoints_are_pruned_and_the_best_is_kept(finished):
+    work_dir = finished[0]
+    assert sorted(path.name for path in work_dir.glob("iter_*.pth")) == ["iter_12.pth", "iter_14.pth"]
+    best = last_state(work_dir)["meta"]["best"]
+    assert [path.name for path in work_dir.glob("best_*.pth")] == [best["file"]]
+    assert find_last_checkpoint(work_dir) == work_dir / "iter_14.pth"
+    assert not list(work_dir.glob(".*.tmp"))
+
+
+def test_restorer_from_checkpoint_holds_the_averaged_weights(finished):
+    work_dir, runner = finished
+    restorer = load_restorer(work_dir / "iter_14.pth")
+    average = next(hook for hook in runner.hooks if type(hook).__name__ == "StageEMAHook").ema_model.module
+    x, t = torch.rand(1, 3, 9, 7), torch.tensor([3])
+    assert torch.equal(restorer.restore(x, t), average.eval().restore(x, t))
+    assert not torch.equal(restorer.restore(x, t), runner.model.eval().restore(x, t))
+
+
+def test_pickled_code_is_refused_and_not_run(tmp_path, capsys):
+    path = tmp_path / "evil.pth"
+    torch.save({"state_dict": {}, "meta": Payload()}, path)
+    with pytest.raises(CheckpointError, match=r"evil.pth' holds pickled Python objects"):
+        load_checkpoint(path)
+    path.write_bytes(pickle.dumps(Payload()))
+    with pytest.raises(CheckpointError, match=r"evil.pth'"):
+        load_checkpoint(path)
+    assert "code of the checkpoint ran" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint at all", "truncated"])
+def test_damaged_files_are_named(tmp_path, finished, content):
+    path = tmp_path / "damaged.pth"
+    whole = (finished[0] / "iter_14.pth").read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] if content == "truncated" else content)
+    with pytest.raises(CheckpointError, match=r"damaged.pth'"):
+        load_checkpoint(path)
+
+
+def test_missing_files_are_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r"no checkpoint at '.*nowhere.pth'"):
+        load_checkpoint(tmp_path / "nowhere.pth")
+    assert find_last_checkpoint(tmp_path) is None
+    (tmp_path / "last_checkpoint").write_text("iter_7.pth")
+    with pytest.raises(CheckpointError, match=r"names 'iter_7.pth', which is not there"):
+        find_last_checkpoint(tmp_path)
+
+
+def test_another_architecture_is_named(tmp_path, finished):
+    other = StagedRunner.from_cfg(tiny_config(tmp_path, **{"model.network.backbone.width": 4})).model
+    with pytest.raises(CheckpointError, match="belongs to another model than DiffusionRestorer") as error:
+        load_state(other, last_state(finished[0])["state_dict"], "iter_14.pth")
+    assert "of another shape" in str(error.value)
+    with pytest.raises(CheckpointError, match=r"missing key\(s\)"):
+        load_state(other, {"odd": torch.zeros(1)}, "odd.pth")
+
+
+def test_bare_weights_cannot_be_restored_with(tmp_path):
+    path = tmp_path / "bare.pth"
+    torch.save({"intro.weight": torch.zeros(1)}, path)
+    with pytest.raises(CheckpointError, match=r"does not describe its model .* Found: intro.weight"):
+        load_restorer(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"randomness.seed": 7}, "trained with seed=0, the config has seed=7"),
+        ({"train_dataloader.batch_size": 4}, "trained with 8 samples in all per step"),
+        ({"train_cfg.stages": [{"name": "finetune", "iters": 99, "lr": 1e-3}]}, "max_iters=14, the config has"),
+    ],
+)
+def test_resuming_another_run_is_refused(finished, options, message):
+    with pytest.raises(CheckpointError, match=message):
+        train(finished[0], resume=True, **options)
+
+
+def test_full_disk_keeps_the_older_checkpoints(tmp_path, monkeypatch):
+    runner = train(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.pth")}
+
+    def full(obj, file):
+        file.write(b"part of a checkpoint")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(DtirError, match=r"cannot write checkpoint '.*iter_14.pth': .*No space left on device"):
+        runner.save_checkpoint(str(tmp_path), "iter_14.pth")
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.pth")} == before
+    assert not list(tmp_path.glob(".*.tmp"))
