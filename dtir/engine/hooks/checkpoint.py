@@ -4,6 +4,7 @@ from pathlib import Path
 
 from mmengine.dist import barrier, master_only
 from mmengine.hooks import Hook
+from mmengine.runner import BaseLoop
 
 from dtir.engine.checkpoint import LAST_CHECKPOINT
 from dtir.registry import HOOKS
@@ -52,7 +53,8 @@ class AtomicCheckpointHook(Hook):
     def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
         """Saves the best checkpoint when a validation during training improves on it."""
         value = (metrics or {}).get(self.save_best) if self.save_best else None
-        if value is None or runner.train_loop is None or value <= self.best["value"]:
+        trains = isinstance(runner._train_loop, BaseLoop)
+        if value is None or not trains or value <= self.best["value"]:
             return
         previous = self.best["file"]
         name = f"best_{self.save_best.replace('/', '_')}_iter_{runner.iter}.pth"

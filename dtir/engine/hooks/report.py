@@ -6,6 +6,7 @@ import numpy as np
 from mmengine.dist import all_gather_object, get_rank
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
+from mmengine.runner import BaseLoop
 from rich.console import Console
 from torch import Tensor
 
@@ -69,7 +70,7 @@ class ReportHook(Hook):
 
     def _write(self, runner, metrics: dict[str, float], samples: dict, protocol: str) -> None:
         tasks, steps = runner.model.tasks, runner.model.matched_t.tolist()
-        iteration = f" at iteration {runner.iter}" if runner._train_loop is not None else ""
+        iteration = f" at iteration {runner.iter}" if isinstance(runner._train_loop, BaseLoop) else ""
         self.title = f"{runner.model_name} on {len(samples)} tasks{iteration}, protocol '{protocol}'"
         self.rows = result_rows(metrics, tasks, steps)
         folder = Path(runner.work_dir) / "report"
