@@ -126,7 +126,7 @@ class BlockHooks:
 def _scale_and_shift(x: Tensor, modulation: Modulation) -> Tensor:
     gain, shift, *_ = modulation
     shape = (len(gain), -1, 1, 1) if x.ndim == 4 else (len(gain), 1, -1)
-    # In low precision 1 + scale would be rounded to 1 for a small scale; computed in float32, only the product is.
+    # Gain and shift stay in float32 under autocast: rounding them would be an error shared by all pixels.
     return torch.addcmul(shift.view(shape), x, gain.view(shape)).to(x.dtype)
 
 
