@@ -29,8 +29,7 @@ VISBACKENDS = _registry("visualizer backend", "dtir.engine", mm.VISBACKENDS)
 VISUALIZERS = _registry("visualizer", "dtir.engine", mm.VISUALIZERS)
 OPTIM_WRAPPERS = _registry("optim wrapper", "dtir.engine", mm.OPTIM_WRAPPERS)
 
-REGULARIZERS = _registry("regularizer", "dtir.regularizers", HOOKS)
-
+REGULARIZERS = _registry("regularizer", "dtir.regularizers")
 BACKBONES = _registry("backbone", "dtir.models")
 CONDITIONING = _registry("conditioning", "dtir.models")
 ADAPTERS = _registry("adapter", "dtir.models")
