@@ -112,7 +112,7 @@ def test_regularizers_reach_every_stage_point(tmp_path):
 
 
 def test_gradient_policy_decides_what_is_learnt(tmp_path):
-    stages = [{"name": "finetune", "iters": 3, "lr": 1e-3, "generative_share": 1.0}]
+    stages = [{"name": "pretrain", "iters": 3, "lr": 1e-3, "generative_share": 1.0}]
     options = {"train_cfg.stages": stages, "train_cfg.regularizers": [{"type": "GenerativeOffRegularizer"}]}
     options["optim_wrapper.optimizer"] = {"type": "SGD", "lr": 1.0}
     initial = StagedRunner.from_cfg(tiny_config(tmp_path / "initial")).model.state_dict()

@@ -1,0 +1,107 @@
+"""What the degradations share: their contract, and random fields that do not know the size of the picture."""
+
+from abc import ABC, abstractmethod
+
+import cv2
+import numpy as np
+
+GAMMA = 2.2
+
+
+class Degradation(ABC):
+    """A physical model of damage, deterministic in the generator that it is given.
+
+    All lengths are in pixels of the picture, and large structures live on an endless canvas of which the picture sees a
+    random window. A crop that is degraded is therefore distributed like a crop of a degraded picture.
+
+    Attributes:
+        severity: Range that a severity is drawn from by default; 0.5 is the typical real picture.
+        margin: Pixels beyond its border that change what a crop should look like.
+    """
+
+    severity: tuple[float, float] = (0.3, 0.7)
+    margin: int = 0
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator, severity: float) -> np.ndarray:
+        """Degrades a picture.
+
+        Args:
+            image: float32 (H, W, 3) RGB in [0, 1]; not modified.
+            rng: The only source of randomness.
+            severity: In [0, 1].
+
+        Returns:
+            float32 (H, W, 3) in [0, 1].
+        """
+        return np.clip(self.degrade(image, rng, severity), 0, 1).astype(np.float32, copy=False)
+
+    @abstractmethod
+    def degrade(self, image: np.ndarray, rng: np.random.Generator, severity: float) -> np.ndarray:
+        """What `__call__` does, not yet clipped."""
+
+
+def smooth_field(shape: tuple[int, int], rng: np.random.Generator, wavelength: float) -> np.ndarray:
+    """A smooth Gaussian random field (H, W) of about zero mean and unit variance.
+
+    Args:
+        shape: Height and width.
+        rng: Source of randomness.
+        wavelength: Distance in pixels of the independent values that are interpolated.
+    """
+    height, width = shape
+    grid = rng.standard_normal((int(height / wavelength) + 5, int(width / wavelength) + 5)).astype(np.float32)
+    row, column = rng.uniform(1, 2, 2)
+    window = np.array([[1 / wavelength, 0, column], [0, 1 / wavelength, row]])
+    field = cv2.warpAffine(grid, window, (width, height), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP)
+    # Interpolated values have less variance than those of the grid; 1.25 makes it one on average.
+    return 1.25 * field
+
+
+def fractal_field(shape: tuple[int, int], rng: np.random.Generator, wavelength: float, octaves: int) -> np.ndarray:
+    """Smooth fields of halving wavelengths and amplitudes, summed; (H, W), about zero mean and unit variance."""
+    weights = 0.5 ** np.arange(octaves)
+    fields = [w * smooth_field(shape, rng, wavelength * w) for w in weights]
+    return np.sum(fields, axis=0) / np.linalg.norm(weights)
+
+
+def to_linear(image: np.ndarray) -> np.ndarray:
+    """Display values to linear light."""
+    return np.power(image, GAMMA)
+
+
+def to_display(light: np.ndarray) -> np.ndarray:
+    """Linear light to display values."""
+    return np.power(np.maximum(light, 0), 1 / GAMMA)
+
+
+def line_kernel(length: float, angle: float, width: float = 1.0) -> np.ndarray:
+    """An anti-aliased line through the centre of a square kernel; its peak is 1.
+
+    Args:
+        length: In pixels.
+        angle: In radians, from the vertical.
+        width: Standard deviation across the line times two, in pixels.
+    """
+    radius = int(np.ceil(length / 2 + 2 * width)) + 1
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1].astype(np.float32)
+    along = x * np.sin(angle) + y * np.cos(angle)
+    across = x * np.cos(angle) - y * np.sin(angle)
+    beyond = np.maximum(np.abs(along) - length / 2, 0)
+    return np.exp(-2 * (across**2 + beyond**2) / width**2).astype(np.float32)
+
+
+def impulses(shape: tuple[int, int], rng: np.random.Generator, density: float, border: int) -> np.ndarray:
+    """Randomly placed points of random strength in [0.3, 1], (H + 2 border, W + 2 border); `density` per pixel."""
+    height, width = shape[0] + 2 * border, shape[1] + 2 * border
+    points = np.zeros((height, width), np.float32)
+    number = rng.poisson(density * height * width)
+    rows, columns = rng.integers(0, height, number), rng.integers(0, width, number)
+    points[rows, columns] = rng.uniform(0.3, 1, number)
+    return points
+
+
+def scatter(shape: tuple[int, int], rng: np.random.Generator, density: float, kernel: np.ndarray) -> np.ndarray:
+    """A layer (H, W) in [0, 1] in which every random point is drawn as `kernel`."""
+    border = kernel.shape[0] // 2
+    drawn = cv2.filter2D(impulses(shape, rng, density, border), -1, kernel, borderType=cv2.BORDER_CONSTANT)
+    return np.minimum(drawn[border : border + shape[0], border : border + shape[1]], 1)
