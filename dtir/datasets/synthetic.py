@@ -10,6 +10,7 @@ from dtir.utils.errors import DatasetError
 from dtir.utils.image_io import list_images
 
 from .base import META_KEYS, Pipeline, RestorationDataset, require_folder, resolve_root
+from .degradations import TASK_DEGRADATIONS
 from .transforms.degrade import Severity, build_degradation
 
 # Pixels around a training patch that a degradation may look at, where it does not declare another `margin`.
@@ -83,8 +84,6 @@ def default_degradation(task: str) -> str:
     Raises:
         TaskError: `task` is not one of them; the message lists them.
     """
-    from .degradations import TASK_DEGRADATIONS
-
     return TASK_DEGRADATIONS[check_task(task, tuple(TASK_DEGRADATIONS))]
 
 
