@@ -49,6 +49,7 @@ def test_the_training_sheet_shows_lq_beside_gt_in_a_row_per_task(browse, config,
 def test_the_validation_sheet_shows_whole_pictures(browse, config, tmp_path):
     assert browse.main([str(config), "--split", "val", "--out", str(tmp_path / "out")]) == 0
     sheet = read_rgb(tmp_path / "out" / "config_val.png")
+    assert sheet.shape[1] == 2 * (2 * browse.CELL + browse.GAP)
     top, bottom = 2 * browse.LABEL + 5, 2 * browse.LABEL + browse.CELL - 5
     assert sheet[top, 5].tolist() == [51] * 3
     assert sheet[bottom, 5].tolist() == [255] * 3

@@ -53,7 +53,8 @@ def draw_pair(item: dict) -> np.ndarray:
     """Draws LQ | GT with the PSNR of the LQ above, uint8 (LABEL + CELL, 2 CELL, 3), RGB."""
     lq, gt = (tensor.permute(1, 2, 0).numpy() for tensor in (item["inputs"], item["data_samples"]["gt"]))
     name = item["data_samples"].get("name", "")
-    return np.vstack([draw_label(f"{cv2.PSNR(lq, gt):.1f} dB  {name}", 2 * CELL), np.hstack([fit(lq), fit(gt)])])
+    quality = "no damage" if np.array_equal(lq, gt) else f"{cv2.PSNR(lq, gt):.1f} dB"
+    return np.vstack([draw_label(f"{quality}  {name}", 2 * CELL), np.hstack([fit(lq), fit(gt)])])
 
 
 def fit(picture: np.ndarray) -> np.ndarray:
@@ -86,6 +87,7 @@ def draw_row(task: str, pairs: list[np.ndarray], num: int) -> np.ndarray:
 def draw_sheet(dataset: MultiTaskDataset, split: str, num: int) -> np.ndarray:
     """Draws the sheet of all tasks, uint8 (H, W, 3), RGB."""
     items = training_items if split == "train" else evaluation_items
+    num = num if split == "train" else min(num, max(dataset.sizes))
     rows = []
     for task, name in enumerate(track(dataset.tasks, description="tasks", console=Console(stderr=True))):
         rows.append(draw_row(name, [draw_pair(item) for item in items(dataset, task, num)], num))
