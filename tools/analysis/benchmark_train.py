@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40, help="measured steps of each kind")
     parser.add_argument("--workers", type=int, default=2, help="data workers")
     args = parser.parse_args()
-    config = load_config(args.config, {"train_dataloader.num_workers": args.workers}, None)
+    config = load_config(args.config, [f"train_dataloader.num_workers={args.workers}"])
 
     with tempfile.TemporaryDirectory() as folder:
         config.work_dir = folder

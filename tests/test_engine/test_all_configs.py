@@ -1,0 +1,34 @@
+"""Every config in configs/ describes a model and a training that can be built."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.registry import DefaultScope
+
+from dtir.engine.stages import StagePlan
+from dtir.registry import METRICS, RESTORERS, SCOPE
+from dtir.utils.launch import load_config
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+NAMES = sorted(str(p.relative_to(CONFIGS)) for p in CONFIGS.rglob("*.py") if "_base_" not in p.parts)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_config_builds(name, tmp_path):
+    config = load_config(CONFIGS / name, work_dir=tmp_path)
+    with DefaultScope.overwrite_default_scope(SCOPE), torch.device("cpu"):
+        model = RESTORERS.build(config.model)
+        for metric in config.val_evaluator:
+            METRICS.build(metric)
+    out = model.restore(torch.rand(1, 3, 16, 24), torch.tensor([3]))
+    assert out.shape == (1, 3, 16, 24)
+    plan = StagePlan(config.train_cfg.stages, len(model.tasks))
+    datasets = config.train_dataloader.dataset.datasets
+    assert [dataset.task for dataset in datasets] == list(model.tasks)
+    assert plan.max_iters == sum(stage.settings.iters for stage in plan)
+    assert {hook.before for hook in config.custom_hooks if "before" in hook} <= {stage.name for stage in plan}
+
+
+def test_the_named_configs_exist():
+    assert {"dtir/nafnet_10task_quick.py", "dtir/x_restormer_10task.py"} <= set(NAMES)
