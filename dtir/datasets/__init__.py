@@ -4,7 +4,7 @@ from . import degradations, transforms
 from .base import RestorationDataset, resolve_root
 from .multi_task import MultiTaskDataset
 from .paired import PairedDataset
-from .sampler import MultiTaskBatchSampler, SampleKey, StagePlan
+from .sampler import MultiTaskBatchSampler, SampleKey, StageDraws
 from .synthetic import SyntheticDataset
 
 __all__ = [
@@ -13,7 +13,7 @@ __all__ = [
     "PairedDataset",
     "RestorationDataset",
     "SampleKey",
-    "StagePlan",
+    "StageDraws",
     "SyntheticDataset",
     "degradations",
     "resolve_root",

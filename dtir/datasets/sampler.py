@@ -93,7 +93,7 @@ class _ProportionalMixing:
 _MIXINGS = {"balanced": _BalancedMixing, "proportional": _ProportionalMixing}
 
 
-class StagePlan:
+class StageDraws:
     """The draws of one stage, as a function of the draw number.
 
     Args:
@@ -175,7 +175,7 @@ class MultiTaskBatchSampler:
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
-        self._plan: StagePlan | None = None
+        self._plan: StageDraws | None = None
         self._start = self._num_batches = 0
 
     def set_stage(
@@ -202,11 +202,11 @@ class MultiTaskBatchSampler:
         """
         if stage < 0 or not 0 <= start <= num_batches:
             raise ConfigError(f"stage {stage}: start={start} must lie in [0, num_batches={num_batches}], stage >= 0.")
-        self._plan = StagePlan(self.seed, stage, tasks, self.sizes, generative_share, mixing)
+        self._plan = StageDraws(self.seed, stage, tasks, self.sizes, generative_share, mixing)
         self._start, self._num_batches = start, num_batches
 
     @property
-    def plan(self) -> StagePlan:
+    def plan(self) -> StageDraws:
         """The draws of the stage announced last."""
         if self._plan is None:
             raise RuntimeError("call set_stage(...) before drawing from the MultiTaskBatchSampler")
@@ -222,7 +222,7 @@ class MultiTaskBatchSampler:
     def __iter__(self) -> Iterator[list[SampleKey]]:
         return self._batches(self.plan, range(self._start, self._num_batches))
 
-    def _batches(self, plan: StagePlan, numbers: range) -> Iterator[list[SampleKey]]:
+    def _batches(self, plan: StageDraws, numbers: range) -> Iterator[list[SampleKey]]:
         for number in numbers:
             first = (number * self.world_size + self.rank) * self.batch_size
             yield [plan.key_at(draw) for draw in range(first, first + self.batch_size)]

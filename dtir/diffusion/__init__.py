@@ -1,7 +1,7 @@
 """Diffusion: forward processes, reverse processes, and the generative objective."""
 
 from dtir.diffusion.domain import IMAGE_SCALE, to_centred, to_image
-from dtir.diffusion.matching import MATCHING_METHODS, MatchingCurve, match_timestep, task_order
+from dtir.diffusion.matching import MATCHING_METHODS, MatchingCurve, match_timestep
 from dtir.diffusion.objectives import generative_pair
 from dtir.diffusion.samplers import AncestralSampler, DDIMSampler, Sampler, SampleResult
 from dtir.diffusion.schedulers import DDPMScheduler, Scheduler
@@ -18,7 +18,6 @@ __all__ = [
     "Scheduler",
     "generative_pair",
     "match_timestep",
-    "task_order",
     "to_centred",
     "to_image",
 ]

@@ -173,11 +173,6 @@ class MatchingCurve:
         return cls(first.task, first.timesteps, scores, first.method, first.metric)
 
 
-def task_order(curves: Sequence[MatchingCurve]) -> list[str]:
-    """Returns the tasks in the order of incremental training: t* ascending; ties by larger `gain`, then by name."""
-    return [curve.task for curve in sorted(curves, key=lambda c: (c.t_star, -c.gain, c.task))]
-
-
 def match_timestep(
     predict_residual: PredictResidual,
     scheduler: Scheduler,

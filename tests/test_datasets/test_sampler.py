@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from dtir.datasets.sampler import MultiTaskBatchSampler, SampleKey, StagePlan
+from dtir.datasets.sampler import MultiTaskBatchSampler, SampleKey, StageDraws
 from dtir.utils.errors import ConfigError
 
 SIZES = [5, 1, 7, 3]
@@ -45,10 +45,10 @@ def test_restart_anywhere_continues_the_same_sequence(mixing):
 
 @pytest.mark.parametrize("mixing", ["balanced", "proportional"])
 def test_keys_may_be_asked_for_in_any_order(mixing):
-    plan = StagePlan(3, 0, (0, 2, 3), SIZES, 0.25, mixing)
+    plan = StageDraws(3, 0, (0, 2, 3), SIZES, 0.25, mixing)
     forward = [plan.key_at(draw) for draw in range(100)]
     assert [plan.key_at(draw) for draw in reversed(range(100))] == forward[::-1]
-    assert [StagePlan(3, 0, (0, 2, 3), SIZES, 0.25, mixing).key_at(draw) for draw in range(100)] == forward
+    assert [StageDraws(3, 0, (0, 2, 3), SIZES, 0.25, mixing).key_at(draw) for draw in range(100)] == forward
 
 
 @pytest.mark.parametrize("share", [0, 0.1, 0.3, 0.7, 1 / 3, 1, Fraction(1, 3)])
@@ -91,7 +91,7 @@ def test_proportional_epochs_show_each_picture_of_the_union_once():
 
 
 def test_a_very_late_draw_is_reached_directly():
-    late = StagePlan(0, 0, (0, 2), [10, 10, 10], 0.1).key_at(10**15)
+    late = StageDraws(0, 0, (0, 2), [10, 10, 10], 0.1).key_at(10**15)
     assert late.draw == 10**15
     assert late.task in (0, 2)
 

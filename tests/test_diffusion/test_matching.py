@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from dtir.diffusion import DDPMScheduler, MatchingCurve, match_timestep, task_order, to_centred, to_image
+from dtir.diffusion import DDPMScheduler, MatchingCurve, match_timestep, to_centred, to_image
 from dtir.diffusion.matching import MATCHING_METHODS, psnr, score_pairs, subtract
 from dtir.utils.errors import ConfigError, TaskError
 
@@ -230,13 +230,6 @@ def test_merge_refuses_curves_of_another_kind(other):
         MatchingCurve.merge([curve(), curve(**other)])
     with pytest.raises(TaskError, match="none"):
         MatchingCurve.merge([])
-
-
-def test_task_order_is_by_step_then_gain_then_name():
-    late = curve("rainy", [[0.0, 1.0, 5.0]])
-    ties = [curve(name, [[0.0, gain, 0.0]]) for name, gain in (("snowy", 1.0), ("noisy", 9.0), ("hazy", 1.0))]
-    assert task_order([late, *ties]) == ["noisy", "hazy", "snowy", "rainy"]
-    assert task_order([*reversed(ties), late]) == ["noisy", "hazy", "snowy", "rainy"]
 
 
 # Errors

@@ -19,9 +19,9 @@ class Haze(Degradation):
     severity = (0.3, 0.7)
 
     def degrade(self, image: np.ndarray, rng: np.random.Generator, severity: float) -> np.ndarray:
-        """Scatters with beta = 1.3 x severity."""
+        """Scatters with beta = 1.15 x severity."""
         airlight = rng.uniform(0.78, 0.95) + rng.uniform(-0.03, 0.03, 3)
-        return scatter_light(image, self.depth(image.shape[:2], rng), 1.3 * severity, airlight)
+        return scatter_light(image, self.depth(image.shape[:2], rng), 1.15 * severity, airlight)
 
     def depth(self, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
         """Depth (H, W), positive, about 1 on average."""
