@@ -96,8 +96,9 @@ launch() {
     fi
     threads=$(($(cpu_cores) / processes))
     export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((threads > 0 ? threads : 1))}"
-    # Threads that spin while they wait keep data workers and other programs from the cores, which costs far more.
-    export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}"
+    # Threads that spin for long while they wait keep data workers and other programs from the cores, and a step that
+    # takes 0.1 s alone can take seconds beside them; after a short spin they sleep.
+    export GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-20000}"
     export PYTHONPATH="$REPO${PYTHONPATH:+:$PYTHONPATH}"
     exec "$python" "$REPO/tools/_torchrun.py" \
         --nnodes="$nodes" --node_rank="${NODE_RANK:-0}" --nproc_per_node="$processes" \
