@@ -99,6 +99,9 @@ launch() {
     # Threads that spin for long while they wait keep data workers and other programs from the cores, and a step that
     # takes 0.1 s alone can take seconds beside them; after a short spin they sleep.
     export GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-20000}"
+    # A step frees and takes the same large blocks again; kept by the process, their pages are not cleared every time.
+    export MALLOC_MMAP_THRESHOLD_="${MALLOC_MMAP_THRESHOLD_:-1000000000}"
+    export MALLOC_TRIM_THRESHOLD_="${MALLOC_TRIM_THRESHOLD_:-4000000000}"
     export PYTHONPATH="$REPO${PYTHONPATH:+:$PYTHONPATH}"
     exec "$python" "$REPO/tools/_torchrun.py" \
         --nnodes="$nodes" --node_rank="${NODE_RANK:-0}" --nproc_per_node="$processes" \

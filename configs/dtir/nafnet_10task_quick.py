@@ -16,9 +16,16 @@ model = dict(
 train_cfg = dict(
     type="StagedTrainLoop",
     stages=[
-        dict(name="pretrain", iters=800, lr=1e-3, generative_share=1.0, warmup_iters=50, min_lr=1e-4),
-        dict(name="finetune", iters=1600, lr=1e-3, generative_share=0.1, warmup_iters=50, min_lr=1e-4),
-        dict(name="incremental", iters=100, lr=5e-4, generative_share=0.1, min_lr=1e-4, per_task=True),
+        dict(name="pretrain", iters=600, lr=2e-3, generative_share=1.0, warmup_iters=50, min_lr=2e-4),
+        dict(name="finetune", iters=1500, lr=2e-3, generative_share=0.1, warmup_iters=50, min_lr=4e-4),
+        dict(
+            name="incremental",
+            iters=[60, 60, 60, 60, 60, 60, 60, 60, 60, 1200],
+            lr=1e-3,
+            generative_share=0.1,
+            min_lr=2e-5,
+            per_task=True,
+        ),
     ],
 )
 optim_wrapper = dict(type="StagedOptimWrapper", optimizer=dict(type="AdamW", lr=1e-3, betas=(0.9, 0.99)), clip_grad=1.0)

@@ -22,7 +22,7 @@ class Stage:
 
     Attributes:
         name: Name in logs and for hooks, such as "pretrain", "finetune", "incremental".
-        iters: Optimiser steps of the stage (of each of its parts if `per_task`).
+        iters: Optimiser steps of the stage; of each of its parts if `per_task`, or a list of them, one per task.
         lr: Peak learning rate.
         tasks: "all", a list of task names, or an int n for the first n in ascending order of the matched time step.
         generative_share: Share in [0, 1] of the samples that carry the generative objective; 1 is pre-training.
@@ -36,7 +36,7 @@ class Stage:
     """
 
     name: str
-    iters: int
+    iters: int | tuple[int, ...]
     lr: float
     tasks: str | int | tuple[str, ...] = "all"
     generative_share: float = 0.0
@@ -49,12 +49,14 @@ class Stage:
     per_task: bool = False
 
     def __post_init__(self) -> None:
-        _require(self, "iters", self.iters >= 1, "an integer >= 1")
+        lengths = self.iters if isinstance(self.iters, tuple) else (self.iters,)
+        _require(self, "iters", all(n >= 1 for n in lengths), "an integer >= 1")
+        _require(self, "iters", self.per_task or not isinstance(self.iters, tuple), "one integer, without per_task")
         _require(self, "lr", self.lr > 0, "a number > 0")
         _require(self, "generative_share", 0 <= self.generative_share <= 1, "a number in [0, 1]")
         _require(self, "schedule", self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}")
         _require(self, "mixing", self.mixing in MIXINGS, f"one of {', '.join(MIXINGS)}")
-        _require(self, "warmup_iters", 0 <= self.warmup_iters < self.iters, "an integer in [0, iters)")
+        _require(self, "warmup_iters", 0 <= self.warmup_iters < min(lengths), "an integer in [0, iters)")
         valid_tasks = self.tasks == "all" or not isinstance(self.tasks, str)
         _require(self, "tasks", valid_tasks, "'all', a list of task names, or a number of tasks")
         _require(self, "trainable", not isinstance(self.trainable, str), "a list of patterns such as ['backbone.*']")
@@ -145,7 +147,10 @@ class StagePlan:
 def _expand(stage: Stage, num_tasks: int) -> list[Stage]:
     if not stage.per_task:
         return [stage]
+    lengths = stage.iters if isinstance(stage.iters, tuple) else (stage.iters,) * num_tasks
+    _require(stage, "iters", len(lengths) == num_tasks, f"an integer or a list of {num_tasks}, one per task")
     width = len(str(num_tasks))
     return [
-        replace(stage, name=f"{stage.name}_{k:0{width}d}", tasks=k, per_task=False) for k in range(1, num_tasks + 1)
+        replace(stage, name=f"{stage.name}_{k:0{width}d}", iters=length, tasks=k, per_task=False)
+        for k, length in enumerate(lengths, start=1)
     ]

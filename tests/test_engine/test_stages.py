@@ -26,6 +26,15 @@ def test_per_task_stage_trains_the_first_k_tasks():
     assert plan.stages[0].name == "incremental_01"
 
 
+def test_per_task_stage_with_a_length_per_task():
+    stage = {"name": "incremental", "iters": [2, 5, 1], "lr": 1.0, "per_task": True}
+    assert [s.end for s in StagePlan([stage], num_tasks=3)] == [2, 7, 8]
+    with pytest.raises(ConfigError, match="iters must be an integer or a list of 2, one per task"):
+        StagePlan([stage], num_tasks=2)
+    with pytest.raises(ConfigError, match="iters must be one integer, without per_task"):
+        Stage.from_config({**stage, "per_task": False})
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
