@@ -1,5 +1,6 @@
 """Time-step matching at a stage boundary (method.md 2, Algorithm 2)."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from dtir.diffusion.matching import MatchingCurve, match_timestep
 from dtir.evaluation.reports.curves import plot_matching_curves
 from dtir.registry import HOOKS
 from dtir.utils.atomic import atomic_write
+from dtir.utils.errors import DatasetError
+
+# Crops looked at per crop that is used.
+MAX_DRAWS = 10
 
 
 @HOOKS.register_module()
@@ -83,11 +88,18 @@ class TimestepMatchingHook(Hook):
         return curve
 
     def _pairs(self, dataset: MultiTaskDataset, stage: int, task: int) -> tuple[Tensor, Tensor]:
-        keys = [SampleKey(stage, draw, task, draw % dataset.sizes[task], False) for draw in range(self.num_images)]
-        items = [dataset[key] for key in keys]
-        lq = torch.stack([item["inputs"] for item in items])
-        gt = torch.stack([item["data_samples"]["gt"] for item in items])
-        return lq.float() / 255, gt.float() / 255
+        draws = itertools.count()
+        keys = (SampleKey(stage, draw, task, draw % dataset.sizes[task], False) for draw in draws)
+        items = (dataset[key] for key in itertools.islice(keys, MAX_DRAWS * self.num_images))
+        pairs = ((item["inputs"], item["data_samples"]["gt"]) for item in items)
+        # A crop that the damage missed (no shadow falls on it) says nothing about the damage.
+        damaged = list(itertools.islice((pair for pair in pairs if not torch.equal(*pair)), self.num_images))
+        if not damaged:
+            raise DatasetError(
+                f"task '{dataset.tasks[task]}': LQ equals GT in all of {MAX_DRAWS * self.num_images} crops."
+            )
+        lq, gt = (torch.stack(pictures).float() / 255 for pictures in zip(*damaged, strict=True))
+        return lq, gt
 
     def _write(self, runner) -> None:
         folder = Path(runner.work_dir) / "matching"
