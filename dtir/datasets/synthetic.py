@@ -34,6 +34,8 @@ class SyntheticDataset(RestorationDataset):
         severity: in [0, 1], or a pair (low, high) to draw from; None takes the degradation's own `severity`, or 0.5.
         patch: side of the training patch, in pixels; smaller pictures are continued by reflection.
         margin: surroundings of the training patch, in pixels; None takes the degradation's own `margin`, or 16.
+        recolor: strength of the random recolouring of training patches (see `RandomRecolor`), for small sets of clean
+            pictures; None leaves the colours.
         eval_crop: side of the centre crop for evaluation, in pixels; None keeps the whole picture.
         max_size: evaluation pictures with a longer side are shrunk to it before they are degraded.
         recursive: whether to look into subfolders.
@@ -56,6 +58,7 @@ class SyntheticDataset(RestorationDataset):
         severity: Severity | None = None,
         patch: int = 128,
         margin: int | None = None,
+        recolor: float | None = None,
         eval_crop: int | None = None,
         max_size: int | None = None,
         recursive: bool = False,
@@ -73,7 +76,7 @@ class SyntheticDataset(RestorationDataset):
         severity = getattr(built, "severity", TYPICAL_SEVERITY) if severity is None else severity
         load = {"type": "LoadClean", "cache_mb": cache_mb}
         degrade = {"type": "Degrade", "degradation": built, "severity": severity}
-        train = [load, *_training_steps(degrade, patch, margin)]
+        train = [load, *_training_steps(degrade, patch, margin, recolor)]
         evaluate = [load, *_evaluation_steps(degrade, max_size, eval_crop, margin)]
         super().__init__(task, records, pipeline or train, eval_pipeline or evaluate, seed)
 
@@ -87,10 +90,12 @@ def default_degradation(task: str) -> str:
     return TASK_DEGRADATIONS[check_task(task, tuple(TASK_DEGRADATIONS))]
 
 
-def _training_steps(degrade: dict, patch: int, margin: int) -> list[dict]:
+def _training_steps(degrade: dict, patch: int, margin: int, recolor: float | None) -> list[dict]:
+    colours = [] if recolor is None else [{"type": "RandomRecolor", "strength": recolor}]
     return [
         {"type": "RandomCropPair", "patch": patch, "margin": margin},
         {"type": "RandomFlipRotate"},
+        *colours,
         degrade,
         {"type": "CenterCropPair", "size": patch},
         {"type": "PackPair"},

@@ -126,3 +126,4 @@ def test_losses_closed_form():
     torch.testing.assert_close(L2Loss()(pred, target), torch.tensor([0.09, 0.16]))
     torch.testing.assert_close(CharbonnierLoss(0.4)(pred, target), torch.tensor([0.5, 0.32**0.5]))
     torch.testing.assert_close(PSNRLoss()(pred, target), torch.tensor([0.09, 0.16]).log10())
+    torch.testing.assert_close(PSNRLoss(eps=0.01)(pred, target), torch.tensor([0.10, 0.17]).log10())

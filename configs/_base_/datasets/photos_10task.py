@@ -22,7 +22,14 @@ train_dataloader = dict(
     dataset=dict(
         type="MultiTaskDataset",
         datasets=[
-            dict(type="SyntheticDataset", task=task, data_root="asset://photos", files=_train_files, patch=64)
+            dict(
+                type="SyntheticDataset",
+                task=task,
+                data_root="asset://photos",
+                files=_train_files,
+                patch=64,
+                recolor=0.3,
+            )
             for task in _tasks
         ],
     ),

@@ -1,5 +1,6 @@
 """Transforms of (LQ, GT) pairs of uint8 pictures; every random number comes from the sample's own generator."""
 
+from .colour import RandomRecolor
 from .degrade import Degrade
 from .formatting import PackPair
 from .geometry import CenterCropPair, RandomCropPair, RandomFlipRotate, ShrinkPair
@@ -14,6 +15,7 @@ __all__ = [
     "PictureCache",
     "RandomCropPair",
     "RandomFlipRotate",
+    "RandomRecolor",
     "ShrinkPair",
     "shared_cache",
 ]

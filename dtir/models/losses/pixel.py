@@ -57,8 +57,17 @@ class CharbonnierLoss(PixelLoss):
 
 @LOSSES.register_module()
 class PSNRLoss(nn.Module):
-    """Negative PSNR in dB divided by 10, up to a constant: `log10(mean d^2 + 1e-8)`, the loss of NAFNet (ECCV 2022)."""
+    """Negative PSNR in dB divided by 10: `log10(mean d^2 + eps)`, the loss of NAFNet (Chen et al., ECCV 2022).
+
+    Args:
+        eps: Squared error below which a sample no longer counts; 1e-4 is 40 dB. Samples that are nearly perfect at the
+            start (a crop that no shadow falls on) have very large gradients with a small one.
+    """
+
+    def __init__(self, eps: float = 1e-8) -> None:
+        super().__init__()
+        self.eps = eps
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
         """Loss of each sample."""
-        return torch.log10((pred.float() - target.float()).square().flatten(1).mean(1) + 1e-8)
+        return torch.log10((pred.float() - target.float()).square().flatten(1).mean(1) + self.eps)

@@ -1,0 +1,117 @@
+"""What a training leaves for people: logs, curves, report, progress."""
+
+import io
+import json
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+from rich.console import Console
+from tiny_run import tiny_config, train
+
+from dtir.datasets import MultiTaskDataset
+from dtir.engine import StagedRunner
+from dtir.engine.hooks import ForeachEMA, progress
+from dtir.engine.hooks.matching import TimestepMatchingHook
+from dtir.testing import TinyBackbone
+from dtir.utils.errors import DatasetError
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    work_dir = tmp_path_factory.mktemp("outputs")
+    return work_dir, train(work_dir)
+
+
+def test_scalars_are_written_as_json_lines(trained):
+    (path,) = trained[0].glob("*/vis_data/scalars.json")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    training = [line for line in lines if "loss_restoration" in line]
+    assert [line["step"] for line in training] == [2, 4, 6, 8, 10, 12, 14]
+    assert {"loss_generative", "grad_norm", "lr", "time", "data_time", "stage"} <= training[0].keys()
+    validations = [line for line in lines if "average/PSNR" in line]
+    assert [line["step"] for line in validations] == [5, 10, 14]
+    assert list(trained[0].glob("*/vis_data/events.out.tfevents*"))
+
+
+def test_the_log_names_stages_and_times_left(trained):
+    (path,) = trained[0].glob("*/*.log")
+    text = path.read_text()
+    assert "Stage 2/5 'finetune': iterations 4..8, tasks: noisy, low-light; generative share 0.25" in text
+    assert "incremental_3 [2/2] [14/14]" in text
+    assert "eta stage 0:00:00, all 0:00:00" in text
+
+
+def test_report_and_curves(trained):
+    work_dir, runner = trained
+    results = json.loads((work_dir / "report" / "results.json").read_text())["results"]
+    assert list(results) == ["noisy", "low-light", "jpeg-compressed", "average"]
+    assert [results[task]["matched_t"] for task in runner.model.tasks] == runner.model.matched_t.tolist()
+    panel = cv2.imread(str(work_dir / "report" / "panel.png"))
+    assert panel.shape == (3 * (26 + 320 + 6), 3 * 326, 3)
+    curves = json.loads((work_dir / "matching" / "curves.json").read_text())
+    assert [curve["t_star"] for curve in curves] == runner.model.matched_t.tolist()
+    assert all(len(curve["mean"]) == 51 and curve["num_images"] == 2 for curve in curves)
+    assert cv2.imread(str(work_dir / "matching" / "curves.png")) is not None
+
+
+def test_progress_bars_on_a_terminal(tmp_path, monkeypatch):
+    screen = io.StringIO()
+    terminal = Console(file=screen, force_terminal=True, width=120)
+    monkeypatch.setattr(progress, "Console", lambda file: terminal)
+    runner = train(tmp_path)
+    shown = screen.getvalue()
+    assert "stage 5/5 incremental_3" in shown
+    assert "14/14" in shown
+    assert "Stage 2/5 'finetune'" in shown
+    assert all(getattr(hook, "progress", None) is None for hook in runner.hooks)
+
+
+def test_matching_skips_crops_that_the_damage_missed():
+    class Pairs:
+        task = "shadowed"
+
+        def __init__(self, every: int) -> None:
+            self.every = every
+
+        def __len__(self) -> int:
+            return 100
+
+        def training_item(self, index, rng, generative):
+            gt = torch.full((3, 4, 4), index, dtype=torch.uint8)
+            lq = gt + 1 if index % self.every == self.every - 1 else gt
+            return {"inputs": lq, "data_samples": {"gt": gt}}
+
+    hook = TimestepMatchingHook(num_images=3)
+    lq, gt = hook._pairs(MultiTaskDataset([Pairs(every=5)]), 0, 0)
+    assert (gt[:, 0, 0, 0] * 255).round().tolist() == [4, 9, 14]
+    torch.testing.assert_close(lq - gt, torch.full_like(gt, 1 / 255))
+    with pytest.raises(DatasetError, match="task 'shadowed': LQ equals GT in all of 30 crops"):
+        hook._pairs(MultiTaskDataset([Pairs(every=1000)]), 0, 0)
+
+
+def test_ema_is_its_recurrence():
+    torch.manual_seed(0)
+    model = TinyBackbone()
+    ema = ForeachEMA(model, decay=0.4)
+    expected = None
+    for n in range(5):
+        with torch.no_grad():
+            for p in model.parameters():
+                p.add_(torch.randn_like(p))
+        ema.update_parameters(model)
+        weight = model.head.weight.detach().clone()
+        decay = min(0.4, (1 + n) / (10 + n))
+        expected = weight if n == 0 else decay * expected + (1 - decay) * weight
+    torch.testing.assert_close(ema.module.head.weight, expected)
+    twin = ForeachEMA(model, decay=0.4)
+    twin.load_state_dict(ema.state_dict())
+    assert twin.num_updates == 5
+
+
+def test_a_finished_training_says_so(trained):
+    runner = StagedRunner.from_cfg(tiny_config(trained[0], resume=True))
+    runner.train()
+    log = Path(runner.log_dir) / f"{runner.timestamp}.log"
+    assert "This training is complete; its results are in" in log.read_text()
