@@ -108,7 +108,8 @@ class StagedRunner(Runner):
         Raises:
             CheckpointError: See `load_checkpoint` and `load_state` of `dtir.engine.checkpoint`.
         """
-        checkpoint = load_checkpoint(filename, get_device())
+        # On the CPU, as Adam's step counters must stay there; everything else is copied to where its parameter is.
+        checkpoint = load_checkpoint(filename)
         if "state_dict" not in checkpoint:
             raise CheckpointError(
                 f"'{filename}' has no 'state_dict'; is it a bare backbone? Keys: {list(checkpoint)[:5]}"
