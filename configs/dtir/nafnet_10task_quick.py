@@ -11,7 +11,7 @@ model = dict(
         backbone=dict(type="NAFNet", width=16, enc_blk_nums=[1, 1, 2], middle_blk_num=2, dec_blk_nums=[1, 1, 1]),
     ),
     scheduler=dict(type="DDPMScheduler", num_timesteps=50),
-    restoration_loss=dict(type="PSNRLoss", eps=1e-4),
+    restoration_loss=dict(type="PSNRLoss", eps=1e-2),
 )
 
 train_cfg = dict(

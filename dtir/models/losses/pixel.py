@@ -60,8 +60,8 @@ class PSNRLoss(nn.Module):
     """Negative PSNR in dB divided by 10: `log10(mean d^2 + eps)`, the loss of NAFNet (Chen et al., ECCV 2022).
 
     Args:
-        eps: Squared error below which a sample no longer counts; 1e-4 is 40 dB. Samples that are nearly perfect at the
-            start (a crop that no shadow falls on) have very large gradients with a small one.
+        eps: Squared error below which a sample counts less and less; 1e-2 is 20 dB. With a small one, samples that are
+            nearly perfect from the start (a crop that no shadow falls on) outweigh all others.
     """
 
     def __init__(self, eps: float = 1e-8) -> None:
