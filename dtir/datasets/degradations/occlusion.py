@@ -23,8 +23,8 @@ class Shadow(Degradation):
     def mask(self, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
         """Depth of the shadow (H, W), exactly 0 outside and 1 in the core, with penumbras of a random width."""
         field = fractal_field(shape, rng, 160, 4)
-        softness = rng.uniform(0.08, 0.35)
-        ramp = np.clip((field - 0.45) / softness, 0, 1)
+        softness = rng.uniform(0.07, 0.33)
+        ramp = np.clip((field - 0.42) / softness, 0, 1)
         return ramp * ramp * (3 - 2 * ramp)
 
 

@@ -28,7 +28,7 @@ class Haze(Degradation):
         rows = np.linspace(0, shape[0] / 500, shape[0], dtype=np.float32)[:, None]
         start = rng.uniform(0, max(0, 1 - shape[0] / 500)) if shape[0] < 500 else 0.0
         plane = 1.4 - 0.8 * np.minimum(start + rows, 1)
-        return np.maximum(plane + 0.25 * fractal_field(shape, rng, 220, 3), 0.1)
+        return np.maximum(plane + 0.27 * fractal_field(shape, rng, 220, 3), 0.1)
 
 
 def scatter_light(image: np.ndarray, depth: np.ndarray, beta: float, airlight: np.ndarray) -> np.ndarray:
