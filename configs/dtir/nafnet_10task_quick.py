@@ -17,11 +17,11 @@ model = dict(
 train_cfg = dict(
     type="StagedTrainLoop",
     stages=[
-        dict(name="pretrain", iters=600, lr=2e-3, generative_share=1.0, warmup_iters=50, min_lr=2e-4),
-        dict(name="finetune", iters=1500, lr=2e-3, generative_share=0.1, warmup_iters=50, min_lr=4e-4),
+        dict(name="pretrain", iters=500, lr=2e-3, generative_share=1.0, warmup_iters=50, min_lr=2e-4),
+        dict(name="finetune", iters=1300, lr=2e-3, generative_share=0.1, warmup_iters=50, min_lr=4e-4),
         dict(
             name="incremental",
-            iters=[60, 60, 60, 60, 60, 60, 60, 60, 60, 1200],
+            iters=[50, 50, 50, 50, 50, 50, 50, 50, 50, 1600],
             lr=1e-3,
             generative_share=0.1,
             min_lr=2e-5,
@@ -31,3 +31,9 @@ train_cfg = dict(
 )
 optim_wrapper = dict(type="StagedOptimWrapper", optimizer=dict(type="AdamW", lr=1e-3, betas=(0.9, 0.99)), clip_grad=1.0)
 default_hooks = dict(checkpoint=dict(interval=400))
+# The short pre-training matches several tasks to t = 0 or 1; steps of their own let t tell them apart.
+custom_hooks = [
+    dict(type="StageEMAHook", decay=0.999),
+    dict(type="TimestepMatchingHook", before="finetune", distinct=True),
+    dict(type="ReportHook"),
+]

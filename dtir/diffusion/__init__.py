@@ -1,7 +1,7 @@
 """Diffusion: forward processes, reverse processes, and the generative objective."""
 
 from dtir.diffusion.domain import IMAGE_SCALE, to_centred, to_image
-from dtir.diffusion.matching import MATCHING_METHODS, MatchingCurve, match_timestep
+from dtir.diffusion.matching import MATCHING_METHODS, MatchingCurve, distinct_steps, match_timestep
 from dtir.diffusion.objectives import generative_pair
 from dtir.diffusion.samplers import AncestralSampler, DDIMSampler, Sampler, SampleResult
 from dtir.diffusion.schedulers import DDPMScheduler, Scheduler
@@ -16,6 +16,7 @@ __all__ = [
     "SampleResult",
     "Sampler",
     "Scheduler",
+    "distinct_steps",
     "generative_pair",
     "match_timestep",
     "to_centred",

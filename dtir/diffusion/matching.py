@@ -294,3 +294,27 @@ def _check_steps(timesteps: Sequence[int] | None, last: int) -> list[int]:
     if not steps or not ascending or steps[0] < 0 or steps[-1] > last:
         raise ConfigError(f"timesteps={steps} to match must be ascending steps of 0..{last}.")
     return steps
+
+
+def distinct_steps(curves: Sequence[MatchingCurve]) -> dict[str, int]:
+    """Gives every task a step of its own: the assignment of distinct steps with the largest sum of mean scores.
+
+    Tasks whose curves peak at the same step would otherwise get the same prompt, and the network could tell them apart
+    by the picture alone. Equal to the argmax of each curve where these differ.
+
+    Args:
+        curves: One curve per task, all over the same steps, at least as many as tasks.
+
+    Returns:
+        Step by task name.
+
+    Raises:
+        ConfigError: There are fewer steps than tasks.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    steps = curves[0].timesteps
+    if len(steps) < len(curves):
+        raise ConfigError(f"{len(curves)} tasks cannot have distinct steps out of {len(steps)}.")
+    rows, columns = linear_sum_assignment([curve.mean for curve in curves], maximize=True)
+    return {curves[row].task: steps[column] for row, column in zip(rows, columns, strict=True)}

@@ -1,10 +1,11 @@
+import itertools
 import json
 import math
 
 import pytest
 import torch
 
-from dtir.diffusion import DDPMScheduler, MatchingCurve, match_timestep, to_centred, to_image
+from dtir.diffusion import DDPMScheduler, MatchingCurve, distinct_steps, match_timestep, to_centred, to_image
 from dtir.diffusion.matching import MATCHING_METHODS, psnr, score_pairs, subtract
 from dtir.utils.errors import ConfigError, TaskError
 
@@ -273,3 +274,22 @@ def test_bad_settings_name_the_value(scheduler, kwargs, message):
 def test_unusable_pictures_name_the_task(scheduler, lq, gt):
     with pytest.raises(TaskError, match=r"task 'hazy'.*expected float pictures"):
         match_timestep(lambda y, t: y, scheduler, lq, gt, task="hazy")
+
+
+def test_distinct_steps_have_the_largest_total_score():
+    curves = [
+        curve("noisy", [[0.0, 3.0, 5.0, 4.0]], (0, 1, 2, 3)),
+        curve("hazy", [[9.0, 8.0, 0.0, 0.0]], (0, 1, 2, 3)),
+        curve("rainy", [[7.0, 2.0, 6.9, 0.0]], (0, 1, 2, 3)),
+    ]
+    steps = distinct_steps(curves)
+    assert len(set(steps.values())) == 3
+    scores = {c.task: dict(zip(c.timesteps, c.mean, strict=True)) for c in curves}
+    best = max(
+        sum(scores[c.task][t] for c, t in zip(curves, chosen, strict=True))
+        for chosen in itertools.permutations(curves[0].timesteps, 3)
+    )
+    assert sum(scores[task][t] for task, t in steps.items()) == best
+    assert distinct_steps(curves[:2]) == {c.task: c.t_star for c in curves[:2]}
+    with pytest.raises(ConfigError, match="5 tasks cannot have distinct steps out of 4"):
+        distinct_steps([curve(str(k), [[0.0, 1.0, 2.0, 3.0]], (0, 1, 2, 3)) for k in range(5)])

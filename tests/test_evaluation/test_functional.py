@@ -5,7 +5,7 @@ import pytest
 import torch
 from conftest import parity_dir
 
-from dtir.evaluation.metrics.functional import psnr, rgb_to_y, ssim, ssim_3d, to_8_bit
+from dtir.evaluation.metrics.functional import psnr, rgb_to_y, rgb_to_ycbcr, ssim, ssim_3d, ssim_uniform, to_8_bit
 from dtir.evaluation.protocols import PROTOCOLS, get_protocol
 from dtir.utils.errors import ConfigError
 
@@ -26,7 +26,9 @@ CASES = {
     "y": {"psnr": ["basicsr", "nafnet", "irsde"], "ssim": ["basicsr", "irsde"], "key": "crop0_y"},
     "y_crop4": {"psnr": ["basicsr", "nafnet", "irsde"], "ssim": ["basicsr", "irsde"], "key": "crop4_y"},
     "nafnet": {"psnr": ["nafnet"], "ssim": ["nafnet"], "key": "crop0_rgb"},
+    "nafnet_crop4": {"psnr": ["nafnet"], "ssim": ["nafnet"], "key": "crop4_rgb"},
     "nafnet_y": {"psnr": ["nafnet"], "ssim": ["nafnet"], "key": "crop0_y"},
+    "nafnet_y_crop4": {"psnr": ["nafnet"], "ssim": ["nafnet"], "key": "crop4_y"},
 }
 
 
@@ -41,11 +43,36 @@ def test_protocols_equal_published_code(published, name):
         assert protocol.ssim(a, b).item() == pytest.approx(values[f"{source}_ssim_{case['key']}"], abs=1e-5)
 
 
-def test_skimage_and_luma(published):
-    (a, b), values, arrays = published
+def test_skimage_protocol_and_plain_ssim(published):
+    pictures, values, _ = published
+    a, b = (PROTOCOLS["skimage"].prepare(picture) for picture in pictures)
     assert psnr(a, b).item() == pytest.approx(values["skimage_psnr_rgb01"], abs=1e-5)
+    assert ssim_uniform(a, b).item() == pytest.approx(values["skimage_ssim_rgb01_uniform7"], abs=1e-6)
     assert ssim(a, b).item() == pytest.approx(values["skimage_ssim_rgb01_gauss11"], abs=1e-6)
-    np.testing.assert_allclose(rgb_to_y(a)[0, 0].numpy(), arrays["bgr2ycbcr_f32_y"], atol=1e-5)
+    assert ssim(*pictures).item() == pytest.approx(values["nafnet_ssim3dFalse_crop0_rgb"], abs=1e-6)
+
+
+@pytest.mark.parametrize("crop", [0, 4])
+@pytest.mark.parametrize("luma", [False, True])
+def test_basicsr_tensor_code(published, crop, luma):
+    pictures, values, _ = published
+    height, width = pictures[0].shape[-2:]
+    a, b = (picture[..., crop : height - crop, crop : width - crop] for picture in pictures)
+    if luma:
+        a, b = rgb_to_y(a), rgb_to_y(b)
+    key = f"pt_crop{crop}_{'y' if luma else 'rgb'}"
+    assert psnr(a, b, eps=1e-8).item() == pytest.approx(values[f"basicsr_psnr_{key}"], abs=1e-6)
+    assert ssim(a, b).item() == pytest.approx(values[f"basicsr_ssim_{key}"], abs=1e-6)
+
+
+def test_colour_conversions(published):
+    (a, _), _, arrays = published
+    ycbcr = rgb_to_ycbcr(a)[0].permute(1, 2, 0).numpy() * 255
+    np.testing.assert_array_equal(ycbcr.round(), arrays["bgr2ycbcr"])
+    np.testing.assert_allclose(ycbcr[..., 0] / 255, arrays["bgr2ycbcr_f32_y"], atol=1e-6)
+    np.testing.assert_allclose(ycbcr[..., :1], arrays["to_y_channel"], atol=1e-4)
+    rounded = PROTOCOLS["y_8bit"].prepare(a)[0, 0].numpy() * 255
+    np.testing.assert_allclose(rounded, arrays["bgr2ycbcr_y"], atol=1e-9)
 
 
 def slow_ssim(a: np.ndarray, b: np.ndarray) -> float:
@@ -77,11 +104,58 @@ def test_ssim_equals_a_loop_over_windows_and_batches():
         torch.testing.assert_close(single[0], got[k])
 
 
+def test_ssim_uniform_equals_a_loop_over_windows():
+    rng = np.random.default_rng(1)
+    a = rng.random((9, 11)) * 255
+    b = np.clip(a + rng.normal(0, 30, a.shape), 0, 255)
+    values = []
+    for i, j in np.ndindex(3, 5):
+        p, q = a[i : i + 7, j : j + 7].ravel(), b[i : i + 7, j : j + 7].ravel()
+        (vp, cov), (_, vq) = np.cov(p, q)
+        c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+        mean_p, mean_q = p.mean(), q.mean()
+        luminance = (2 * mean_p * mean_q + c1) / (mean_p**2 + mean_q**2 + c1)
+        values.append(luminance * (2 * cov + c2) / (vp + vq + c2))
+    got = ssim_uniform(*(torch.from_numpy(x / 255)[None, None] for x in (a, b)))
+    assert got.item() == pytest.approx(np.mean(values), abs=1e-10)
+
+
+def test_batches_are_measured_picture_by_picture():
+    generator = torch.Generator().manual_seed(0)
+    a, b = torch.rand(2, 3, 3, 14, 13, generator=generator)
+    for function in (psnr, ssim, ssim_3d, ssim_uniform):
+        singles = torch.cat([function(a[k : k + 1], b[k : k + 1]) for k in range(3)])
+        torch.testing.assert_close(function(a, b), singles, rtol=0, atol=1e-12)
+
+
+def test_pictures_of_different_shapes_are_refused():
+    for function in (psnr, ssim, ssim_3d, ssim_uniform):
+        with pytest.raises(ValueError, match=r"one shape, got \(1, 3, 12, 12\), \(1, 1, 12, 12\)"):
+            function(torch.rand(1, 3, 12, 12), torch.rand(1, 1, 12, 12))
+
+
+def test_which_protocols_round():
+    picture = torch.full((1, 3, 12, 12), 100.4 / 255)
+    assert PROTOCOLS["rgb"].prepare(picture).unique().item() == pytest.approx(100 / 255, abs=1e-12)
+    assert PROTOCOLS["skimage"].prepare(picture).unique().item() == pytest.approx(100.4 / 255, abs=1e-7)
+    luma = PROTOCOLS["y"].prepare(picture).unique().item() * 255
+    assert luma == pytest.approx(16 + 219 * 100 / 255, abs=1e-9)
+    assert PROTOCOLS["y_8bit"].prepare(picture).unique().item() * 255 == pytest.approx(round(luma), abs=1e-9)
+    for protocol in PROTOCOLS.values():
+        assert protocol.prepare(picture * 9).max() <= 1
+
+
 def test_psnr_closed_form_and_equality():
     a = torch.full((1, 3, 4, 4), 0.5)
     assert psnr(a, a + 0.1).item() == pytest.approx(20, abs=1e-5)
     assert psnr(a, a).item() == float("inf")
-    assert ssim(torch.rand(1, 1, 12, 12).repeat(1, 3, 1, 1), torch.zeros(1, 3, 12, 12)).item() < 1
+    assert psnr(a, a, eps=1e-8).item() == pytest.approx(80, abs=1e-9)
+    for function in (ssim, ssim_3d, ssim_uniform):
+        flat = torch.full((1, 3, 12, 12), 0.5)
+        assert function(flat, flat).item() == pytest.approx(1, abs=1e-12)
+        # Flat pictures: only the luminance term is left.
+        expected = (2 * 127.5 * 51 + 6.5025) / (127.5**2 + 51**2 + 6.5025)
+        assert function(flat, torch.full_like(flat, 0.2)).item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_rounding_and_small_pictures():
@@ -89,6 +163,8 @@ def test_rounding_and_small_pictures():
     for function in (ssim, ssim_3d):
         with pytest.raises(ValueError, match="at least 11x11 pixels after the border is cropped, got 10x12"):
             function(torch.rand(1, 3, 10, 12), torch.rand(1, 3, 10, 12))
+    with pytest.raises(ValueError, match="at least 7x7 pixels after the border is cropped, got 6x12"):
+        ssim_uniform(torch.rand(1, 3, 6, 12), torch.rand(1, 3, 6, 12))
     with pytest.raises(ValueError, match="crops 4 pixels from every border; 8x30 is too small"):
         PROTOCOLS["rgb_crop4"].prepare(torch.rand(1, 3, 8, 30))
 

@@ -9,7 +9,7 @@ import torchvision
 
 from dtir.evaluation import LPIPS, PSNR, SSIM, InputPSNR
 from dtir.evaluation.metrics.functional import psnr, ssim
-from dtir.utils.errors import ConfigError
+from dtir.utils.errors import ConfigError, DatasetError
 
 
 def samples() -> list[dict]:
@@ -44,26 +44,60 @@ def test_ssim_and_input_psnr():
     assert before.evaluate(1)["noisy/PSNR_LQ"] == pytest.approx(psnr(sample["lq"][None] / 255, gt).item(), abs=1e-6)
 
 
+def test_values_are_plain_and_counted():
+    metric = PSNR(protocol="y_crop4")
+    metric.process({}, samples())
+    assert [type(result["value"]) for result in metric.results] == [float] * 4
+    assert [(result["task"], result["name"]) for result in metric.results][2:] == [("noisy", "2"), ("hazy", "3")]
+    metric.evaluate(4)
+    assert metric.counts == {"noisy": 3, "hazy": 1}
+
+
+def test_a_picture_that_cannot_be_measured_is_named():
+    small = {**samples()[0], "pred": torch.rand(3, 10, 20), "gt": torch.zeros(3, 10, 20, dtype=torch.uint8)}
+    message = r"SSIM \(protocol 'rgb'\) of picture '0' of task 'noisy': .*at least 11x11.*got 10x20.*leave SSIM out"
+    with pytest.raises(DatasetError, match=message):
+        SSIM().process({}, [small])
+    with pytest.raises(DatasetError, match=r"PSNR .*of picture '0' of task 'noisy': .*one shape"):
+        PSNR().process({}, [{**small, "pred": torch.rand(3, 20, 10)}])
+
+
+def test_a_picture_equal_to_its_gt_is_infinite_and_named(caplog):
+    perfect = {**samples()[0], "pred": samples()[0]["gt"] / 255}
+    metric = PSNR()
+    metric.process({}, [perfect, samples()[3]])
+    with caplog.at_level("WARNING"):
+        values = metric.evaluate(2)
+    assert values["noisy/PSNR"] == values["average/PSNR"] == float("inf")
+    assert values["hazy/PSNR"] < 100
+    assert "1 picture(s) equal their GT: noisy/0" in caplog.text
+
+
 def _evaluate(rank: int, port: int, queue) -> None:
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     metric = PSNR()
     metric.process({}, samples()[rank::2])
-    values = metric.evaluate(4)
+    values = [metric.evaluate(4)]
+    # A sampler that pads gives the last process the first sample again.
+    padded = samples()[1:]
+    metric.process({}, [padded[k % 3] for k in range(rank, 4, 2)])
+    values.append(metric.evaluate(3))
     if rank == 0:
         queue.put(values)
     dist.destroy_process_group()
 
 
 def test_two_processes_measure_as_one():
-    metric = PSNR()
-    metric.process({}, samples())
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     context = mp.get_context("spawn")
     queue = context.SimpleQueue()
     mp.spawn(_evaluate, args=(port, queue), nprocs=2)
-    assert queue.get() == pytest.approx(metric.evaluate(4))
+    metric = PSNR()
+    for got, expected in zip(queue.get(), (samples(), samples()[1:]), strict=True):
+        metric.process({}, expected)
+        assert got == pytest.approx(metric.evaluate(len(expected)))
 
 
 @pytest.fixture(scope="module")
@@ -101,10 +135,31 @@ def test_lpips_is_its_formula(alexnet):
     assert metric.measure(a, a).item() == 0
 
 
+def test_lpips_reads_every_layer_and_names_small_pictures(alexnet):
+    network, path = alexnet
+    metric = LPIPS(weights=str(path))
+    own, expected = list(metric.model.net.parameters()), list(network.features.parameters())
+    assert len(own) == len(expected) == 10
+    assert all(torch.equal(p, q) for p, q in zip(own, expected, strict=True))
+    assert not any(p.requires_grad for p in metric.model.parameters())
+    gt = torch.zeros(3, 31, 40, dtype=torch.uint8)
+    sample = {"pred": torch.rand(3, 31, 40), "gt": gt, "lq": gt, "task_name": "noisy", "name": "a"}
+    metric.process({}, [sample])
+    assert metric.evaluate(1)["noisy/LPIPS"] > 0
+    small = {**sample, "pred": sample["pred"][:, 1:], "gt": gt[:, 1:]}
+    with pytest.raises(DatasetError, match=r"LPIPS .*of picture 'a' .*at least 31x31 pixels .*got 30x40"):
+        metric.process({}, [small])
+
+
 def test_lpips_never_measures_with_other_weights(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(ConfigError, match=r"there is no file '.*alexnet-owt-7be5be79.pth'"):
         LPIPS()
+    partial = torchvision.models.alexnet(weights=None).state_dict()
+    del partial["features.8.bias"]
+    torch.save(partial, tmp_path / "partial.pth")
+    with pytest.raises(ConfigError, match=r"does not hold torchvision's alexnet weights.*features\.8\.bias"):
+        LPIPS(weights=str(tmp_path / "partial.pth"))
     wrong = tmp_path / "wrong.pth"
     torch.save({"features.0.weight": torch.zeros(3)}, wrong)
     with pytest.raises(ConfigError, match="does not hold torchvision's alexnet weights"):

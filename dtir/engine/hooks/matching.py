@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from torch import Tensor
 
 from dtir.datasets import MultiTaskDataset, SampleKey
-from dtir.diffusion.matching import MatchingCurve, match_timestep
+from dtir.diffusion.matching import MatchingCurve, distinct_steps, match_timestep
 from dtir.evaluation.reports.curves import plot_matching_curves
 from dtir.registry import HOOKS
 from dtir.utils.atomic import atomic_write
@@ -33,6 +33,8 @@ class TimestepMatchingHook(Hook):
         batch_size: Crops per network call.
         method: "subtract", "predict_x0" or "diffuse_reverse".
         options: Options of the method.
+        distinct: Give every task a step of its own (`distinct_steps`) in place of each curve's argmax, so that t tells
+            the tasks apart. Beyond the paper.
     """
 
     priority = "HIGH"
@@ -44,12 +46,14 @@ class TimestepMatchingHook(Hook):
         batch_size: int = 8,
         method: str = "subtract",
         options: dict | None = None,
+        distinct: bool = False,
     ) -> None:
         self.before = before
         self.num_images = num_images
         self.batch_size = batch_size
         self.method = method
         self.options = options or {}
+        self.distinct = distinct
         self.curves: list[MatchingCurve] = []
 
     def before_stage(self, runner, stage, fresh: bool) -> None:
@@ -64,9 +68,13 @@ class TimestepMatchingHook(Hook):
         ]
         curves = [MatchingCurve.from_dict(item) for part in all_gather_object(mine) for item in part]
         self.curves = sorted(curves, key=lambda curve: model.tasks.index(curve.task))
-        model.set_matched_t({curve.task: curve.t_star for curve in self.curves})
+        peaks = {curve.task: curve.t_star for curve in self.curves}
+        steps = distinct_steps(self.curves) if self.distinct else peaks
+        model.set_matched_t(steps)
+        if steps != peaks:
+            runner.logger.info(f"distinct steps: {', '.join(f'{task} {t}' for task, t in steps.items())}")
         if get_rank() == 0:
-            self._write(runner)
+            self._write(runner, steps)
 
     def _match(self, runner, stage: int, task: int) -> MatchingCurve:
         model = runner.model
@@ -101,11 +109,11 @@ class TimestepMatchingHook(Hook):
         lq, gt = (torch.stack(pictures).float() / 255 for pictures in zip(*damaged, strict=True))
         return lq, gt
 
-    def _write(self, runner) -> None:
+    def _write(self, runner, steps: dict[str, int]) -> None:
         folder = Path(runner.work_dir) / "matching"
         with atomic_write(folder / "curves.json", "w", encoding="utf-8") as file:
             json.dump([curve.to_dict() for curve in self.curves], file, indent=1)
-        plot_matching_curves(folder / "curves.png", self.curves)
+        plot_matching_curves(folder / "curves.png", self.curves, steps)
         runner.logger.info(f"matching curves: {folder / 'curves.png'}")
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:

@@ -4,10 +4,12 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from statistics import fmean
 
+import torch
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
 from dtir.evaluation.protocols import get_protocol
+from dtir.utils.errors import DatasetError
 
 AVERAGE = "average"
 
@@ -25,6 +27,7 @@ class PictureMetric(BaseMetric):
     Attributes:
         name: Name of the value.
         source: Which picture of a sample is measured: "pred" or "lq".
+        counts: Pictures per task of the last evaluation; filled on the main process.
 
     Raises:
         ConfigError: The protocol is unknown.
@@ -37,24 +40,44 @@ class PictureMetric(BaseMetric):
     def __init__(self, protocol: str = "rgb", **kwargs) -> None:
         super().__init__(**kwargs)
         self.protocol = get_protocol(protocol)
+        self.counts: dict[str, int] = {}
 
     @abstractmethod
     def measure(self, picture: Tensor, gt: Tensor) -> Tensor:
         """Values (N,) of pictures and GTs (N, 3, H, W) in [0, 1]."""
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Measures the samples: dicts with `pred` (3, H, W) in [0, 1], `lq` and `gt` uint8, `task_name`, `name`."""
-        for sample in data_samples:
-            gt = sample["gt"].to(sample["pred"].device)[None] / 255
-            picture = sample[self.source].to(gt.device)[None]
-            picture = picture if picture.is_floating_point() else picture / 255
-            value = self.measure(picture, gt).item()
+        """Measures the samples: dicts with `pred` (3, H, W) in [0, 1], `lq` and `gt` uint8, `task_name`, `name`.
+
+        Raises:
+            DatasetError: A picture is too small for the metric, or not of its GT's size; the message names it.
+        """
+        # One read from the device per batch.
+        values = torch.stack([self._value(sample) for sample in data_samples]).tolist()
+        for sample, value in zip(data_samples, values, strict=True):
             self.results.append({"task": sample["task_name"], "name": sample["name"], "value": value})
+
+    def _value(self, sample: dict) -> Tensor:
+        device = sample["pred"].device
+        picture, gt = (_to_unit(sample[key].to(device))[None] for key in (self.source, "gt"))
+        try:
+            return self.measure(picture, gt)[0]
+        except ValueError as error:
+            raise DatasetError(
+                f"{self.name} (protocol '{self.protocol.name}') of picture '{sample['name']}' of task "
+                f"'{sample['task_name']}': {error} Mend or remove the picture, or leave {self.name} out of "
+                "val_evaluator and test_evaluator."
+            ) from error
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Means per task, in the order in which tasks appear, and their mean."""
         values: dict[str, list[float]] = {}
         for result in results:
             values.setdefault(result["task"], []).append(result["value"])
+        self.counts = {task: len(numbers) for task, numbers in values.items()}
         means = {f"{task}/{self.name}": fmean(numbers) for task, numbers in values.items()}
         return {**means, f"{AVERAGE}/{self.name}": fmean(means.values())}
+
+
+def _to_unit(picture: Tensor) -> Tensor:
+    return picture if picture.is_floating_point() else picture / 255

@@ -1,5 +1,9 @@
 """PSNR and SSIM."""
 
+import logging
+import math
+
+from mmengine.logging import print_log
 from torch import Tensor
 
 from dtir.registry import METRICS
@@ -10,13 +14,29 @@ from .base import PictureMetric
 
 @METRICS.register_module()
 class PSNR(PictureMetric):
-    """Peak signal-to-noise ratio in dB; infinite, and then the mean too, where a picture equals its GT."""
+    """Peak signal-to-noise ratio in dB.
+
+    A picture that equals its GT has an infinite PSNR, as in BasicSR, and so has the mean over it. It is not capped,
+    since a cap would decide the mean; a warning names such pictures, so that they can be looked at and left out.
+    """
 
     name = "PSNR"
 
     def measure(self, picture: Tensor, gt: Tensor) -> Tensor:
         """PSNR by the protocol."""
         return functional.psnr(self.protocol.prepare(picture), self.protocol.prepare(gt))
+
+    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
+        """Means per task and their mean; warns of infinite ones."""
+        equal = [f"{result['task']}/{result['name']}" for result in results if math.isinf(result["value"])]
+        if equal:
+            shown = ", ".join(equal[:3])
+            print_log(
+                f"{self.name} is infinite, and so is its mean, because {len(equal)} picture(s) equal their GT: {shown}",
+                logger="current",
+                level=logging.WARNING,
+            )
+        return super().compute_metrics(results)
 
 
 @METRICS.register_module()

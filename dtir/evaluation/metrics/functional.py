@@ -1,7 +1,9 @@
-"""PSNR and SSIM as published code computes them, batched, on any device.
+"""PSNR and SSIM as published code computes them, batched, on any device that has float64.
 
-Pictures are (N, C, H, W) in [0, 1]; arithmetic is in float64 on the 0..255 scale.
+Pictures are (N, C, H, W) in [0, 1]; arithmetic is in float64, and that of SSIM on the 0..255 scale.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -9,13 +11,28 @@ from torch.nn import functional as F
 
 SSIM_WINDOW = 11
 SSIM_SIGMA = 1.5
+UNIFORM_WINDOW = 7
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
+# ITU-R BT.601, studio range: rows Y, Cb, Cr of RGB in [0, 1], on the 0..255 scale.
+_YCBCR = ((65.481, 128.553, 24.966), (-37.797, -74.203, 112.0), (112.0, -93.786, -18.214))
+_YCBCR_OFFSET = (16.0, 128.0, 128.0)
 
-def psnr(pred: Tensor, gt: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB of each picture, (N,); infinite where the two are equal."""
+
+def psnr(pred: Tensor, gt: Tensor, eps: float = 0.0) -> Tensor:
+    """Peak signal-to-noise ratio in dB of each picture, (N,); infinite where the two are equal.
+
+    Args:
+        pred: Pictures (N, C, H, W) in [0, 1].
+        gt: Ground truths like `pred`.
+        eps: Added to the mean squared error. BasicSR's tensor code adds 1e-8, which ends at 80 dB.
+
+    Raises:
+        ValueError: The shapes differ.
+    """
+    _require_equal_shapes(pred, gt)
     mse = (pred.double() - gt.double()).square().flatten(1).mean(1)
-    return -10 * mse.log10()
+    return -10 * (mse + eps).log10()
 
 
 def ssim(pred: Tensor, gt: Tensor) -> Tensor:
@@ -24,25 +41,25 @@ def ssim(pred: Tensor, gt: Tensor) -> Tensor:
     Channels are compared on their own and averaged, as in BasicSR.
 
     Raises:
-        ValueError: A side is shorter than the window.
+        ValueError: A side is shorter than the window, or the shapes differ.
     """
-    _require_window(pred)
+    _require(pred, gt, SSIM_WINDOW)
     channels = pred.shape[1]
     column = _gaussian(pred.device)[:, None].expand(channels, 1, SSIM_WINDOW, 1)
 
     def local_mean(x: Tensor) -> Tensor:
         return F.conv2d(F.conv2d(x, column, groups=channels), column.transpose(2, 3), groups=channels)
 
-    return _ssim_map(pred.double() * 255, gt.double() * 255, local_mean).flatten(1).mean(1)
+    return _mean_ssim(pred, gt, local_mean)
 
 
 def ssim_3d(pred: Tensor, gt: Tensor) -> Tensor:
     """SSIM of each picture with a Gaussian over the channels too, borders replicated, as NAFNet's code measures.
 
     Raises:
-        ValueError: A side is shorter than the window.
+        ValueError: A side is shorter than the window, or the shapes differ.
     """
-    _require_window(pred)
+    _require(pred, gt, SSIM_WINDOW)
     pad = SSIM_WINDOW // 2
     window = _gaussian(pred.device)
     shapes = ((-1, 1, 1), (1, -1, 1), (1, 1, -1))
@@ -53,13 +70,37 @@ def ssim_3d(pred: Tensor, gt: Tensor) -> Tensor:
             x = F.conv3d(x, window.view(1, 1, *shape))
         return x[:, 0]
 
-    return _ssim_map(pred.double() * 255, gt.double() * 255, local_mean).flatten(1).mean(1)
+    return _mean_ssim(pred, gt, local_mean)
+
+
+def ssim_uniform(pred: Tensor, gt: Tensor) -> Tensor:
+    """SSIM of each picture with a uniform 7x7 window and unbiased variances, as scikit-image measures by default.
+
+    Raises:
+        ValueError: A side is shorter than the window, or the shapes differ.
+    """
+    _require(pred, gt, UNIFORM_WINDOW)
+    count = UNIFORM_WINDOW**2
+
+    def local_mean(x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, UNIFORM_WINDOW, stride=1)
+
+    return _mean_ssim(pred, gt, local_mean, unbias=count / (count - 1))
+
+
+def rgb_to_ycbcr(rgb: Tensor) -> Tensor:
+    """YCbCr (N, 3, H, W) of RGB (N, 3, H, W) in [0, 1], ITU-R BT.601 with studio range, not rounded.
+
+    Y is in [16, 235] / 255, Cb and Cr in [16, 240] / 255.
+    """
+    matrix = torch.tensor(_YCBCR, dtype=torch.float64, device=rgb.device)
+    offset = torch.tensor(_YCBCR_OFFSET, dtype=torch.float64, device=rgb.device)
+    return (torch.einsum("ij,njhw->nihw", matrix, rgb.double()) + offset[:, None, None]) / 255
 
 
 def rgb_to_y(rgb: Tensor) -> Tensor:
-    """Luma (N, 1, H, W) of RGB (N, 3, H, W), ITU-R BT.601 with studio range: [16, 235] / 255 for [0, 1]."""
-    weights = rgb.new_tensor([65.481, 128.553, 24.966], dtype=torch.float64).view(1, 3, 1, 1)
-    return ((rgb.double() * weights).sum(1, keepdim=True) + 16) / 255
+    """Luma (N, 1, H, W) of RGB (N, 3, H, W): the first channel of `rgb_to_ycbcr`."""
+    return rgb_to_ycbcr(rgb)[:, :1]
 
 
 def to_8_bit(picture: Tensor) -> Tensor:
@@ -67,13 +108,14 @@ def to_8_bit(picture: Tensor) -> Tensor:
     return (picture.double().clamp(0, 1) * 255).round() / 255
 
 
-def _ssim_map(a: Tensor, b: Tensor, local_mean) -> Tensor:
+def _mean_ssim(pred: Tensor, gt: Tensor, local_mean: Callable[[Tensor], Tensor], unbias: float = 1.0) -> Tensor:
+    a, b = pred.double() * 255, gt.double() * 255
     mean_a, mean_b = local_mean(a), local_mean(b)
-    var_a = local_mean(a * a) - mean_a.square()
-    var_b = local_mean(b * b) - mean_b.square()
-    covariance = local_mean(a * b) - mean_a * mean_b
+    var_a = (local_mean(a * a) - mean_a.square()) * unbias
+    var_b = (local_mean(b * b) - mean_b.square()) * unbias
+    covariance = (local_mean(a * b) - mean_a * mean_b) * unbias
     luminance = (2 * mean_a * mean_b + _C1) / (mean_a.square() + mean_b.square() + _C1)
-    return luminance * (2 * covariance + _C2) / (var_a + var_b + _C2)
+    return (luminance * (2 * covariance + _C2) / (var_a + var_b + _C2)).flatten(1).mean(1)
 
 
 def _gaussian(device: torch.device) -> Tensor:
@@ -82,10 +124,19 @@ def _gaussian(device: torch.device) -> Tensor:
     return weights / weights.sum()
 
 
-def _require_window(picture: Tensor) -> None:
-    if min(picture.shape[-2:]) < SSIM_WINDOW:
-        height, width = picture.shape[-2:]
+def _require(pred: Tensor, gt: Tensor, window: int) -> None:
+    _require_equal_shapes(pred, gt)
+    height, width = pred.shape[-2:]
+    if min(height, width) < window:
         raise ValueError(
-            f"SSIM needs pictures of at least {SSIM_WINDOW}x{SSIM_WINDOW} pixels after the border is cropped, got "
+            f"SSIM needs pictures of at least {window}x{window} pixels after the border is cropped, got "
             f"{height}x{width}."
+        )
+
+
+def _require_equal_shapes(pred: Tensor, gt: Tensor) -> None:
+    # Broadcasting would otherwise measure something else without a word.
+    if pred.shape != gt.shape or pred.ndim != 4:
+        raise ValueError(
+            f"expected two (N, C, H, W) pictures of one shape, got {tuple(pred.shape)}, {tuple(gt.shape)}."
         )

@@ -16,6 +16,9 @@ from .base import PictureMetric
 # torchvision's ImageNet weights of the networks that LPIPS looks through.
 TRUNKS = {"alex": ("alexnet", "alexnet-owt-7be5be79.pth"), "vgg": ("vgg16", "vgg16-397923af.pth")}
 
+# Pictures with a shorter side leave nothing after the networks' strides.
+MIN_SIDE = {"alex": 31, "vgg": 16}
+
 
 @METRICS.register_module()
 class LPIPS(PictureMetric):
@@ -47,7 +50,19 @@ class LPIPS(PictureMetric):
 
     @torch.no_grad()
     def measure(self, picture: Tensor, gt: Tensor) -> Tensor:
-        """LPIPS by the protocol."""
+        """LPIPS by the protocol.
+
+        Raises:
+            ValueError: The shapes differ, or the pictures are too small for the network.
+        """
+        height, width = picture.shape[-2:]
+        if picture.shape != gt.shape:
+            raise ValueError(f"expected two pictures of one shape, got {tuple(picture.shape)}, {tuple(gt.shape)}.")
+        if min(height, width) - 2 * self.protocol.crop < MIN_SIDE[self.net]:
+            raise ValueError(
+                f"LPIPS with '{self.net}' needs pictures of at least {MIN_SIDE[self.net]}x{MIN_SIDE[self.net]} pixels "
+                f"after the border is cropped, got {height}x{width} before it."
+            )
         self.model.to(picture.device)
         prepared = [self.protocol.prepare(x).float() * 2 - 1 for x in (picture, gt)]
         return self.model(*prepared).flatten()
@@ -82,18 +97,16 @@ def build_lpips(net: str, path: Path) -> nn.Module:
     trunk = getattr(torchvision.models, arch)(weights=None)
     try:
         trunk.load_state_dict(load_checkpoint(path))
-    except (RuntimeError, CheckpointError) as error:
+    except (RuntimeError, TypeError, CheckpointError) as error:
         raise ConfigError(f"'{path}' does not hold torchvision's {arch} weights: {str(error)[:300]}") from error
     with contextlib.redirect_stdout(io.StringIO()):
         model = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
-    _fill(model.net, trunk.features)
+    model.net.load_state_dict(_sliced(model.net, trunk.features))
     return model.eval().requires_grad_(False)
 
 
-def _fill(slices: nn.Module, features: nn.Sequential) -> None:
-    # The package cuts torchvision's feature layers into slices that keep the layers' numbers as names.
-    own = dict(features.named_children())
-    for name, layer in slices.named_modules():
-        number = name.rpartition(".")[2]
-        if number in own and isinstance(layer, nn.Conv2d):
-            layer.load_state_dict(own[number].state_dict())
+def _sliced(slices: nn.Module, features: nn.Sequential) -> dict[str, Tensor]:
+    # The package cuts torchvision's feature layers into slices ("slice2.3.weight") that keep the layers' numbers.
+    # A key that does not fit is an error, so that no layer can keep its random start.
+    own = features.state_dict()
+    return {key: own[key.partition(".")[2]] for key in slices.state_dict()}

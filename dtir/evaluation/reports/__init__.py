@@ -1,12 +1,13 @@
 """Reports people can look at: tables, curves, panels."""
 
-from .curves import plot_matching_curves
+from .curves import plot_learning_curves, plot_matching_curves
 from .panels import PanelRow, save_panel
 from .tables import ResultRow, result_rows, rich_table, write_results
 
 __all__ = [
     "PanelRow",
     "ResultRow",
+    "plot_learning_curves",
     "plot_matching_curves",
     "result_rows",
     "rich_table",

@@ -12,23 +12,27 @@ from dtir.utils.errors import ImageFileError
 
 _LABEL = 26
 _GAP = 6
+_FONT_SCALE = 0.45
 
 
 @dataclass(frozen=True)
 class PanelRow:
-    """One row: pictures (H, W, 3) uint8 RGB of one size, and their labels."""
+    """One row: pictures (H, W, 3) uint8 RGB, and as many labels (ASCII, which is what the font has)."""
 
     pictures: Sequence[np.ndarray]
     labels: Sequence[str]
 
 
 def save_panel(path: str | Path, rows: Sequence[PanelRow], width: int = 320) -> None:
-    """Draws rows of labelled pictures, all scaled to one width, as one PNG.
+    """Draws rows of labelled pictures as one PNG.
+
+    Pictures are scaled, whole, to fit a square of side `width`; what stays free beside a picture that is narrower, or
+    below one that is lower than its neighbours, is white.
 
     Args:
         path: PNG to write.
         rows: At least one row, all with the same number of pictures.
-        width: Width of a picture in the panel, in pixels.
+        width: Width of a column in pixels.
 
     Raises:
         ImageFileError: The picture cannot be encoded.
@@ -43,13 +47,30 @@ def save_panel(path: str | Path, rows: Sequence[PanelRow], width: int = 320) -> 
 
 def _row(row: PanelRow, width: int) -> np.ndarray:
     cells = [_cell(picture, label, width) for picture, label in zip(row.pictures, row.labels, strict=True)]
-    return np.pad(np.concatenate(cells, axis=1), ((0, _GAP), (0, 0), (0, 0)), constant_values=255)
+    height = max(len(cell) for cell in cells)
+    return np.concatenate([_pad(cell, height + _GAP, width + _GAP) for cell in cells], axis=1)
 
 
 def _cell(picture: np.ndarray, label: str, width: int) -> np.ndarray:
-    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
-    shrinks = width < picture.shape[1]
-    scaled = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+    scaled = _fit(picture, width)
+    return np.concatenate([_strip(label, width), _pad(scaled, len(scaled), width, centred=True)])
+
+
+def _fit(picture: np.ndarray, side: int) -> np.ndarray:
+    height, width = picture.shape[:2]
+    scale = side / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+
+
+def _strip(label: str, width: int) -> np.ndarray:
     strip = np.full((_LABEL, width, 3), 255, np.uint8)
-    cv2.putText(strip, label, (4, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
-    return np.pad(np.concatenate([strip, scaled]), ((0, 0), (0, _GAP), (0, 0)), constant_values=255)
+    (length, _), _ = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, _FONT_SCALE, 1)
+    scale = _FONT_SCALE * min(1, (width - 8) / max(length, 1))
+    return cv2.putText(strip, label, (4, 18), cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), 1, cv2.LINE_AA)
+
+
+def _pad(picture: np.ndarray, height: int, width: int, centred: bool = False) -> np.ndarray:
+    left = (width - picture.shape[1]) // 2 if centred else 0
+    right = width - picture.shape[1] - left
+    return np.pad(picture, ((0, height - picture.shape[0]), (left, right), (0, 0)), constant_values=255)

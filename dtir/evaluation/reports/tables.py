@@ -3,7 +3,7 @@
 import csv
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -12,6 +12,7 @@ from rich.table import Table
 
 from dtir.evaluation.metrics.base import AVERAGE
 from dtir.utils.atomic import atomic_write
+from dtir.utils.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -21,50 +22,76 @@ class ResultRow:
     Attributes:
         task: Name of the task.
         matched_t: Matched time step.
-        psnr_lq: PSNR of the inputs in dB.
+        psnr_in: PSNR of the inputs in dB.
         psnr: PSNR of the restored pictures in dB.
         ssim: SSIM of the restored pictures.
+        n: Number of pictures, None where it was not counted.
     """
 
     task: str
     matched_t: int | None
-    psnr_lq: float
+    psnr_in: float
     psnr: float
     ssim: float
+    n: int | None = None
 
     @property
     def gain(self) -> float:
         """PSNR gained by restoring, in dB."""
-        return self.psnr - self.psnr_lq
+        return self.psnr - self.psnr_in
 
     def cells(self) -> list[str]:
         """The row as text."""
         t = "-" if self.matched_t is None else str(self.matched_t)
-        return [self.task, t, f"{self.psnr_lq:.2f}", f"{self.psnr:.2f}", f"{self.ssim:.4f}", f"{self.gain:+.2f}"]
+        values = (self.psnr_in, self.psnr, self.ssim, self.gain)
+        formats = (".2f", ".2f", ".4f", "+.2f")
+        numbers = ["-" if math.isnan(v) else format(v, f) for v, f in zip(values, formats, strict=True)]
+        return [self.task, t, *numbers]
+
+    def entry(self) -> dict:
+        """The row as plain values for JSON, which has no NaN and no infinity: None in their place."""
+        entry = {**asdict(self), "gain": self.gain}
+        del entry["task"]
+        return {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in entry.items()}
 
 
 HEADER = ("task", "matched t", "input PSNR", "PSNR", "SSIM", "gain")
 
 
-def result_rows(metrics: dict[str, float], tasks: Sequence[str], matched_t: Sequence[int]) -> list[ResultRow]:
+def result_rows(
+    metrics: Mapping[str, float],
+    tasks: Sequence[str],
+    matched_t: Sequence[int],
+    counts: Mapping[str, int] | None = None,
+) -> list[ResultRow]:
     """Rows of the tasks that were measured, and their average, from an evaluator's values.
 
     Args:
-        metrics: `<task>/PSNR_LQ`, `<task>/PSNR`, `<task>/SSIM`.
+        metrics: `<task>/PSNR`, and `<task>/PSNR_LQ`, `<task>/SSIM` where they were measured.
         tasks: Names of the model's tasks.
         matched_t: Their matched steps, negative where there is none.
+        counts: Pictures per task, as `PictureMetric.counts`.
+
+    Raises:
+        ConfigError: No task has a PSNR.
     """
+    counts = counts or {}
     rows = [
-        ResultRow(
-            task,
-            t if t >= 0 else None,
-            *(metrics.get(f"{task}/{name}", math.nan) for name in ("PSNR_LQ", "PSNR", "SSIM")),
-        )
+        ResultRow(task, t if t >= 0 else None, *_measured(metrics, task), counts.get(task))
         for task, t in zip(tasks, matched_t, strict=True)
         if f"{task}/PSNR" in metrics
     ]
-    means = [fmean(getattr(row, name) for row in rows) for name in ("psnr_lq", "psnr", "ssim")]
-    return [*rows, ResultRow(AVERAGE, None, *means)]
+    if not rows:
+        raise ConfigError(
+            f"no PSNR of any of the tasks {', '.join(tasks)}: put dict(type='PSNR'), dict(type='SSIM') and "
+            "dict(type='InputPSNR') in val_evaluator and test_evaluator."
+        )
+    means = [fmean(getattr(row, name) for row in rows) for name in ("psnr_in", "psnr", "ssim")]
+    return [*rows, ResultRow(AVERAGE, None, *means, sum(counts.get(row.task, 0) for row in rows) or None)]
+
+
+def _measured(metrics: Mapping[str, float], task: str) -> list[float]:
+    return [metrics.get(f"{task}/{name}", math.nan) for name in ("PSNR_LQ", "PSNR", "SSIM")]
 
 
 def rich_table(rows: Sequence[ResultRow], title: str) -> Table:
@@ -82,10 +109,12 @@ def rich_table(rows: Sequence[ResultRow], title: str) -> Table:
 def write_results(folder: str | Path, rows: Sequence[ResultRow], title: str, protocol: str) -> None:
     """Writes `results.md`, `results.csv` and `results.json`, each atomically.
 
+    The JSON is `{protocol, tasks: {name: {matched_t, psnr_in, psnr, ssim, n, gain}}, average: {...}}`.
+
     Args:
         folder: Where to write.
         rows: From `result_rows`.
-        title: Heading of the Markdown table.
+        title: Heading of the Markdown table; should name the protocol.
         protocol: Name of the measuring protocol.
     """
     folder = Path(folder)
@@ -95,11 +124,7 @@ def write_results(folder: str | Path, rows: Sequence[ResultRow], title: str, pro
         file.write("\n".join(lines) + "\n")
     with atomic_write(folder / "results.csv", "w", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([HEADER, *(row.cells() for row in rows)])
-    entries = {row.task: _finite({**asdict(row), "gain": row.gain}) for row in rows}
+    entries = {row.task: row.entry() for row in rows}
+    average = entries.pop(AVERAGE)
     with atomic_write(folder / "results.json", "w", encoding="utf-8") as file:
-        json.dump({"protocol": protocol, "results": entries}, file, indent=1)
-
-
-def _finite(entry: dict) -> dict:
-    # JSON has no NaN and no infinity.
-    return {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in entry.items()}
+        json.dump({"protocol": protocol, "tasks": entries, "average": average}, file, indent=1)
