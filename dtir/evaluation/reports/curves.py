@@ -1,6 +1,6 @@
 """Curves: matched time steps, and the course of a training."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,18 +9,22 @@ from dtir.evaluation.metrics.base import AVERAGE
 from dtir.utils.atomic import atomic_write
 
 
-def plot_matching_curves(path: str | Path, curves: Sequence[MatchingCurve]) -> None:
-    """Draws the score of every degradation over the time steps, with the spread over pictures and t* marked.
+def plot_matching_curves(
+    path: str | Path, curves: Sequence[MatchingCurve], steps: Mapping[str, int] | None = None
+) -> None:
+    """Draws the score of every degradation over the time steps, with the spread over pictures and its step marked.
 
     Args:
         path: PNG to write.
         curves: One curve per task.
+        steps: The step in use by task; None marks each curve's t*.
     """
+    steps = {curve.task: curve.t_star for curve in curves} if steps is None else steps
     columns = min(5, len(curves))
     rows = -(-len(curves) // columns)
     figure = _figure(3.2 * columns, 2.5 * rows)
     for axes, curve in zip(figure.subplots(rows, columns, squeeze=False).flat, curves, strict=False):
-        _draw(axes, curve)
+        _draw(axes, curve, steps[curve.task])
     for axes in figure.axes[len(curves) :]:
         axes.set_visible(False)
     first = curves[0]
@@ -105,12 +109,13 @@ def _draw_psnrs(axes, psnrs: dict[str, tuple[list, list]]) -> None:
     axes.set_title("validation PSNR in dB", fontsize=10)
 
 
-def _draw(axes, curve: MatchingCurve) -> None:
+def _draw(axes, curve: MatchingCurve, step: int) -> None:
     low = [m - s for m, s in zip(curve.mean, curve.std, strict=True)]
     high = [m + s for m, s in zip(curve.mean, curve.std, strict=True)]
     axes.fill_between(curve.timesteps, low, high, alpha=0.2)
     axes.plot(curve.timesteps, curve.mean)
-    axes.axvline(curve.t_star, color="tab:red", linestyle="--", linewidth=1)
-    axes.set_title(f"{curve.task}: t* = {curve.t_star}", fontsize=9)
+    axes.axvline(step, color="tab:red", linestyle="--", linewidth=1)
+    used = "" if step == curve.t_star else f", used {step}"
+    axes.set_title(f"{curve.task}: t* = {curve.t_star}{used}", fontsize=9)
     axes.tick_params(labelsize=7)
     axes.grid(alpha=0.3)
