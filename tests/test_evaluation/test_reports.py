@@ -95,7 +95,7 @@ def test_panel_keeps_the_shape_of_every_picture(tmp_path):
 
 
 def test_learning_curves_picture(tmp_path):
-    lines = [{"loss_generative": 1 / k, "loss_restoration": 0.0, "lr": 1e-3, "stage": k > 2, "step": k} for k in (1, 2)]
+    lines = [{"loss_generative": 1 / k, "loss_restoration": 0.0, "lr": 1e-3, "stage": k, "step": k} for k in (1, 2)]
     lines += [{"noisy/PSNR": 20.0, "noisy/PSNR_LQ": 14.0, "average/PSNR": 20.0, "step": 2}]
     plot_learning_curves(tmp_path / "curves.png", lines[::-1])
     picture = cv2.imread(str(tmp_path / "curves.png"))

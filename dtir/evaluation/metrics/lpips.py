@@ -97,8 +97,9 @@ def build_lpips(net: str, path: Path) -> nn.Module:
     trunk = getattr(torchvision.models, arch)(weights=None)
     try:
         trunk.load_state_dict(load_checkpoint(path))
-    except (RuntimeError, TypeError, CheckpointError) as error:
-        raise ConfigError(f"'{path}' does not hold torchvision's {arch} weights: {str(error)[:300]}") from error
+    except (RuntimeError, CheckpointError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ConfigError(f"'{path}' does not hold torchvision's {arch} weights: {reason}") from error
     with contextlib.redirect_stdout(io.StringIO()):
         model = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
     model.net.load_state_dict(_sliced(model.net, trunk.features))
