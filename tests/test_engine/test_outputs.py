@@ -50,6 +50,7 @@ def test_report_and_curves(trained):
     assert [results["tasks"][task]["matched_t"] for task in runner.model.tasks] == runner.model.matched_t.tolist()
     panel = cv2.imread(str(work_dir / "report" / "panel.png"))
     assert panel.shape == (3 * (26 + 320 + 6), 3 * 326, 3)
+    assert cv2.imread(str(work_dir / "report" / "learning_curves.png")) is not None
     curves = json.loads((work_dir / "matching" / "curves.json").read_text())
     assert [curve["t_star"] for curve in curves] == runner.model.matched_t.tolist()
     assert all(len(curve["mean"]) == 51 and curve["num_images"] == 2 for curve in curves)

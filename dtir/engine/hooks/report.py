@@ -1,5 +1,6 @@
 """Results after each validation: table, files, and a panel of pictures."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ from mmengine.runner import BaseLoop
 from rich.console import Console
 from torch import Tensor
 
-from dtir.evaluation.metrics.functional import psnr
+from dtir.evaluation.metrics import PictureMetric
+from dtir.evaluation.metrics.functional import psnr, to_8_bit
+from dtir.evaluation.reports.curves import plot_learning_curves
 from dtir.evaluation.reports.panels import PanelRow, save_panel
 from dtir.evaluation.reports.tables import ResultRow, result_rows, rich_table, write_results
 from dtir.registry import HOOKS
@@ -18,7 +21,8 @@ from dtir.registry import HOOKS
 
 @HOOKS.register_module()
 class ReportHook(Hook):
-    """Writes `report/results.{md,csv,json}` and `report/panel.png` to the work folder after each validation and test.
+    """Writes `report/` into the work folder after each validation and test: `results.{md,csv,json}`, `panel.png`, and
+    `learning_curves.png`.
 
     The panel shows the first picture of each task: LQ | restored | GT. The last table is also printed when a run ends.
     Needs the metrics PSNR, SSIM and InputPSNR in the evaluator.
@@ -53,7 +57,7 @@ class ReportHook(Hook):
         if get_rank() != 0:
             return
         samples = {task: sample for part in reversed(gathered) for task, sample in part.items()}
-        self._write(runner, metrics, samples, evaluator.metrics[0].protocol.name)
+        self._write(runner, metrics, samples, evaluator.metrics[0])
 
     before_test_epoch = before_val_epoch
     after_test_iter = after_val_iter
@@ -64,23 +68,26 @@ class ReportHook(Hook):
             folder = Path(runner.work_dir)
             console = Console()
             console.print(rich_table(self.rows, self.title))
-            for name in ("report/panel.png", "report/results.md", "matching/curves.png"):
+            for name in ("report/panel.png", "report/results.md", "report/learning_curves.png", "matching/curves.png"):
                 if (folder / name).is_file():
-                    console.print(f"{name.split('/')[-1]:12} {folder / name}", soft_wrap=True)
+                    console.print(f"{name:26} {folder / name}", soft_wrap=True)
 
-    def _write(self, runner, metrics: dict[str, float], samples: dict, protocol: str) -> None:
+    def _write(self, runner, metrics: dict[str, float], samples: dict, metric: PictureMetric) -> None:
         tasks, steps = runner.model.tasks, runner.model.matched_t.tolist()
         iteration = f" at iteration {runner.iter}" if isinstance(runner._train_loop, BaseLoop) else ""
-        self.title = f"{runner.model_name} on {len(samples)} tasks{iteration}, protocol '{protocol}'"
-        self.rows = result_rows(metrics, tasks, steps)
+        self.title = f"{runner.model_name} on {len(samples)} tasks{iteration}, protocol '{metric.protocol.name}'"
+        self.rows = result_rows(metrics, tasks, steps, metric.counts)
         folder = Path(runner.work_dir) / "report"
-        write_results(folder, self.rows, self.title, protocol)
+        write_results(folder, self.rows, self.title, metric.protocol.name)
         save_panel(folder / "panel.png", [_panel_row(task, samples[task]) for task in tasks if task in samples])
+        logs = sorted(Path(runner.work_dir).glob("*/vis_data/scalars.json"))
+        lines = [json.loads(line) for log in logs for line in log.read_text(encoding="utf-8").splitlines()]
+        plot_learning_curves(folder / "learning_curves.png", lines)
 
 
 def _shown(sample: dict) -> dict:
     gt = sample["gt"][None] / 255
-    lq, pred = sample["lq"][None] / 255, sample["pred"][None].cpu()
+    lq, pred = sample["lq"][None] / 255, to_8_bit(sample["pred"][None].cpu())
     return {
         "lq": sample["lq"].permute(1, 2, 0).numpy(),
         "pred": _to_uint8(sample["pred"].cpu()),
