@@ -33,11 +33,11 @@ def _folder(variable: str, default: Path, what: str) -> Path:
     return path
 
 
-@pytest.fixture(name="parity_dir")
+@pytest.fixture(name="parity_dir", scope="session")
 def parity_dir_fixture() -> Path:
     return parity_dir()
 
 
-@pytest.fixture(name="data_dir")
+@pytest.fixture(name="data_dir", scope="session")
 def data_dir_fixture() -> Path:
     return data_dir()

@@ -18,7 +18,7 @@ train_cfg = dict(
     type="StagedTrainLoop",
     stages=[
         dict(name="pretrain", iters=500, lr=2e-3, generative_share=1.0, warmup_iters=50, min_lr=2e-4),
-        dict(name="finetune", iters=1300, lr=2e-3, generative_share=0.1, warmup_iters=50, min_lr=4e-4),
+        dict(name="finetune", iters=1300, lr=2e-3, generative_share=0.1, warmup_iters=50, min_lr=4e-4, validate=True),
         dict(
             name="incremental",
             iters=[50, 50, 50, 50, 50, 50, 50, 50, 50, 1600],

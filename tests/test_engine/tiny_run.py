@@ -39,8 +39,7 @@ def train_command(work_dir: Path, *arguments: str, processes: int = 1) -> list[s
 
 
 def run_process(command: list[str]) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 def last_state(work_dir: Path) -> dict:

@@ -3,7 +3,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import parity_dir
 
 from dtir.evaluation.metrics.functional import psnr, rgb_to_y, rgb_to_ycbcr, ssim, ssim_3d, ssim_uniform, to_8_bit
 from dtir.evaluation.protocols import PROTOCOLS, get_protocol
@@ -11,8 +10,8 @@ from dtir.utils.errors import ConfigError
 
 
 @pytest.fixture(scope="module")
-def published():
-    arrays = np.load(parity_dir() / "metrics.npz")
+def published(parity_dir):
+    arrays = np.load(parity_dir / "metrics.npz")
     pictures = [
         torch.from_numpy(arrays[name][..., ::-1].copy()).permute(2, 0, 1)[None] / 255 for name in ("img", "img2")
     ]

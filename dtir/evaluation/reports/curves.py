@@ -89,15 +89,14 @@ def _series(lines: Sequence[dict], wanted: Callable[[str], bool]) -> dict[str, t
 
 
 def _draw_losses(axes, losses: dict[str, tuple[list, list]], lines: Sequence[dict]) -> None:
-    # A loss is logged as 0 where its objective has no share; that is a gap, not a value.
+    # A loss is logged as 0 where its objective has no share; that is a gap, not a value. Losses in dB are negative, so
+    # the scale is linear.
     for key, (steps, values) in losses.items():
-        axes.plot(steps, [v if v > 0 else float("nan") for v in values], linewidth=1, label=key)
+        axes.plot(steps, [v if v != 0 else float("nan") for v in values], linewidth=1, label=key)
     staged = [line for line in lines if "stage" in line]
     for before, after in pairwise(staged):
         if after["stage"] != before["stage"]:
             axes.axvline(before["step"], color="gray", linestyle=":", linewidth=1)
-    if losses:
-        axes.set_yscale("log")
     axes.set_title("losses; dotted: a stage ends", fontsize=10)
 
 

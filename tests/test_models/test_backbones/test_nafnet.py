@@ -1,6 +1,5 @@
 import pytest
 import torch
-from conftest import parity_dir
 from parity_case import ParityCase
 from torch import nn
 
@@ -15,8 +14,8 @@ SMALL = {"width": 8, "enc_blk_nums": [1, 1], "middle_blk_num": 1, "dec_blk_nums"
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["contiguous", "channels_last"])
 @pytest.mark.parametrize(("name", "network"), [("nafnet", NAFNet), ("nafnet_local", NAFNetLocal)])
 @torch.no_grad()
-def test_equals_the_published_network(name, network, layout):
-    case = ParityCase(parity_dir(), name)
+def test_equals_the_published_network(name, network, layout, parity_dir):
+    case = ParityCase(parity_dir, name)
     model = case.load(network(**case.meta["kwargs"]))
     assert sum(p.numel() for p in model.parameters()) == case.meta["params"]
     for (x,), (y,), bound in case.groups():
