@@ -12,6 +12,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from dtir.registry import ADAPTERS, BACKBONES, CONDITIONING
 from dtir.utils.errors import ConfigError
 
+from .backbones.pictures import restored_picture
+
 # The embedding's frequencies are those for the 1000 steps of DDPM; T = 50 steps are spread over the same range.
 STEP_SCALE = 20.0
 # The side of the picture on which the blocks are tried; larger than any padding by reflection asks for.
@@ -138,7 +140,8 @@ class ConditionedNetwork(nn.Module):
     identity at initialisation: the network then computes exactly what the backbone does, whose state-dict keys stay
     as published under `backbone.`. Called by itself, the backbone stays what it was.
 
-    A block's first argument must be its features, (B, C, H, W) or tokens (B, N, C).
+    A block's first argument must be its features, (B, C, H, W) or tokens (B, N, C). A recurrent backbone may call a
+    block several times in one pass; each call is modulated alike.
 
     Args:
         backbone: A network from (B, 3, H, W) to the same shape, or its config.
@@ -146,7 +149,7 @@ class ConditionedNetwork(nn.Module):
         adapter: Config of the adapters after each block, or None; see `dtir.models.adapters.Adapter`.
 
     Raises:
-        ConfigError: The backbone does not declare its blocks, or a declared block does not exist, is not called once,
+        ConfigError: The backbone does not declare its blocks, or a declared block does not exist, is never called,
             or is called with something else than features.
     """
 
@@ -185,8 +188,7 @@ class ConditionedNetwork(nn.Module):
         if t.shape != x.shape[:1]:
             raise ValueError(f"t must hold one time step per picture, shape ({len(x)},), got {tuple(t.shape)}")
         with self._running.holding(self._modulations(t)):
-            # A new tensor for every pass, so that no block can be called with the same one in two passes.
-            return self.backbone(x.view_as(x))
+            return restored_picture(self.backbone, x)
 
     def _modulations(self, t: Tensor) -> list[Modulation]:
         with torch.autocast(t.device.type, enabled=False):
@@ -229,11 +231,11 @@ def _block_calls(backbone: nn.Module, blocks: dict[str, nn.Module]) -> dict[str,
     finally:
         for handle in handles:
             handle.remove()
-    wrong = [f"{name} was called {len(calls)} times" for name, calls in seen.items() if len(calls) != 1]
-    if wrong:
+    idle = [name for name, calls in seen.items() if not calls]
+    if idle:
         raise ConfigError(
-            f"backbone {type(backbone).__name__}: each block of ordered_blocks() must be called once per forward pass; "
-            f"{', '.join(wrong[:4])}."
+            f"backbone {type(backbone).__name__}: each block of ordered_blocks() must be called in a forward pass; "
+            f"not called: {', '.join(idle[:4])}."
         )
     return {name: calls[0] for name, calls in seen.items()}
 

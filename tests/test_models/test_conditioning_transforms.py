@@ -218,16 +218,33 @@ def test_wrong_uses_are_named():
     with pytest.raises(ConfigError, match="embed_dim=7"):
         ConditionedNetwork(TinyBackbone(), embed_dim=7)
 
-    class Twice(PictureBlocks):
-        def forward(self, x):
-            return super().forward(self.blocks[1](x))
-
-    with pytest.raises(ConfigError, match=r"blocks\.1 was called 2 times"):
-        ConditionedNetwork(Twice())
-
     class Windows(PictureBlocks):
         def forward(self, x):
             return super().forward(x.reshape(4, 3, 8, 8))
 
     with pytest.raises(ConfigError, match=r"blocks\.0 .* this was a tensor \(4, 3, 8, 8\)"):
         ConditionedNetwork(Windows())
+
+
+class Recurrent(TinyBackbone):
+    """Calls its first block three times."""
+
+    def forward(self, x):
+        y = self.head(x)
+        for _ in range(3):
+            y = y + self.blocks[0](y)
+        return x + self.tail(self.blocks[1](y))
+
+
+def test_every_call_of_a_recurrent_block_is_modulated():
+    network = ConditionedNetwork(Recurrent(), embed_dim=8)
+    with torch.no_grad():
+        assert torch.equal(network(X, T), network.backbone(X))
+        nn.init.normal_(network.to_modulation.weight)
+        gain, shift, *_ = network._modulations(T)[0]
+        y = network.backbone.head(X)
+        for _ in range(3):
+            y = y + network.backbone.blocks[0](y * gain[..., None, None] + shift[..., None, None])
+        gain, shift, *_ = network._modulations(T)[1]
+        y = network.backbone.blocks[1](y * gain[..., None, None] + shift[..., None, None])
+        torch.testing.assert_close(network(X, T), X + network.backbone.tail(y))

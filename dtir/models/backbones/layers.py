@@ -27,3 +27,27 @@ class LayerNorm2d(nn.Module):
         """(B, C, H, W) to the same shape, channels last in memory."""
         y = F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, self.eps)
         return y.permute(0, 3, 1, 2)
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Mirrors (B, C, H, W) at its lower and right border until height and width are multiples of `multiple`.
+
+    Any H, W >= 1: where a side is shorter than what is missing, the reflection goes to and fro, and a side of one pixel
+    is repeated.
+    """
+    below, right = -x.shape[-2] % multiple, -x.shape[-1] % multiple
+    if not below and not right:
+        return x
+    if below < x.shape[-2] and right < x.shape[-1]:
+        return F.pad(x, (0, right, 0, below), mode="reflect")
+    rows, columns = (
+        _mirror(side, side + more, x.device) for side, more in zip(x.shape[-2:], (below, right), strict=True)
+    )
+    return x.index_select(-2, rows).index_select(-1, columns)
+
+
+def _mirror(side: int, padded: int, device: torch.device) -> Tensor:
+    """Indices (padded,) into `side` pixels, going to and fro."""
+    period = max(2 * (side - 1), 1)
+    index = torch.arange(padded, device=device) % period
+    return torch.minimum(index, period - index) if side > 1 else torch.zeros_like(index)
