@@ -1,0 +1,35 @@
+"""Published settings of the registered networks, with the figures their authors state."""
+
+from typing import NamedTuple
+
+
+class Published(NamedTuple):
+    """One published setting.
+
+    Attributes:
+        backbone: Config of the network.
+        params_m: Parameters in millions as published or as counted in the published code, None where none is stated.
+        gflops: Multiply-accumulates in units of 1e9 at `size`, as published, None where none is stated.
+        size: Height and width for which `gflops` is stated.
+        source: Where the figures stand.
+    """
+
+    backbone: dict
+    params_m: float | None
+    gflops: float | None
+    source: str
+    size: int = 256
+
+
+_NAFNET_GOPRO = {"enc_blk_nums": [1, 1, 1, 28], "middle_blk_num": 1, "dec_blk_nums": [1, 1, 1, 1]}
+_NAFNET_SIDD = {"enc_blk_nums": [2, 2, 4, 8], "middle_blk_num": 12, "dec_blk_nums": [2, 2, 2, 2]}
+
+ZOO: dict[str, Published] = {
+    "nafnet_gopro_w32": Published({"type": "NAFNet", "width": 32, **_NAFNET_GOPRO}, 17.11, 16.0, "NAFNet, table 6"),
+    "nafnet_gopro_w64": Published({"type": "NAFNet", "width": 64, **_NAFNET_GOPRO}, 67.89, 65.0, "NAFNet, table 6"),
+    "nafnet_sidd_w32": Published({"type": "NAFNet", "width": 32, **_NAFNET_SIDD}, 29.16, 16.3, "NAFNet, model zoo"),
+    "nafnet_sidd_w64": Published({"type": "NAFNet", "width": 64, **_NAFNET_SIDD}, 115.98, 65.0, "NAFNet, table 5"),
+    "nafnet_local_gopro_w32": Published(
+        {"type": "NAFNetLocal", "width": 32, **_NAFNET_GOPRO}, 17.11, None, "state dict of NAFNet"
+    ),
+}
