@@ -25,10 +25,12 @@ _NAFNET_GOPRO = {"enc_blk_nums": [1, 1, 1, 28], "middle_blk_num": 1, "dec_blk_nu
 _NAFNET_SIDD = {"enc_blk_nums": [2, 2, 4, 8], "middle_blk_num": 12, "dec_blk_nums": [2, 2, 2, 2]}
 
 ZOO: dict[str, Published] = {
-    "nafnet_gopro_w32": Published({"type": "NAFNet", "width": 32, **_NAFNET_GOPRO}, 17.11, 16.0, "NAFNet, table 6"),
-    "nafnet_gopro_w64": Published({"type": "NAFNet", "width": 64, **_NAFNET_GOPRO}, 67.89, 65.0, "NAFNet, table 6"),
-    "nafnet_sidd_w32": Published({"type": "NAFNet", "width": 32, **_NAFNET_SIDD}, 29.16, 16.3, "NAFNet, model zoo"),
-    "nafnet_sidd_w64": Published({"type": "NAFNet", "width": 64, **_NAFNET_SIDD}, 115.98, 65.0, "NAFNet, table 5"),
+    "nafnet_gopro_w32": Published({"type": "NAFNet", "width": 32, **_NAFNET_GOPRO}, 17.11, None, "published code"),
+    "nafnet_gopro_w64": Published(
+        {"type": "NAFNet", "width": 64, **_NAFNET_GOPRO}, 67.89, 63.0, "arXiv 2506.21722, table 4"
+    ),
+    "nafnet_sidd_w32": Published({"type": "NAFNet", "width": 32, **_NAFNET_SIDD}, 29.16, None, "published code"),
+    "nafnet_sidd_w64": Published({"type": "NAFNet", "width": 64, **_NAFNET_SIDD}, 115.98, None, "published code"),
     "nafnet_local_gopro_w32": Published(
         {"type": "NAFNetLocal", "width": 32, **_NAFNET_GOPRO}, 17.11, None, "state dict of NAFNet"
     ),
