@@ -1,6 +1,7 @@
-"""Using trained checkpoints from Python."""
+"""Using trained and published checkpoints from Python."""
 
 from dtir.apis.folder import RestoreReport
 from dtir.apis.inferencer import RestorationInferencer
+from dtir.apis.published import load_backbone
 
-__all__ = ["RestorationInferencer", "RestoreReport"]
+__all__ = ["RestorationInferencer", "RestoreReport", "load_backbone"]

@@ -6,12 +6,12 @@ import torch
 from mmengine.registry import DefaultScope
 
 from dtir.engine.checkpoint import load_checkpoint, load_state
-from dtir.models import DiffusionRestorer
+from dtir.models import Restorer
 from dtir.registry import RESTORERS, SCOPE
 from dtir.utils.errors import CheckpointError
 
 
-def load_restorer(path: str | Path, device: str | torch.device = "cpu") -> DiffusionRestorer:
+def load_restorer(path: str | Path, device: str | torch.device = "cpu") -> Restorer:
     """Builds the model that a training checkpoint describes and loads its weights (the average, where one was kept).
 
     Args:

@@ -248,8 +248,7 @@ def _load(checkpoint: str | Path | nn.Module, device: torch.device) -> nn.Module
 
 def _size_multiple(restorer: nn.Module) -> int:
     """What tiles must start at multiples of, to lie on the grids of the network's lower levels."""
-    backbone = getattr(getattr(restorer, "network", None), "backbone", None)
-    return getattr(backbone, "size_multiple", SIZE_MULTIPLE)
+    return getattr(getattr(restorer, "backbone", None), "size_multiple", SIZE_MULTIPLE)
 
 
 def _unit_range(rgb: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import pickle
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -12,12 +13,15 @@ from dtir.utils.errors import CheckpointError
 LAST_CHECKPOINT = "last_checkpoint"
 
 
-def load_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") -> dict:
+def load_checkpoint(
+    path: str | Path, map_location: str | torch.device = "cpu", plain_types: Sequence[type] = ()
+) -> dict:
     """Reads a checkpoint without running code from it.
 
     Args:
         path: A file written by `torch.save`.
         map_location: Device of the tensors.
+        plain_types: Classes that only hold values, to be accepted in the file, such as `argparse.Namespace`.
 
     Raises:
         CheckpointError: The file is missing, damaged, not a checkpoint, or holds pickled code.
@@ -26,7 +30,8 @@ def load_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at '{path}'.")
     try:
-        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+        with torch.serialization.safe_globals(list(plain_types)):
+            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"'{path}' holds pickled Python objects beside tensors, or is not a checkpoint; loading it could run code, "

@@ -3,12 +3,14 @@
 from . import adapters, backbones, losses
 from .conditioning import ConditionedNetwork, TimeEmbedding
 from .data_preprocessor import RestorationDataPreprocessor
-from .restorers import DiffusionRestorer
+from .restorers import DiffusionRestorer, Restorer, SupervisedRestorer
 
 __all__ = [
     "ConditionedNetwork",
     "DiffusionRestorer",
     "RestorationDataPreprocessor",
+    "Restorer",
+    "SupervisedRestorer",
     "TimeEmbedding",
     "adapters",
     "backbones",

@@ -280,11 +280,10 @@ class NetworkRestorer(nn.Module):
 
     def __init__(self, backbone):
         super().__init__()
-        self.network = nn.Module()
-        self.network.backbone = backbone
+        self.backbone = backbone
 
     def restore(self, lq, t):
-        return self.network.backbone(lq)
+        return self.backbone(lq)
 
 
 @pytest.mark.parametrize("size", [(96, 150), (101, 75)])

@@ -5,7 +5,7 @@ differs from "(B, 3, H, W) in [0, 1] to the same" says so in class attributes, a
 `restored_picture`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -38,22 +38,41 @@ IMAGENET_RANGE = ValueRange((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def restored_picture(backbone: nn.Module, x: Tensor) -> Tensor:
-    """What a backbone makes of pictures, whatever its own convention.
+    """What a backbone makes of pictures, whatever its own convention: the first of its outputs.
 
     Args:
-        backbone: A network that takes pictures (B, 3, H, W) as its only required argument; of several outputs the
-            first is the restored picture.
+        backbone: A network that takes pictures (B, 3, H, W) as its only required argument.
         x: Pictures (B, 3, H, W) in [0, 1].
 
     Returns:
         Restored pictures (B, 3, H, W) in [0, 1], not clipped.
     """
+    return _decode(backbone, _outputs(backbone, x)[0])
+
+
+def decoded_outputs(backbone: nn.Module, x: Tensor) -> list[Tensor]:
+    """All outputs of a backbone for pictures (B, 3, H, W) in [0, 1], in that range, the restored picture first."""
+    return [_decode(backbone, out) for out in _outputs(backbone, x)]
+
+
+def _outputs(backbone: nn.Module, x: Tensor) -> list[Tensor]:
     source = getattr(backbone, "input_range", UNIT_RANGE)
-    target = getattr(backbone, "output_range", UNIT_RANGE)
     # A new tensor for every pass, so that no block can be called with the same one in two passes.
     out = backbone(x.view_as(x) if source == UNIT_RANGE else source.encode(x))
-    picture = out[0] if isinstance(out, Sequence) else out
-    return picture if target == UNIT_RANGE else target.decode(picture)
+    return list(_flat(out))
+
+
+def _flat(out: Tensor | Sequence) -> Iterator[Tensor]:
+    if isinstance(out, Tensor):
+        yield out
+        return
+    for part in out:
+        yield from _flat(part)
+
+
+def _decode(backbone: nn.Module, out: Tensor) -> Tensor:
+    target = getattr(backbone, "output_range", UNIT_RANGE)
+    return out if target == UNIT_RANGE else target.decode(out)
 
 
 def _channelwise(values: tuple[float, ...], like: Tensor) -> Tensor:

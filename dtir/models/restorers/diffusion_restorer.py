@@ -4,21 +4,20 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from mmengine.dist import get_rank, get_world_size
-from mmengine.model import BaseModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from dtir.diffusion.objectives import generative_pair
 from dtir.registry import CONDITIONING, LOSSES, RESTORERS, SCHEDULERS
 from dtir.tasks import check_task
-from dtir.utils.errors import ConfigError
 from dtir.utils.seeding import device_generator
-from dtir.utils.tiling import tiled_apply
+
+from .base import Restorer
 
 UNMATCHED = -1
 
 
 @RESTORERS.register_module()
-class DiffusionRestorer(BaseModel):
+class DiffusionRestorer(Restorer):
     """A restoration network F(x, t) trained with the diffusion training paradigm (Lu et al., arXiv 2506.21722).
 
     F has a global skip, `F(x, t) = x - r(x, t)`. On a clean picture noised to step t the residual r has to be the
@@ -51,18 +50,17 @@ class DiffusionRestorer(BaseModel):
         tile_overlap: int = 32,
         data_preprocessor: dict | None = None,
     ) -> None:
-        super().__init__(data_preprocessor or {"type": "dtir.RestorationDataPreprocessor"})
-        if not tasks or len(set(tasks)) != len(tasks):
-            raise ConfigError(f"model.tasks must name at least one task and none twice, got {list(tasks)}.")
-        self.tasks = tuple(tasks)
+        super().__init__(tasks, UNMATCHED, tile, tile_overlap, data_preprocessor)
         self.network = CONDITIONING.build(network)
         self.scheduler = SCHEDULERS.build(scheduler or {"type": "DDPMScheduler"})
         self.restoration_loss = LOSSES.build(restoration_loss or {"type": "L1Loss"})
         self.generative_loss = LOSSES.build(generative_loss or {"type": "L1Loss"})
         self.generative_weight = generative_weight
-        self.tile = tile
-        self.tile_overlap = tile_overlap
-        self.register_buffer("matched_t", torch.full((len(self.tasks),), UNMATCHED))
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The network inside of the conditioning."""
+        return self.network.backbone
 
     @property
     def num_timesteps(self) -> int:
@@ -83,10 +81,6 @@ class DiffusionRestorer(BaseModel):
         steps = self.matched_t.tolist()
         return sorted(range(len(steps)), key=lambda k: steps[k])
 
-    def timestep_of(self, task: Tensor) -> Tensor:
-        """The matched steps (B,) of task indices (B,); 0 where a task was not matched."""
-        return self.matched_t[task].clamp(min=0)
-
     def restore(self, lq: Tensor, t: Tensor) -> Tensor:
         """F(y, t): degraded (B, 3, H, W) in [0, 1] and steps (B,) to restored pictures of that size, not clipped."""
         return self.network(lq, t)
@@ -95,22 +89,8 @@ class DiffusionRestorer(BaseModel):
         """r(x, t) = x - F(x, t), for pictures (B, 3, H, W) and steps (B,)."""
         return x - self.network(x, t)
 
-    def forward(self, inputs: Tensor | list[Tensor], data_samples: dict | list | None = None, mode: str = "tensor"):
-        """mmengine's entry.
-
-        Args:
-            inputs: LQ (B, 3, H, W) in [0, 1]; in mode "predict" a list of uint8 (3, H, W).
-            data_samples: As the data preprocessor gives them; for mode "loss" also `noise_seed` (int).
-            mode: "loss" gives `loss_restoration` and `loss_generative` (scalars; their sum is the samples' mean),
-                "predict" the samples with `pred` (3, H, W) in [0, 1] and `lq`, "tensor" the output of the network.
-        """
-        if mode == "loss":
-            return self._losses(inputs, data_samples)
-        if mode == "predict":
-            return [self._predict(lq, sample) for lq, sample in zip(inputs, data_samples, strict=True)]
-        return self.restore(inputs, self.timestep_of(data_samples["task"]))
-
-    def _losses(self, lq: Tensor, samples: dict) -> dict[str, Tensor]:
+    def losses(self, lq: Tensor, samples: dict) -> dict[str, Tensor]:
+        """`loss_restoration` and `loss_generative`; the samples also hold `noise_seed` (int)."""
         n, gt = samples["num_generative"], samples["gt"]
         x, t = lq[n:], self.timestep_of(samples["task"][n:])
         if n > 0:
@@ -134,15 +114,3 @@ class DiffusionRestorer(BaseModel):
         t = torch.randint(1, self.num_timesteps + 1, (total,), generator=generator, device=gt.device)
         eps = torch.randn((total, *gt.shape[1:]), generator=generator, device=gt.device)
         return t[slots], eps[slots]
-
-    def _predict(self, lq: Tensor, sample: dict) -> dict:
-        device = self.matched_t.device
-        t = self.timestep_of(torch.tensor([sample["task"]], device=device))
-        restored = tiled_apply(
-            lambda tiles: self.restore(tiles, t.expand(len(tiles))),
-            lq[None].to(device) / 255,
-            self.tile,
-            self.tile_overlap,
-            multiple=getattr(self.network.backbone, "size_multiple", 16),
-        )
-        return {**sample, "lq": lq, "pred": restored[0].clamp(0, 1)}

@@ -1,0 +1,93 @@
+"""What every restorer is: mmengine's entry, tasks with their time steps, and prediction in tiles."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from dtir.utils.errors import ConfigError
+from dtir.utils.tiling import tiled_apply
+
+
+class Restorer(BaseModel, ABC):
+    """A model that restores degraded pictures of named tasks. Its `backbone` is the published network in it.
+
+    Args:
+        tasks: Names of the degradations, in the order of the dataset's tasks.
+        initial_t: Time step of every task at first; negative means not matched yet.
+        tile: Side of the tiles in prediction, None for whole pictures.
+        tile_overlap: Pixels that tiles share.
+        data_preprocessor: Config; `RestorationDataPreprocessor` by default.
+
+    Raises:
+        ConfigError: A task is named twice or none is given.
+    """
+
+    backbone: nn.Module
+
+    def __init__(
+        self,
+        tasks: Sequence[str],
+        initial_t: int,
+        tile: int | None = None,
+        tile_overlap: int = 32,
+        data_preprocessor: dict | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor or {"type": "dtir.RestorationDataPreprocessor"})
+        if not tasks or len(set(tasks)) != len(tasks):
+            raise ConfigError(f"model.tasks must name at least one task and none twice, got {list(tasks)}.")
+        self.tasks = tuple(tasks)
+        self.tile = tile
+        self.tile_overlap = tile_overlap
+        self.register_buffer("matched_t", torch.full((len(self.tasks),), initial_t))
+
+    @property
+    @abstractmethod
+    def num_timesteps(self) -> int:
+        """T, the noisiest time step; 0 for a restorer that knows no time."""
+
+    @abstractmethod
+    def restore(self, lq: Tensor, t: Tensor) -> Tensor:
+        """Degraded (B, 3, H, W) in [0, 1] and steps (B,) to restored pictures of that size, not clipped."""
+
+    @abstractmethod
+    def losses(self, lq: Tensor, samples: dict) -> dict[str, Tensor]:
+        """Scalars by name, beginning with `loss`; their sum is the mean over the samples."""
+
+    def task_order(self) -> list[int]:
+        """Task indices by ascending t*; equal steps keep the order of `tasks`."""
+        steps = self.matched_t.tolist()
+        return sorted(range(len(steps)), key=lambda k: steps[k])
+
+    def timestep_of(self, task: Tensor) -> Tensor:
+        """The matched steps (B,) of task indices (B,); 0 where a task was not matched."""
+        return self.matched_t[task].clamp(min=0)
+
+    def forward(self, inputs: Tensor | list[Tensor], data_samples: dict | list | None = None, mode: str = "tensor"):
+        """mmengine's entry.
+
+        Args:
+            inputs: LQ (B, 3, H, W) in [0, 1]; in mode "predict" a list of uint8 (3, H, W).
+            data_samples: As the data preprocessor gives them.
+            mode: "loss" gives `losses`, "predict" the samples with `pred` (3, H, W) in [0, 1] and `lq`, "tensor" the
+                output of the network.
+        """
+        if mode == "loss":
+            return self.losses(inputs, data_samples)
+        if mode == "predict":
+            return [self._predict(lq, sample) for lq, sample in zip(inputs, data_samples, strict=True)]
+        return self.restore(inputs, self.timestep_of(data_samples["task"]))
+
+    def _predict(self, lq: Tensor, sample: dict) -> dict:
+        device = self.matched_t.device
+        t = self.timestep_of(torch.tensor([sample["task"]], device=device))
+        restored = tiled_apply(
+            lambda tiles: self.restore(tiles, t.expand(len(tiles))),
+            lq[None].to(device) / 255,
+            self.tile,
+            self.tile_overlap,
+            multiple=getattr(self.backbone, "size_multiple", 16),
+        )
+        return {**sample, "lq": lq, "pred": restored[0].clamp(0, 1)}

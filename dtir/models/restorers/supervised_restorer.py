@@ -1,0 +1,71 @@
+"""Plain training of a published network, without time steps or a generative objective: the baseline."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from dtir.models.backbones.pictures import decoded_outputs, restored_picture
+from dtir.registry import BACKBONES, LOSSES, RESTORERS
+from dtir.utils.errors import ConfigError
+
+from .base import Restorer
+
+
+@RESTORERS.register_module()
+class SupervisedRestorer(Restorer):
+    """A backbone trained on pairs alone, in its published recipe.
+
+    Args:
+        backbone: Config of the network.
+        tasks: Names of the degradations, in the order of the dataset's tasks.
+        losses: Configs of losses, each with an optional `weight` (1 by default); they are summed. Every output of the
+            network that is a picture of the target's shape is compared with the target (deep supervision).
+        tile: As in `Restorer`.
+        tile_overlap: As in `Restorer`.
+        data_preprocessor: As in `Restorer`.
+
+    Raises:
+        ConfigError: No loss is given.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        tasks: Sequence[str],
+        losses: Sequence[dict] = ({"type": "L1Loss"},),
+        tile: int | None = None,
+        tile_overlap: int = 32,
+        data_preprocessor: dict | None = None,
+    ) -> None:
+        super().__init__(tasks, 0, tile, tile_overlap, data_preprocessor)
+        if not losses:
+            raise ConfigError("model.losses is empty; name at least one loss, such as dict(type='L1Loss').")
+        self.backbone = BACKBONES.build(backbone)
+        self.weights = [loss.get("weight", 1.0) for loss in losses]
+        self.criteria = nn.ModuleList(LOSSES.build({k: v for k, v in loss.items() if k != "weight"}) for loss in losses)
+
+    @property
+    def num_timesteps(self) -> int:
+        """0: there is no time."""
+        return 0
+
+    def restore(self, lq: Tensor, t: Tensor) -> Tensor:
+        """The restored pictures (B, 3, H, W) of `lq`; `t` plays no part."""
+        return restored_picture(self.backbone, lq)
+
+    def losses(self, lq: Tensor, samples: dict) -> dict[str, Tensor]:
+        """`loss_restoration`, summed over losses and outputs.
+
+        Raises:
+            ConfigError: The stage asks for generative samples.
+        """
+        if samples["num_generative"]:
+            raise ConfigError("SupervisedRestorer has no generative objective; set generative_share=0 in its stages.")
+        gt = samples["gt"]
+        outputs = [out for out in decoded_outputs(self.backbone, lq) if out.shape == gt.shape]
+        total = sum(
+            weight * criterion(out, gt)
+            for out in outputs
+            for weight, criterion in zip(self.weights, self.criteria, strict=True)
+        )
+        return {"loss_restoration": total.mean()}

@@ -1,0 +1,69 @@
+import pytest
+import torch
+from torch import nn
+
+from dtir.models import SupervisedRestorer
+from dtir.registry import BACKBONES
+from dtir.testing import TinyBackbone
+from dtir.utils.errors import ConfigError
+
+
+@BACKBONES.register_module()
+class TwoStages(TinyBackbone):
+    """Two full pictures and a small one, centred values."""
+
+    def forward(self, x):
+        final = super().forward(x)
+        return [final, (final + 1, final[..., ::2, ::2])]
+
+
+def make(backbone="TwoStages", **options) -> SupervisedRestorer:
+    torch.manual_seed(0)
+    return SupervisedRestorer({"type": backbone}, tasks=["hazy", "rainy"], **options)
+
+
+def batch(generative=0) -> tuple[torch.Tensor, dict]:
+    lq, gt = torch.rand(2, 2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    return lq, {"gt": gt, "task": torch.tensor([0, 1]), "num_generative": generative}
+
+
+def test_losses_are_weighted_and_summed_over_outputs_of_the_targets_size():
+    model = make(losses=[{"type": "L1Loss"}, {"type": "L2Loss", "weight": 0.5}])
+    lq, samples = batch()
+    final = TinyBackbone.forward(model.backbone, lq)
+    expected = sum(
+        (out - samples["gt"]).abs().mean() + 0.5 * (out - samples["gt"]).square().mean() for out in (final, final + 1)
+    )
+    torch.testing.assert_close(model(lq, samples, mode="loss")["loss_restoration"], expected)
+
+
+def test_restores_with_the_first_output_and_no_time():
+    model = make()
+    lq, samples = batch()
+    out = model(lq, samples)
+    assert torch.equal(out, TinyBackbone.forward(model.backbone, lq))
+    assert torch.equal(out, model.restore(lq, torch.tensor([5, 7])))
+    assert model.num_timesteps == 0
+    assert model.matched_t.tolist() == [0, 0]
+
+
+def test_predicts_pictures():
+    model = make("TinyBackbone", tile=16, tile_overlap=4)
+    lq = torch.randint(0, 256, (3, 20, 24), dtype=torch.uint8)
+    (sample,) = model([lq], [{"task": 1}], mode="predict")
+    assert sample["pred"].shape == lq.shape
+    assert sample["pred"].min() >= 0
+    assert sample["pred"].max() <= 1
+
+
+def test_state_dict_is_the_backbones():
+    model = make("TinyBackbone")
+    assert set(model.state_dict()) == {"matched_t", *(f"backbone.{key}" for key in TinyBackbone().state_dict())}
+    assert not [m for m in model.criteria.modules() if isinstance(m, nn.Conv2d)]
+
+
+def test_wrong_settings_are_named():
+    with pytest.raises(ConfigError, match=r"model\.losses is empty"):
+        make(losses=[])
+    with pytest.raises(ConfigError, match="set generative_share=0"):
+        make()(*batch(generative=1), mode="loss")

@@ -1,0 +1,75 @@
+"""Turns a published checkpoint into one of dtir, for `dtir restore` or as the start of a training.
+
+    python tools/model_converters/from_published.py restormer deraining.pth restormer.pth
+    dtir restore photo.jpg --checkpoint restormer.pth --task rainy --out restored
+
+    CONFIG=configs/dtir/restormer_10task.py
+    python tools/model_converters/from_published.py restormer deraining.pth start.pth --config $CONFIG
+    python tools/train.py $CONFIG --cfg-options load_from=start.pth
+
+With `--config` the checkpoint is that config's model at iteration 0, with the published weights in its backbone; the
+conditioning around it is the identity. Without, it holds the network alone.
+"""
+
+import argparse
+import sys
+
+from mmengine.registry import DefaultScope
+
+from dtir import __version__
+from dtir.apis.published import read_published
+from dtir.engine.checkpoint import load_state, to_cpu
+from dtir.models import Restorer
+from dtir.registry import RESTORERS, SCOPE
+from dtir.tasks import TASKS
+from dtir.utils.atomic import atomic_save
+from dtir.utils.errors import DtirError
+from dtir.utils.launch import load_config
+
+
+def convert(name: str, source: str, target: str, tasks: list[str], config: str | None) -> Restorer:
+    """Writes the checkpoint and returns the model in it.
+
+    Args:
+        name: A published setting or a registered class, as for `load_backbone`.
+        source: The published checkpoint.
+        target: The file to write.
+        tasks: What the network restores, when there is no config.
+        config: A training config whose model takes the weights.
+
+    Raises:
+        CheckpointError: The file belongs to another network, or the config's backbone has other settings.
+    """
+    backbone, state = read_published(name, source)
+    if config:
+        model_cfg = load_config(config).model.to_dict()
+    else:
+        model_cfg = {"type": "SupervisedRestorer", "backbone": backbone, "tasks": tasks}
+    with DefaultScope.overwrite_default_scope(SCOPE):
+        model = RESTORERS.build(model_cfg)
+    load_state(model.backbone, state, source)
+    meta = {"dtir_version": __version__, "model_cfg": model_cfg, "tasks": list(model.tasks), "source": name}
+    atomic_save(to_cpu({"meta": meta, "state_dict": model.state_dict()}), target)
+    return model
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", help="published setting, such as nafnet_gopro_w32, or a registered class")
+    parser.add_argument("source", help="published checkpoint")
+    parser.add_argument("target", help="file to write")
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS, metavar="TASK")
+    parser.add_argument("--config", help="training config whose model takes the weights")
+    args = parser.parse_args()
+    try:
+        convert(args.name, args.source, args.target, args.tasks, args.config)
+    except DtirError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"wrote {args.target}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
