@@ -19,37 +19,19 @@ from torch import Tensor, nn
 
 from dtir.engine import StagedRunner
 from dtir.utils.launch import load_config
+from dtir.utils.timing import alternate, synchronize
 
 
-def step_seconds(forward: Callable[[Tensor], Tensor], module: nn.Module, batch: Tensor) -> Callable[[], float]:
-    """A function that does one step of `forward` and returns its seconds."""
+def train_step(forward: Callable[[Tensor], Tensor], module: nn.Module, batch: Tensor) -> Callable[[], None]:
+    """A function that does one step of `forward`: forward, backward, optimiser."""
     optimizer = torch.optim.AdamW(module.parameters(), lr=1e-4, foreach=True)
 
-    def step() -> float:
-        synchronize()
-        start = time.perf_counter()
+    def step() -> None:
         (forward(batch) - batch).abs().mean().backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        synchronize()
-        return time.perf_counter() - start
 
     return step
-
-
-def synchronize() -> None:
-    """Waits for the GPU, where there is one."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
-def alternate(steps: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
-    """Median seconds of each step, measured in turn so that all see the same machine; the first rounds are warm-up."""
-    seconds = {name: [] for name in steps}
-    for _ in range(rounds + 3):
-        for name, step in steps.items():
-            seconds[name].append(step())
-    return {name: statistics.median(values[3:]) for name, values in seconds.items()}
 
 
 def data_seconds(config: Config, steps: int) -> tuple[float, float]:
@@ -99,8 +81,8 @@ def main() -> None:
     backbone = plain(**{k: v for k, v in config.model.network.backbone.items() if k != "type"}).to(device).train()
     seconds = alternate(
         {
-            "plain backbone": step_seconds(backbone, backbone, batch),
-            "with time conditioning": step_seconds(lambda x: network(x, t), network, batch),
+            "plain backbone": train_step(backbone, backbone, batch),
+            "with time conditioning": train_step(lambda x: network(x, t), network, batch),
         },
         args.steps,
     )

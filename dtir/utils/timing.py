@@ -1,0 +1,35 @@
+"""Measuring seconds of several things in turn, so that all see the same machine."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+
+WARM_UP_ROUNDS = 3
+
+
+def synchronize() -> None:
+    """Waits for the GPU, where there is one."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def seconds_of(call: Callable[[], object]) -> float:
+    """Seconds of one call, the GPU's part included."""
+    synchronize()
+    start = time.perf_counter()
+    call()
+    synchronize()
+    return time.perf_counter() - start
+
+
+def alternate(
+    calls: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = WARM_UP_ROUNDS
+) -> dict[str, float]:
+    """Median seconds of each call over `rounds` rounds, after `warm_up` rounds that do not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds + warm_up):
+        for name, call in calls.items():
+            seconds[name].append(seconds_of(call))
+    return {name: statistics.median(values[warm_up:]) for name, values in seconds.items()}
