@@ -11,7 +11,6 @@ over ours. Peak memory is that of one forward and backward pass in a process of 
 import argparse
 import importlib.util
 import multiprocessing
-import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 from dtir.models.backbones.zoo import ZOO
 from dtir.registry import BACKBONES
 from dtir.utils.errors import ConfigError, DtirError
+from dtir.utils.memory import peak_bytes
 from dtir.utils.timing import alternate
 
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -80,7 +80,7 @@ def passes(network: nn.Module, x: Tensor) -> dict[str, Callable[[], object]]:
         network.zero_grad(set_to_none=True)
         _first(network(x)).float().square().mean().backward()
 
-    return {"forward": forward, "forward + backward": both}
+    return {"forward": forward, "with backward": both}
 
 
 def _first(out: Tensor | list | tuple) -> Tensor:
@@ -91,15 +91,9 @@ def peak(name: str, reference: str | None, args: argparse.Namespace) -> float:
     """MiB that a forward and backward pass adds to a process; call it in a new one."""
     torch.set_num_threads(args.threads)
     network, x = _prepared(name, reference, args)
-    before = _used()
-    passes(network, x)["forward + backward"]()
-    return (_used() - before) / 2**20
-
-
-def _used() -> int:
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    before = peak_bytes()
+    passes(network, x)["with backward"]()
+    return (peak_bytes() - before) / 2**20
 
 
 def _prepared(name: str, reference: str | None, args: argparse.Namespace) -> tuple[nn.Module, Tensor]:
@@ -123,11 +117,12 @@ def compare(name: str, args: argparse.Namespace) -> list[tuple[str, ...]]:
         with multiprocessing.get_context("spawn").Pool(1) as process:
             memory[kind] = process.apply(peak, (name, reference, args))
     rows = []
-    for what in ("forward", "forward + backward"):
+    for what in ("forward", "with backward"):
         seconds = alternate({kind: call[what] for kind, call in calls.items()}, args.rounds, warm_up=1)
         row = [name, what, f"{seconds['ours']:.3f}", f"{memory['ours']:.0f}"]
         if args.reference:
-            difference = (outputs["ours"] - outputs["reference"]).abs().max().item()
+            expected = outputs["reference"]
+            difference = ((outputs["ours"] - expected).abs().max() / expected.abs().max()).item()
             row += [f"{seconds['reference']:.3f}", f"{memory['reference']:.0f}"]
             row += [f"{seconds['reference'] / seconds['ours']:.2f}", f"{difference:.1e}"]
         rows.append(tuple(row))
@@ -148,12 +143,12 @@ def main() -> int:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     columns = ["network", "pass", "s", "peak MiB"]
-    columns += ["reference s", "reference MiB", "ratio", "difference"] if args.reference else []
+    columns += ["ref. s", "ref. MiB", "ratio", "rel. diff"] if args.reference else []
     table = Table(
         title=f"{args.batch} x {args.size} x {args.size}, {args.dtype}, {args.format}, {args.threads} threads"
     )
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index < 2 else "right", no_wrap=index == 0)
+        table.add_column(column, justify="left" if index < 2 else "right", no_wrap=True)
     try:
         for name in args.networks:
             for row in compare(name, args):
@@ -161,7 +156,8 @@ def main() -> int:
     except DtirError as error:
         Console(stderr=True).print(f"error: {error}", style="red")
         return 1
-    Console().print(table)
+    # Not a terminal: wide enough for every column.
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
     return 0
 
 

@@ -10,7 +10,6 @@ Memory is what one forward pass of one picture, without gradients, adds to the r
 
 import argparse
 import multiprocessing
-import resource
 import statistics
 import sys
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from dtir.registry import BACKBONES, RESTORERS, SCOPE
 from dtir.utils.complexity import count_macs, count_parameters
 from dtir.utils.errors import ConfigError, DtirError
 from dtir.utils.launch import load_config
+from dtir.utils.memory import peak_bytes
 from dtir.utils.timing import seconds_of
 
 COLUMNS = ("network", "params / M", "published", "GMACs", "published", "peak MiB", "seconds", "figures from")
@@ -94,16 +94,9 @@ def run(name: str, size: int, repeats: int, threads: int) -> tuple[float, float]
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network.to(device).eval()
     x = torch.rand(1, 3, size, size, device=device)
-    before = _used(device)
+    before = peak_bytes()
     seconds = [seconds_of(lambda: restore(x)) for _ in range(repeats + 1)][1:]
-    return (_used(device) - before) / 2**20, statistics.median(seconds)
-
-
-def _used(device: str) -> int:
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated()
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return (peak_bytes() - before) / 2**20, statistics.median(seconds)
 
 
 def measure(names: list[str], size: int, repeats: int, threads: int, console: Console) -> list[Cost]:
@@ -152,7 +145,8 @@ def main() -> int:
         )
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    # Not a terminal: wide enough for every column.
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
     return 0
 
 

@@ -29,6 +29,31 @@ class LayerNorm2d(nn.Module):
         return y.permute(0, 3, 1, 2)
 
 
+class PointwiseConv2d(nn.Conv2d):
+    """A 1x1 convolution as a matrix product over the channels-last view of (B, C, H, W).
+
+    On a channels-last picture it reads and writes in place of copying to the layout of a convolution kernel, which on a
+    CPU is most of what a 1x1 convolution costs. The output is channels last. State-dict keys are `nn.Conv2d`'s.
+
+    Args:
+        in_channels: C of the input.
+        out_channels: C of the output.
+        bias: Whether there is one.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, bias: bool = True) -> None:
+        super().__init__(in_channels, out_channels, 1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) to (B, out_channels, H, W)."""
+        return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """(B, C, H, W) in channels-last memory: what `LayerNorm2d` and `PointwiseConv2d` read without a copy."""
+    return x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+
+
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     """Mirrors (B, C, H, W) at its lower and right border until height and width are multiples of `multiple`.
 

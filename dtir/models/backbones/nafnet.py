@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from dtir.registry import BACKBONES
 from dtir.utils.errors import ConfigError
 
-from .layers import LayerNorm2d
+from .layers import LayerNorm2d, PointwiseConv2d, channels_last
 
 
 class SimpleGate(nn.Module):
@@ -33,13 +33,13 @@ class NAFBlock(nn.Module):
     def __init__(self, c: int, dw_expand: int = 2, ffn_expand: int = 2) -> None:
         super().__init__()
         wide, hidden = c * dw_expand, c * ffn_expand
-        self.conv1 = nn.Conv2d(c, wide, 1)
+        self.conv1 = PointwiseConv2d(c, wide)
         self.conv2 = nn.Conv2d(wide, wide, 3, padding=1, groups=wide)
-        self.conv3 = nn.Conv2d(wide // 2, c, 1)
+        self.conv3 = PointwiseConv2d(wide // 2, c)
         self.sca = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(wide // 2, wide // 2, 1))
         self.sg = SimpleGate()
-        self.conv4 = nn.Conv2d(c, hidden, 1)
-        self.conv5 = nn.Conv2d(hidden // 2, c, 1)
+        self.conv4 = PointwiseConv2d(c, hidden)
+        self.conv5 = PointwiseConv2d(hidden // 2, c)
         self.norm1 = LayerNorm2d(c)
         self.norm2 = LayerNorm2d(c)
         self.beta = nn.Parameter(torch.zeros(1, c, 1, 1))
@@ -94,7 +94,7 @@ class NAFNet(nn.Module):
             channels *= 2
         self.middle_blks = _blocks(channels, middle_blk_num)
         for number in dec_blk_nums:
-            self.ups.append(nn.Sequential(nn.Conv2d(channels, 2 * channels, 1, bias=False), nn.PixelShuffle(2)))
+            self.ups.append(nn.Sequential(PointwiseConv2d(channels, 2 * channels, bias=False), nn.PixelShuffle(2)))
             channels //= 2
             self.decoders.append(_blocks(channels, number))
 
@@ -114,7 +114,7 @@ class NAFNet(nn.Module):
         """(B, img_channel, H, W) in [0, 1], H, W >= 1, to the same shape; the values are not clipped."""
         height, width = inp.shape[-2:]
         inp = F.pad(inp, (0, -width % self.size_multiple, 0, -height % self.size_multiple))
-        x = self.intro(inp)
+        x = self.intro(channels_last(inp))
         skips = []
         for encoder, down in zip(self.encoders, self.downs, strict=True):
             x = encoder(x)
