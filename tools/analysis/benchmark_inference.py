@@ -39,6 +39,7 @@ def build(name: str, reference: str | None) -> nn.Module:
     if name not in ZOO:
         raise ConfigError(f"'{name}' is not a published setting; known: {', '.join(ZOO)}.")
     config = ZOO[name].backbone
+    torch.manual_seed(0)
     ours = BACKBONES.build(config)
     generator = torch.Generator().manual_seed(0)
     state = {key: _random(value, generator) for key, value in ours.state_dict().items()}
