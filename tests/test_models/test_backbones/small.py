@@ -1,7 +1,1 @@
-"""The smallest sensible setting of every registered backbone, for tests over the whole registry."""
-
-SMALL = {
-    "NAFNet": {"width": 4, "enc_blk_nums": [1, 1], "middle_blk_num": 1, "dec_blk_nums": [1, 1]},
-    "NAFNetLocal": {"width": 4, "enc_blk_nums": [1, 1], "middle_blk_num": 1, "dec_blk_nums": [1, 1]},
-    "TinyBackbone": {"width": 4},
-}
+from dtir.testing.small_backbones import SMALL  # noqa: F401
