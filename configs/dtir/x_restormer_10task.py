@@ -1,2 +1,8 @@
-# The X-Restormer backbone is not registered yet: until it is, this trains NAFNet in X-Restormer's place.
-_base_ = "nafnet_10task.py"
+_base_ = [
+    "../_base_/default_runtime.py",
+    "../_base_/models/x_restormer.py",
+    "../_base_/datasets/universal_10task.py",
+    "../_base_/schedules/setting_b.py",
+]
+
+model = dict(tasks={{_base_._tasks}})

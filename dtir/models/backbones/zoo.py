@@ -34,4 +34,11 @@ ZOO: dict[str, Published] = {
     "nafnet_local_gopro_w32": Published(
         {"type": "NAFNetLocal", "width": 32, **_NAFNET_GOPRO}, 17.11, None, "state dict of NAFNet"
     ),
+    "restormer": Published({"type": "Restormer"}, 26.127, None, "published code"),
+    "restormer_denoising": Published(
+        {"type": "Restormer", "LayerNorm_type": "BiasFree"}, 26.112, None, "published code"
+    ),
+    "restormer_dual_pixel": Published(
+        {"type": "Restormer", "inp_channels": 6, "dual_pixel_task": True}, 26.133, None, "published code"
+    ),
 }

@@ -1,0 +1,10 @@
+_base_ = [
+    "../_base_/default_runtime.py",
+    "../_base_/models/promptir.py",
+    "../_base_/datasets/universal_10task.py",
+    "../_base_/schedules/setting_b.py",
+]
+
+model = dict(tasks={{_base_._tasks}})
+# Six layers of the published network take no part in its output.
+train_cfg = dict(find_unused_parameters=True)
