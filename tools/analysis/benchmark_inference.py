@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from dtir.models.backbones.layers import lay_out
 from dtir.models.backbones.zoo import ZOO
 from dtir.registry import BACKBONES
 from dtir.utils.errors import ConfigError, DtirError
@@ -100,7 +101,7 @@ def peak(name: str, reference: str | None, args: argparse.Namespace) -> float:
 def _prepared(name: str, reference: str | None, args: argparse.Namespace) -> tuple[nn.Module, Tensor]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     layout = torch.contiguous_format if reference else FORMATS[args.format]
-    network = build(name, reference).to(device, DTYPES[args.dtype]).to(memory_format=layout)
+    network = lay_out(build(name, reference).to(device, DTYPES[args.dtype]), layout)
     channels = ZOO[name].backbone.get("inp_channels", 3)
     x = torch.rand(args.batch, channels, args.size, args.size, generator=torch.Generator().manual_seed(1))
     return network, x.to(device, DTYPES[args.dtype]).to(memory_format=layout)

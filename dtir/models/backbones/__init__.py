@@ -1,6 +1,7 @@
 """Backbones: pure image-to-image networks, one file each."""
 
 from .nafnet import NAFNet, NAFNetLocal
+from .promptir import PromptIR, RAMPromptIR
 from .restormer import Restormer
 
-__all__ = ["NAFNet", "NAFNetLocal", "Restormer"]
+__all__ = ["NAFNet", "NAFNetLocal", "PromptIR", "RAMPromptIR", "Restormer"]

@@ -54,6 +54,14 @@ def channels_last(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
 
 
+def lay_out(module: nn.Module, memory_format: torch.memory_format) -> nn.Module:
+    """Puts all convolution weights in a memory format; `nn.Module.to` refuses networks that have 5-D parameters."""
+    for p in module.parameters():
+        if p.ndim == 4:
+            p.data = p.data.contiguous(memory_format=memory_format)
+    return module
+
+
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     """Mirrors (B, C, H, W) at its lower and right border until height and width are multiples of `multiple`.
 

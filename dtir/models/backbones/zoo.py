@@ -41,4 +41,6 @@ ZOO: dict[str, Published] = {
     "restormer_dual_pixel": Published(
         {"type": "Restormer", "inp_channels": 6, "dual_pixel_task": True}, 26.133, None, "published code"
     ),
+    "promptir": Published({"type": "PromptIR"}, 35.59, 158.0, "published code; arXiv 2506.21722, table 4"),
+    "ram_promptir": Published({"type": "RAMPromptIR"}, 35.38, None, "published code"),
 }

@@ -10,6 +10,7 @@ from torch import nn
 
 import dtir.testing  # noqa: F401 registers TinyBackbone
 from dtir.models import ConditionedNetwork
+from dtir.models.backbones.layers import lay_out
 from dtir.models.backbones.pictures import restored_picture
 from dtir.models.backbones.zoo import ZOO
 from dtir.registry import BACKBONES
@@ -64,7 +65,7 @@ def test_samples_do_not_see_each_other(name):
 def test_memory_format_changes_nothing(name):
     network, x = build(name), pictures(2, 3, 16, 16)
     expected = restored_picture(network, x)
-    network.to(memory_format=torch.channels_last)
+    lay_out(network, torch.channels_last)
     found = restored_picture(network, x.to(memory_format=torch.channels_last))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
