@@ -3,7 +3,7 @@
 State-dict keys are the published ones. The blocks also build PromptIR and X-Restormer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -191,51 +191,35 @@ class Upsample(nn.Module):
         return channels_last(self.body(x))
 
 
-@BACKBONES.register_module()
-class Restormer(nn.Module):
-    """Restormer: a four-level U-Net of `TransformerBlock`s with a global skip.
+class RestormerUNet(nn.Module):
+    """The four-level U-Net with a global skip that Restormer and X-Restormer fill with their blocks.
 
     Args:
-        inp_channels: Channels of the picture; 6 for a dual-pixel pair.
+        block: Makes a block from its level (0 to 3) and its channels.
+        inp_channels: Channels of the picture.
         out_channels: Channels of the output.
         dim: Channels of the first level; they double at every level down.
         num_blocks: Blocks of the four levels.
         num_refinement_blocks: Blocks after the last level.
-        heads: Attention heads of the four levels.
-        ffn_expansion_factor: Hidden channels of the feed-forward parts over their channels.
-        bias: Whether the convolutions have one.
-        LayerNorm_type: "WithBias" or "BiasFree".
-        dual_pixel_task: Defocus deblurring of dual-pixel pairs: the skip is one of features, not of the picture.
-
-    Raises:
-        ConfigError: `num_blocks` or `heads` does not have four entries, or the norm is unknown.
+        bias: Whether the 1x1 convolutions and the last one have one.
     """
 
     size_multiple = 8
 
     def __init__(
         self,
-        inp_channels: int = 3,
-        out_channels: int = 3,
-        dim: int = 48,
-        num_blocks: Sequence[int] = (4, 6, 6, 8),
-        num_refinement_blocks: int = 4,
-        heads: Sequence[int] = (1, 2, 4, 8),
-        ffn_expansion_factor: float = 2.66,
-        bias: bool = False,
-        LayerNorm_type: str = "WithBias",
-        dual_pixel_task: bool = False,
+        block: Callable[[int, int], nn.Module],
+        inp_channels: int,
+        out_channels: int,
+        dim: int,
+        num_blocks: Sequence[int],
+        num_refinement_blocks: int,
+        bias: bool,
     ) -> None:
         super().__init__()
-        check_levels("Restormer", num_blocks=num_blocks, heads=heads)
 
         def blocks(level: int, width: int, number: int) -> nn.Sequential:
-            return nn.Sequential(
-                *[
-                    TransformerBlock(width, heads[level], ffn_expansion_factor, bias, LayerNorm_type)
-                    for _ in range(number)
-                ]
-            )
+            return nn.Sequential(*[block(level, width) for _ in range(number)])
 
         self.patch_embed = OverlapPatchEmbed(inp_channels, dim)
         self.encoder_level1 = blocks(0, dim, num_blocks[0])
@@ -254,9 +238,6 @@ class Restormer(nn.Module):
         self.up2_1 = Upsample(2 * dim)
         self.decoder_level1 = blocks(0, 2 * dim, num_blocks[0])
         self.refinement = blocks(0, 2 * dim, num_refinement_blocks)
-        self.dual_pixel_task = dual_pixel_task
-        if dual_pixel_task:
-            self.skip_conv = PointwiseConv2d(dim, 2 * dim, bias=bias)
         self.output = nn.Conv2d(2 * dim, out_channels, 3, padding=1, bias=bias)
 
     def ordered_blocks(self) -> list[str]:
@@ -269,6 +250,10 @@ class Restormer(nn.Module):
         """(B, inp_channels, H, W) in [0, 1], H, W >= 1, to (B, out_channels, H, W); the values are not clipped."""
         height, width = inp_img.shape[-2:]
         picture = channels_last(pad_to_multiple(inp_img, self.size_multiple))
+        return self.restore_padded(picture)[..., :height, :width]
+
+    def restore_padded(self, picture: Tensor) -> Tensor:
+        """The restored picture, for one whose height and width are multiples of what the levels need."""
         embedded = self.patch_embed(picture)
         level1 = self.encoder_level1(embedded)
         level2 = self.encoder_level2(self.down1_2(level1))
@@ -277,8 +262,65 @@ class Restormer(nn.Module):
         x = self.decoder_level3(self.reduce_chan_level3(torch.cat([self.up4_3(x), level3], 1)))
         x = self.decoder_level2(self.reduce_chan_level2(torch.cat([self.up3_2(x), level2], 1)))
         x = self.refinement(self.decoder_level1(torch.cat([self.up2_1(x), level1], 1)))
-        out = self.output(x + self.skip_conv(embedded)) if self.dual_pixel_task else self.output(x) + picture
-        return out[..., :height, :width]
+        return self.finish(x, embedded, picture)
+
+    def finish(self, x: Tensor, embedded: Tensor, picture: Tensor) -> Tensor:
+        """Features (B, 2 dim, H, W) to the output, with the global skip."""
+        return self.output(x) + picture
+
+
+@BACKBONES.register_module()
+class Restormer(RestormerUNet):
+    """Restormer: a four-level U-Net of `TransformerBlock`s with a global skip.
+
+    Args:
+        inp_channels: Channels of the picture; 6 for a dual-pixel pair.
+        out_channels: Channels of the output.
+        dim: Channels of the first level; they double at every level down.
+        num_blocks: Blocks of the four levels.
+        num_refinement_blocks: Blocks after the last level.
+        heads: Attention heads of the four levels.
+        ffn_expansion_factor: Hidden channels of the feed-forward parts over their channels.
+        bias: Whether the convolutions have one.
+        LayerNorm_type: "WithBias" or "BiasFree".
+        dual_pixel_task: Defocus deblurring of dual-pixel pairs: the skip is one of features, not of the picture.
+
+    Raises:
+        ConfigError: `num_blocks` or `heads` does not have four entries, or the norm is unknown.
+    """
+
+    def __init__(
+        self,
+        inp_channels: int = 3,
+        out_channels: int = 3,
+        dim: int = 48,
+        num_blocks: Sequence[int] = (4, 6, 6, 8),
+        num_refinement_blocks: int = 4,
+        heads: Sequence[int] = (1, 2, 4, 8),
+        ffn_expansion_factor: float = 2.66,
+        bias: bool = False,
+        LayerNorm_type: str = "WithBias",
+        dual_pixel_task: bool = False,
+    ) -> None:
+        check_levels("Restormer", num_blocks=num_blocks, heads=heads)
+        super().__init__(
+            lambda level, width: TransformerBlock(width, heads[level], ffn_expansion_factor, bias, LayerNorm_type),
+            inp_channels,
+            out_channels,
+            dim,
+            num_blocks,
+            num_refinement_blocks,
+            bias,
+        )
+        self.dual_pixel_task = dual_pixel_task
+        if dual_pixel_task:
+            self.skip_conv = PointwiseConv2d(dim, 2 * dim, bias=bias)
+
+    def finish(self, x: Tensor, embedded: Tensor, picture: Tensor) -> Tensor:
+        """Features (B, 2 dim, H, W) to the output, with the skip of the picture or of its features."""
+        if self.dual_pixel_task:
+            return self.output(x + self.skip_conv(embedded))
+        return super().finish(x, embedded, picture)
 
 
 def check_levels(network: str, **lists: Sequence[int]) -> None:

@@ -43,4 +43,13 @@ ZOO: dict[str, Published] = {
     ),
     "promptir": Published({"type": "PromptIR"}, 35.59, 158.0, "published code; arXiv 2506.21722, table 4"),
     "ram_promptir": Published({"type": "RAMPromptIR"}, 35.38, None, "published code"),
+    "x_restormer": Published(
+        {"type": "XRestormer", "num_blocks": [2, 4, 4, 4], "spatial_heads": [1, 2, 4, 8]}, 26.04, None, "published code"
+    ),
+    "x_restormer_sr4": Published(
+        {"type": "XRestormer", "num_blocks": [2, 4, 4, 4], "spatial_heads": [1, 2, 4, 8], "scale": 4},
+        26.04,
+        None,
+        "published code",
+    ),
 }
