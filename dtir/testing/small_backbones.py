@@ -8,4 +8,11 @@ SMALL = {
     "Restormer": {"dim": 8, "num_blocks": [1, 1, 1, 1], "num_refinement_blocks": 1},
     "TinyBackbone": {"width": 4},
     "XRestormer": {"dim": 8, "num_blocks": [1, 1, 1, 1], "num_refinement_blocks": 1, "window_size": 4},
+    "PReNet": {"recurrent_iter": 2},
+    "PReNet_r": {"recurrent_iter": 2},
+    "PReNet_GRU": {"recurrent_iter": 2},
+    "PRN": {"recurrent_iter": 2},
+    "PRN_r": {"recurrent_iter": 2},
+    "GateHazeNet": {"depth_rate": 4, "growth_rate": 4, "num_dense_layer": 1, "width": 4},
+    "GridDehazeNet": {"depth_rate": 4, "growth_rate": 4, "num_dense_layer": 1, "width": 4},
 }

@@ -52,4 +52,10 @@ ZOO: dict[str, Published] = {
         None,
         "published code",
     ),
+    "prenet": Published({"type": "PReNet"}, 0.168963, None, "published code"),
+    "prenet_r": Published({"type": "PReNet_r"}, 0.094979, None, "published code"),
+    "prenet_gru": Published({"type": "PReNet_GRU"}, None, None, "published code"),
+    "prn": Published({"type": "PRN"}, 0.095107, None, "published code"),
+    "prn_r": Published({"type": "PRN_r"}, None, None, "published code"),
+    "griddehazenet": Published({"type": "GateHazeNet"}, 0.958051, None, "published code"),
 }
