@@ -15,4 +15,10 @@ SMALL = {
     "PRN_r": {"recurrent_iter": 2},
     "GateHazeNet": {"depth_rate": 4, "growth_rate": 4, "num_dense_layer": 1, "width": 4},
     "GridDehazeNet": {"depth_rate": 4, "growth_rate": 4, "num_dense_layer": 1, "width": 4},
+    "ConditionalUNet": {"nf": 8, "depth": 2},
+    "DenoisingUNet": {"nf": 8, "depth": 2},
+    "ConditionalNAFNet": {"width": 4, "enc_blk_nums": [1, 1], "middle_blk_num": 1, "dec_blk_nums": [1, 1]},
+    "DenoisingNAFNet": {"width": 4, "enc_blk_nums": [1, 1], "middle_blk_num": 1, "dec_blk_nums": [1, 1]},
+    "DACLIPUNet": {"nf": 32, "ch_mult": [1, 1, 1, 1], "context_dim": 8, "use_image_context": True},
+    "UnetRes": {"dim": 8, "dim_mults": [1, 2]},
 }

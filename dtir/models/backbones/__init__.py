@@ -1,5 +1,9 @@
 """Backbones: pure image-to-image networks, one file each."""
 
+from .conditional_nafnet import ConditionalNAFNet, DenoisingNAFNet
+from .conditional_unet import ConditionalUNet, DenoisingUNet
+from .daclip_unet import DACLIPUNet
+from .diffuir_unet import UnetRes
 from .griddehazenet import GateHazeNet
 from .nafnet import NAFNet, NAFNetLocal
 from .prenet import PRN, PReNet, PReNet_GRU, PReNet_r, PRN_r
@@ -9,6 +13,11 @@ from .x_restormer import XRestormer
 
 __all__ = [
     "PRN",
+    "ConditionalNAFNet",
+    "ConditionalUNet",
+    "DACLIPUNet",
+    "DenoisingNAFNet",
+    "DenoisingUNet",
     "GateHazeNet",
     "NAFNet",
     "NAFNetLocal",
@@ -19,5 +28,6 @@ __all__ = [
     "PromptIR",
     "RAMPromptIR",
     "Restormer",
+    "UnetRes",
     "XRestormer",
 ]

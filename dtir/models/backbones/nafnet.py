@@ -1,6 +1,6 @@
 """NAFNet (Chen et al., "Simple Baselines for Image Restoration", ECCV 2022), with the published state-dict keys."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -54,8 +54,96 @@ class NAFBlock(nn.Module):
         return torch.addcmul(x, y, self.gamma)
 
 
+class NAFUNet(nn.Module):
+    """The U-Net that NAFNet and its conditional variants fill with their blocks.
+
+    Args:
+        block: Makes a block from its channels.
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        width: Channels of the first level; they double at every level down.
+        middle_blk_num: Blocks at the lowest level.
+        enc_blk_nums: Blocks of each level on the way down.
+        dec_blk_nums: Blocks of each level on the way up, lowest first.
+
+    Raises:
+        ConfigError: The two lists differ in length.
+    """
+
+    def __init__(
+        self,
+        block: Callable[[int], nn.Module],
+        in_channels: int,
+        out_channels: int,
+        width: int,
+        middle_blk_num: int,
+        enc_blk_nums: Sequence[int],
+        dec_blk_nums: Sequence[int],
+    ) -> None:
+        super().__init__()
+        if len(enc_blk_nums) != len(dec_blk_nums):
+            raise ConfigError(
+                f"{type(self).__name__}: enc_blk_nums={list(enc_blk_nums)} and dec_blk_nums={list(dec_blk_nums)} must "
+                "have the same length, one number of blocks per level."
+            )
+
+        def blocks(channels: int, number: int) -> nn.Sequential:
+            return nn.Sequential(*[block(channels) for _ in range(number)])
+
+        self.intro = nn.Conv2d(in_channels, width, 3, padding=1)
+        self.ending = nn.Conv2d(width, out_channels, 3, padding=1)
+        self.encoders, self.decoders = nn.ModuleList(), nn.ModuleList()
+        self.ups, self.downs = nn.ModuleList(), nn.ModuleList()
+        channels = width
+        for number in enc_blk_nums:
+            self.encoders.append(blocks(channels, number))
+            self.downs.append(nn.Conv2d(channels, 2 * channels, 2, stride=2))
+            channels *= 2
+        self.middle_blks = blocks(channels, middle_blk_num)
+        for number in dec_blk_nums:
+            self.ups.append(nn.Sequential(PointwiseConv2d(channels, 2 * channels, bias=False), nn.PixelShuffle(2)))
+            channels //= 2
+            self.decoders.append(blocks(channels, number))
+
+    @property
+    def size_multiple(self) -> int:
+        """What height and width are padded to a multiple of."""
+        return 2 ** len(self.encoders)
+
+    def ordered_blocks(self) -> list[str]:
+        """Names of the blocks, shallow to deep: encoders.0.0, ..., middle_blks.0, ..., decoders.0.0, ..."""
+        levels = [(f"encoders.{i}", level) for i, level in enumerate(self.encoders)]
+        levels.append(("middle_blks", self.middle_blks))
+        levels += [(f"decoders.{i}", level) for i, level in enumerate(self.decoders)]
+        return [f"{name}.{k}" for name, level in levels for k in range(len(level))]
+
+    def padded(self, x: Tensor) -> Tensor:
+        """(B, C, H, W), H, W >= 1, with zeros below and to the right up to multiples of `size_multiple`."""
+        height, width = x.shape[-2:]
+        return F.pad(x, (0, -width % self.size_multiple, 0, -height % self.size_multiple))
+
+    def run(self, x: Tensor, *condition: Tensor) -> Tensor:
+        """Padded (B, in_channels, H, W) to (B, out_channels, H, W); every block gets the condition too."""
+        x = self.intro(channels_last(x))
+        skips = []
+        for encoder, down in zip(self.encoders, self.downs, strict=True):
+            x = _through(encoder, x, condition)
+            skips.append(x)
+            x = down(x)
+        x = _through(self.middle_blks, x, condition)
+        for decoder, up, skip in zip(self.decoders, self.ups, reversed(skips), strict=True):
+            x = _through(decoder, up(x) + skip, condition)
+        return self.ending(x)
+
+
+def _through(blocks: nn.Sequential, x: Tensor, condition: tuple[Tensor, ...]) -> Tensor:
+    for block in blocks:
+        x = block(x, *condition)
+    return x
+
+
 @BACKBONES.register_module()
-class NAFNet(nn.Module):
+class NAFNet(NAFUNet):
     """NAFNet: a U-Net of `NAFBlock`s with a global skip.
 
     Args:
@@ -77,57 +165,13 @@ class NAFNet(nn.Module):
         enc_blk_nums: Sequence[int] = (),
         dec_blk_nums: Sequence[int] = (),
     ) -> None:
-        super().__init__()
-        if len(enc_blk_nums) != len(dec_blk_nums):
-            raise ConfigError(
-                f"NAFNet: enc_blk_nums={list(enc_blk_nums)} and dec_blk_nums={list(dec_blk_nums)} must have the same "
-                "length, one number of blocks per level."
-            )
-        self.intro = nn.Conv2d(img_channel, width, 3, padding=1)
-        self.ending = nn.Conv2d(width, img_channel, 3, padding=1)
-        self.encoders, self.decoders = nn.ModuleList(), nn.ModuleList()
-        self.ups, self.downs = nn.ModuleList(), nn.ModuleList()
-        channels = width
-        for number in enc_blk_nums:
-            self.encoders.append(_blocks(channels, number))
-            self.downs.append(nn.Conv2d(channels, 2 * channels, 2, stride=2))
-            channels *= 2
-        self.middle_blks = _blocks(channels, middle_blk_num)
-        for number in dec_blk_nums:
-            self.ups.append(nn.Sequential(PointwiseConv2d(channels, 2 * channels, bias=False), nn.PixelShuffle(2)))
-            channels //= 2
-            self.decoders.append(_blocks(channels, number))
-
-    @property
-    def size_multiple(self) -> int:
-        """What height and width are padded to a multiple of."""
-        return 2 ** len(self.encoders)
-
-    def ordered_blocks(self) -> list[str]:
-        """Names of the blocks, shallow to deep: encoders.0.0, ..., middle_blks.0, ..., decoders.0.0, ..."""
-        levels = [(f"encoders.{i}", level) for i, level in enumerate(self.encoders)]
-        levels.append(("middle_blks", self.middle_blks))
-        levels += [(f"decoders.{i}", level) for i, level in enumerate(self.decoders)]
-        return [f"{name}.{k}" for name, level in levels for k in range(len(level))]
+        super().__init__(NAFBlock, img_channel, img_channel, width, middle_blk_num, enc_blk_nums, dec_blk_nums)
 
     def forward(self, inp: Tensor) -> Tensor:
         """(B, img_channel, H, W) in [0, 1], H, W >= 1, to the same shape; the values are not clipped."""
         height, width = inp.shape[-2:]
-        inp = F.pad(inp, (0, -width % self.size_multiple, 0, -height % self.size_multiple))
-        x = self.intro(channels_last(inp))
-        skips = []
-        for encoder, down in zip(self.encoders, self.downs, strict=True):
-            x = encoder(x)
-            skips.append(x)
-            x = down(x)
-        x = self.middle_blks(x)
-        for decoder, up, skip in zip(self.decoders, self.ups, reversed(skips), strict=True):
-            x = decoder(up(x) + skip)
-        return (self.ending(x) + inp)[..., :height, :width]
-
-
-def _blocks(channels: int, number: int) -> nn.Sequential:
-    return nn.Sequential(*[NAFBlock(channels) for _ in range(number)])
+        inp = self.padded(inp)
+        return (self.run(inp) + inp)[..., :height, :width]
 
 
 class LocalAvgPool2d(nn.Module):

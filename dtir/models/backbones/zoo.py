@@ -58,4 +58,19 @@ ZOO: dict[str, Published] = {
     "prn": Published({"type": "PRN"}, 0.095107, None, "published code"),
     "prn_r": Published({"type": "PRN_r"}, None, None, "published code"),
     "griddehazenet": Published({"type": "GateHazeNet"}, 0.958051, None, "published code"),
+    "irsde_unet": Published({"type": "ConditionalUNet"}, 137.15, None, "published code"),
+    "irsde_denoising_unet": Published({"type": "DenoisingUNet"}, None, None, "published code"),
+    "irsde_nafnet": Published(
+        {"type": "ConditionalNAFNet", "width": 64, **_NAFNET_GOPRO}, 76.61, None, "published code"
+    ),
+    "irsde_denoising_nafnet": Published(
+        {"type": "DenoisingNAFNet", "width": 64, **_NAFNET_GOPRO}, None, None, "published code"
+    ),
+    "daclip_unet": Published(
+        {"type": "DACLIPUNet", "ch_mult": [1, 2, 4, 8], "use_image_context": True}, 48.98, None, "published code"
+    ),
+    "diffuir_t": Published({"type": "UnetRes", "dim": 32, "dim_mults": [1, 1, 1, 1]}, 0.886, None, "published code"),
+    "diffuir_s": Published({"type": "UnetRes", "dim": 32, "dim_mults": [1, 2, 2, 4]}, 3.27, None, "DiffUIR"),
+    "diffuir_b": Published({"type": "UnetRes", "dim": 64, "dim_mults": [1, 2, 2, 4]}, 12.41, None, "DiffUIR"),
+    "diffuir_l": Published({"type": "UnetRes", "dim": 64, "dim_mults": [1, 2, 4, 8]}, 36.26, None, "published code"),
 }
