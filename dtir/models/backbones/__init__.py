@@ -1,5 +1,6 @@
 """Backbones: pure image-to-image networks, one file each."""
 
+from .airnet import AirNet
 from .conditional_nafnet import ConditionalNAFNet, DenoisingNAFNet
 from .conditional_unet import ConditionalUNet, DenoisingUNet
 from .daclip_unet import DACLIPUNet
@@ -13,6 +14,7 @@ from .x_restormer import XRestormer
 
 __all__ = [
     "PRN",
+    "AirNet",
     "ConditionalNAFNet",
     "ConditionalUNet",
     "DACLIPUNet",

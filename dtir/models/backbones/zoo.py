@@ -73,4 +73,7 @@ ZOO: dict[str, Published] = {
     "diffuir_s": Published({"type": "UnetRes", "dim": 32, "dim_mults": [1, 2, 2, 4]}, 3.27, None, "DiffUIR"),
     "diffuir_b": Published({"type": "UnetRes", "dim": 64, "dim_mults": [1, 2, 2, 4]}, 12.41, None, "DiffUIR"),
     "diffuir_l": Published({"type": "UnetRes", "dim": 64, "dim_mults": [1, 2, 4, 8]}, 36.26, None, "published code"),
+    "airnet": Published({"type": "AirNet", "batch_size": 5}, 8.93, None, "published code; all-in-one checkpoint"),
+    "airnet_denoising": Published({"type": "AirNet", "batch_size": 3}, 8.93, None, "published code"),
+    "airnet_one_task": Published({"type": "AirNet", "batch_size": 1}, 8.93, None, "published code"),
 }
