@@ -22,4 +22,14 @@ SMALL = {
     "DACLIPUNet": {"nf": 32, "ch_mult": [1, 1, 1, 1], "context_dim": 8, "use_image_context": True},
     "UnetRes": {"dim": 8, "dim_mults": [1, 2]},
     "AirNet": {"batch_size": 1, "n_groups": 1, "n_blocks": 3, "n_feats": 4},
+    "URetinexNet": {"round": 2},
+    "MPRNet": {"n_feat": 8, "scale_unetfeats": 4, "scale_orsnetfeats": 4, "num_cab": 1},
+    "MIRNet": {"n_feat": 8, "n_RRG": 1, "n_MSRB": 2},
+    "RAMSwinIR": {"img_size": 16, "embed_dim": 8, "depths": [2, 2], "num_heads": [2, 2], "window_size": 4},
+    "DehazeFormer": {
+        "embed_dims": [8, 16, 24, 16, 8],
+        "depths": [2, 2, 2, 1, 1],
+        "attn_ratio": [0.5, 0.5, 1, 0, 0],
+        "window_size": 4,
+    },
 }

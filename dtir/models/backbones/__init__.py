@@ -4,12 +4,17 @@ from .airnet import AirNet
 from .conditional_nafnet import ConditionalNAFNet, DenoisingNAFNet
 from .conditional_unet import ConditionalUNet, DenoisingUNet
 from .daclip_unet import DACLIPUNet
+from .dehazeformer import DehazeFormer
 from .diffuir_unet import UnetRes
 from .griddehazenet import GateHazeNet
+from .mirnet import MIRNet
+from .mprnet import MPRNet
 from .nafnet import NAFNet, NAFNetLocal
 from .prenet import PRN, PReNet, PReNet_GRU, PReNet_r, PRN_r
 from .promptir import PromptIR, RAMPromptIR
+from .ram_swinir import RAMSwinIR
 from .restormer import Restormer
+from .uretinex import URetinexNet
 from .x_restormer import XRestormer
 
 __all__ = [
@@ -18,9 +23,12 @@ __all__ = [
     "ConditionalNAFNet",
     "ConditionalUNet",
     "DACLIPUNet",
+    "DehazeFormer",
     "DenoisingNAFNet",
     "DenoisingUNet",
     "GateHazeNet",
+    "MIRNet",
+    "MPRNet",
     "NAFNet",
     "NAFNetLocal",
     "PRN_r",
@@ -29,7 +37,9 @@ __all__ = [
     "PReNet_r",
     "PromptIR",
     "RAMPromptIR",
+    "RAMSwinIR",
     "Restormer",
+    "URetinexNet",
     "UnetRes",
     "XRestormer",
 ]

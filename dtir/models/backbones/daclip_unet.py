@@ -36,7 +36,7 @@ class CrossAttention(nn.Module):
         self.to_out = nn.Sequential(nn.Linear(inner, query_dim), nn.Identity())
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Tokens (B, N, query_dim), context (B, M, context_dim) to (B, N, query_dim), or (B, 1, query_dim) if M is 1."""
+        """Tokens (B, N, query_dim), context (B, M, context_dim) to (B, N, query_dim); (B, 1, query_dim) if M is 1."""
         seen = x if context is None else context
         if seen.shape[1] == 1:
             # There is nothing to choose from: the only weight is 1.

@@ -68,19 +68,47 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     Any H, W >= 1: where a side is shorter than what is missing, the reflection goes to and fro, and a side of one pixel
     is repeated.
     """
-    below, right = -x.shape[-2] % multiple, -x.shape[-1] % multiple
-    if not below and not right:
+    return reflect_pad(x, (0, -x.shape[-1] % multiple, 0, -x.shape[-2] % multiple))
+
+
+def reflect_pad(x: Tensor, padding: tuple[int, int, int, int]) -> Tensor:
+    """Mirrors (B, C, H, W) at its border, as `F.pad` does, but for pictures of any size.
+
+    Args:
+        x: The pictures.
+        padding: Pixels on the left, on the right, above and below, none of them negative.
+    """
+    left, right, above, below = padding
+    if not any(padding):
         return x
-    if below < x.shape[-2] and right < x.shape[-1]:
-        return F.pad(x, (0, right, 0, below), mode="reflect")
-    rows, columns = (
-        _mirror(side, side + more, x.device) for side, more in zip(x.shape[-2:], (below, right), strict=True)
-    )
+    if max(left, right) < x.shape[-1] and max(above, below) < x.shape[-2]:
+        return F.pad(x, padding, mode="reflect")
+    rows = _mirror(x.shape[-2], above, below, x.device)
+    columns = _mirror(x.shape[-1], left, right, x.device)
     return x.index_select(-2, rows).index_select(-1, columns)
 
 
-def _mirror(side: int, padded: int, device: torch.device) -> Tensor:
-    """Indices (padded,) into `side` pixels, going to and fro."""
+def _mirror(side: int, before: int, after: int, device: torch.device) -> Tensor:
+    """Indices (before + side + after,) into `side` pixels, going to and fro."""
     period = max(2 * (side - 1), 1)
-    index = torch.arange(padded, device=device) % period
+    index = torch.arange(-before, side + after, device=device) % period
     return torch.minimum(index, period - index) if side > 1 else torch.zeros_like(index)
+
+
+class ReflectConv2d(nn.Conv2d):
+    """A convolution that keeps the size of (B, C, H, W), which is mirrored at the border; any H, W >= 1.
+
+    Args:
+        in_channels: C of the input.
+        out_channels: C of the output.
+        kernel_size: Odd.
+        groups: Groups of channels.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, groups: int = 1) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, groups=groups)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) to (B, out_channels, H, W)."""
+        around = self.kernel_size[0] // 2
+        return super().forward(reflect_pad(x, (around,) * 4))

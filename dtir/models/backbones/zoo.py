@@ -24,6 +24,9 @@ class Published(NamedTuple):
 _NAFNET_GOPRO = {"enc_blk_nums": [1, 1, 1, 28], "middle_blk_num": 1, "dec_blk_nums": [1, 1, 1, 1]}
 _NAFNET_SIDD = {"enc_blk_nums": [2, 2, 4, 8], "middle_blk_num": 12, "dec_blk_nums": [2, 2, 2, 2]}
 
+_DEHAZE_WIDE = {"embed_dims": [48, 96, 192, 96, 48]}
+_DEHAZE_CONV = {"conv_type": ["Conv"] * 5}
+
 ZOO: dict[str, Published] = {
     "nafnet_gopro_w32": Published({"type": "NAFNet", "width": 32, **_NAFNET_GOPRO}, 17.11, None, "published code"),
     "nafnet_gopro_w64": Published(
@@ -76,4 +79,33 @@ ZOO: dict[str, Published] = {
     "airnet": Published({"type": "AirNet", "batch_size": 5}, 8.93, None, "published code; all-in-one checkpoint"),
     "airnet_denoising": Published({"type": "AirNet", "batch_size": 3}, 8.93, None, "published code"),
     "airnet_one_task": Published({"type": "AirNet", "batch_size": 1}, 8.93, None, "published code"),
+    "uretinex": Published({"type": "URetinexNet"}, 0.340105, None, "published code"),
+    "mprnet_deraining": Published({"type": "MPRNet"}, 3.64, None, "published code"),
+    "mprnet_denoising": Published(
+        {"type": "MPRNet", "n_feat": 80, "scale_unetfeats": 48, "scale_orsnetfeats": 32}, 15.74, None, "published code"
+    ),
+    "mprnet_deblurring": Published(
+        {"type": "MPRNet", "n_feat": 96, "scale_unetfeats": 48, "scale_orsnetfeats": 32}, 20.13, None, "published code"
+    ),
+    "mirnet": Published({"type": "MIRNet"}, 31.79, None, "published code"),
+    "ram_swinir": Published({"type": "RAMSwinIR"}, 11.51, None, "published code"),
+    "dehazeformer_t": Published(
+        {"type": "DehazeFormer", "depths": [4, 4, 4, 2, 2], "attn_ratio": [0, 0.5, 1, 0, 0]},
+        0.687,
+        None,
+        "published code",
+    ),
+    "dehazeformer_s": Published({"type": "DehazeFormer", "depths": [8, 8, 8, 4, 4]}, 1.28, None, "published code"),
+    "dehazeformer_b": Published({"type": "DehazeFormer"}, 2.52, None, "published code"),
+    "dehazeformer_d": Published({"type": "DehazeFormer", "depths": [32, 32, 32, 16, 16]}, 4.98, None, "published code"),
+    "dehazeformer_w": Published({"type": "DehazeFormer", **_DEHAZE_WIDE}, 9.69, None, "published code"),
+    "dehazeformer_m": Published(
+        {"type": "DehazeFormer", "depths": [12, 12, 12, 6, 6], **_DEHAZE_CONV}, 4.64, None, "published code"
+    ),
+    "dehazeformer_l": Published(
+        {"type": "DehazeFormer", "depths": [16, 16, 16, 12, 12], **_DEHAZE_WIDE, **_DEHAZE_CONV},
+        25.45,
+        None,
+        "published code",
+    ),
 }

@@ -36,13 +36,16 @@ class ParityCase:
         network.load_state_dict(self.state_dict(), strict=True)
         return network.eval()
 
-    def groups(self) -> list[tuple[list[Tensor], list[Tensor], float]]:
-        """Inputs, outputs, and the largest difference allowed, of each call."""
-        floors = self.meta["fp64_maxdiff"]
-        return [
-            ([self._array(n) for n in group["inputs"]], [self._array(n) for n in group["outputs"]], 10 * floor)
-            for group, floor in zip(self.meta["groups"], floors, strict=True)
-        ]
+    def groups(self) -> list[tuple[list[Tensor], list[Tensor], float | list[float]]]:
+        """Inputs, outputs, and the largest difference allowed of each call: a number, or one for each output."""
+        bounds = iter(10 * floor for floor in self.meta["fp64_maxdiff"])
+        groups = []
+        for group in self.meta["groups"]:
+            inputs, outputs = ([self._array(name) for name in group[kind]] for kind in ("inputs", "outputs"))
+            allowed = [next(bounds) for _ in outputs]
+            groups.append((inputs, outputs, allowed if len(allowed) > 1 else allowed[0]))
+        assert next(bounds, None) is None
+        return groups
 
     def _array(self, name: str) -> Tensor:
         return torch.from_numpy(self.arrays[name])

@@ -1,1 +1,0 @@
-from dtir.testing.small_backbones import SMALL  # noqa: F401
