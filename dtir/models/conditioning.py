@@ -55,6 +55,24 @@ class TimeEmbedding(nn.Module):
         return self.mlp(sinusoidal_embedding(t, self.dim).to(self.mlp[0].weight.dtype))
 
 
+class TimePrompt(nn.Module):
+    """What the adapters' routers read: a learned embedding of the step, added to the sinusoidal one (method.md 5).
+
+    Args:
+        num_timesteps: T.
+        dim: Length of the prompt.
+    """
+
+    def __init__(self, num_timesteps: int, dim: int) -> None:
+        super().__init__()
+        self.num_timesteps = num_timesteps
+        self.learned = nn.Parameter(torch.zeros(num_timesteps + 1, dim))
+
+    def forward(self, t: Tensor, embedding: Tensor) -> Tensor:
+        """Time steps (B,) in 0..T, rounded where they are fractions, and their embedding (B, dim), to (B, dim)."""
+        return embedding + self.learned[t.round().long()]
+
+
 class Modulation(NamedTuple):
     """What one block gets in one forward pass: gain and shift (B, C), the time prompt, and the block's adapter."""
 
@@ -147,22 +165,31 @@ class ConditionedNetwork(nn.Module):
         backbone: A network from (B, 3, H, W) to the same shape, or its config.
         embed_dim: Length of the time embedding, even.
         adapter: Config of the adapters after each block, or None; see `dtir.models.adapters.Adapter`.
+        num_timesteps: T, the noisiest step; adapters have a prompt for each.
 
     Raises:
         ConfigError: The backbone does not declare its blocks, or a declared block does not exist, is never called,
             or is called with something else than features.
     """
 
-    def __init__(self, backbone: nn.Module | dict, embed_dim: int = 64, adapter: dict | None = None) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module | dict,
+        embed_dim: int = 64,
+        adapter: dict | None = None,
+        num_timesteps: int = 50,
+    ) -> None:
         super().__init__()
         self.backbone = backbone if isinstance(backbone, nn.Module) else BACKBONES.build(backbone)
         blocks = _named_blocks(self.backbone)
         calls = _block_calls(self.backbone, blocks)
+        self.num_timesteps = num_timesteps
         self.embedding = TimeEmbedding(embed_dim)
         self.widths = [_channels(entry, name) for name, (entry, _) in calls.items()]
         self.to_modulation = nn.Linear(embed_dim, 2 * sum(self.widths))
         nn.init.zeros_(self.to_modulation.weight)
         nn.init.zeros_(self.to_modulation.bias)
+        self.prompt = TimePrompt(num_timesteps, embed_dim) if adapter else None
         self.adapters = nn.ModuleList(
             ADAPTERS.build({**adapter, "channels": _channels(end, name), "prompt_dim": embed_dim})
             for name, (_, end) in calls.items()
@@ -192,8 +219,9 @@ class ConditionedNetwork(nn.Module):
 
     def _modulations(self, t: Tensor) -> list[Modulation]:
         with torch.autocast(t.device.type, enabled=False):
-            prompt = self.embedding(t)
-            scale, shift = self.to_modulation(prompt).chunk(2, dim=1)
+            embedding = self.embedding(t)
+            scale, shift = self.to_modulation(embedding).chunk(2, dim=1)
+            prompt = self.prompt(t, embedding) if self.prompt else embedding
         gains, shifts = (1 + scale).split(self.widths, dim=1), shift.split(self.widths, dim=1)
         adapters = self.adapters if len(self.adapters) else [None] * len(self.widths)
         return [Modulation(gain, shift, prompt, a) for gain, shift, a in zip(gains, shifts, adapters, strict=True)]

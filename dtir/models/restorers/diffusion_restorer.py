@@ -1,5 +1,6 @@
 """One network for two objectives (method.md 1): the generative and the reconstructive one."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from dtir.diffusion.objectives import generative_pair
 from dtir.registry import CONDITIONING, LOSSES, RESTORERS, SCHEDULERS
 from dtir.tasks import check_task
+from dtir.utils.errors import ConfigError
 from dtir.utils.seeding import device_generator
 
 from .base import Restorer
@@ -35,7 +37,7 @@ class DiffusionRestorer(Restorer):
         data_preprocessor: Config; `RestorationDataPreprocessor` by default.
 
     Raises:
-        ConfigError: A task is named twice or none is given.
+        ConfigError: A task is named twice or none is given, or the scheduler has steps beyond those of the network.
     """
 
     def __init__(
@@ -53,6 +55,11 @@ class DiffusionRestorer(Restorer):
         super().__init__(tasks, UNMATCHED, tile, tile_overlap, data_preprocessor)
         self.network = CONDITIONING.build(network)
         self.scheduler = SCHEDULERS.build(scheduler or {"type": "DDPMScheduler"})
+        if getattr(self.network, "num_timesteps", math.inf) < self.num_timesteps:
+            raise ConfigError(
+                f"model.network.num_timesteps={self.network.num_timesteps} is less than the "
+                f"{self.num_timesteps} steps of model.scheduler; set it to {self.num_timesteps}."
+            )
         self.restoration_loss = LOSSES.build(restoration_loss or {"type": "L1Loss"})
         self.generative_loss = LOSSES.build(generative_loss or {"type": "L1Loss"})
         self.generative_weight = generative_weight
@@ -75,11 +82,6 @@ class DiffusionRestorer(Restorer):
         """
         for name, t in steps.items():
             self.matched_t[self.tasks.index(check_task(name, self.tasks))] = t
-
-    def task_order(self) -> list[int]:
-        """Task indices by ascending t*; equal steps keep the order of `tasks`."""
-        steps = self.matched_t.tolist()
-        return sorted(range(len(steps)), key=lambda k: steps[k])
 
     def restore(self, lq: Tensor, t: Tensor) -> Tensor:
         """F(y, t): degraded (B, 3, H, W) in [0, 1] and steps (B,) to restored pictures of that size, not clipped."""
