@@ -6,18 +6,23 @@ from .conditional_unet import ConditionalUNet, DenoisingUNet
 from .daclip_unet import DACLIPUNet
 from .dehazeformer import DehazeFormer
 from .diffuir_unet import UnetRes
+from .enlightengan import EnlightenGAN
 from .griddehazenet import GateHazeNet
+from .latent_unet import LatentUNet
+from .maxim import MAXIM
 from .mirnet import MIRNet
 from .mprnet import MPRNet
 from .nafnet import NAFNet, NAFNetLocal
 from .prenet import PRN, PReNet, PReNet_GRU, PReNet_r, PRN_r
 from .promptir import PromptIR, RAMPromptIR
 from .ram_swinir import RAMSwinIR
+from .resshift_unet import UNetModelSwin
 from .restormer import Restormer
 from .uretinex import URetinexNet
 from .x_restormer import XRestormer
 
 __all__ = [
+    "MAXIM",
     "PRN",
     "AirNet",
     "ConditionalNAFNet",
@@ -26,7 +31,9 @@ __all__ = [
     "DehazeFormer",
     "DenoisingNAFNet",
     "DenoisingUNet",
+    "EnlightenGAN",
     "GateHazeNet",
+    "LatentUNet",
     "MIRNet",
     "MPRNet",
     "NAFNet",
@@ -39,6 +46,7 @@ __all__ = [
     "RAMPromptIR",
     "RAMSwinIR",
     "Restormer",
+    "UNetModelSwin",
     "URetinexNet",
     "UnetRes",
     "XRestormer",

@@ -2,7 +2,8 @@
 
 Published networks keep their call: some expect pictures centred or normalised, some return every stage. A network that
 differs from "(B, 3, H, W) in [0, 1] to the same" says so in class attributes, and everything that restores goes through
-`restored_picture`.
+`restored_picture`: `input_range` and `output_range`, and `picture_outputs`, how many of its outputs are restored
+pictures, where not all of them are.
 """
 
 from collections.abc import Iterator, Sequence
@@ -51,8 +52,9 @@ def restored_picture(backbone: nn.Module, x: Tensor) -> Tensor:
 
 
 def decoded_outputs(backbone: nn.Module, x: Tensor) -> list[Tensor]:
-    """All outputs of a backbone for pictures (B, 3, H, W) in [0, 1], in that range, the restored picture first."""
-    return [_decode(backbone, out) for out in _outputs(backbone, x)]
+    """All restored pictures of a backbone for pictures (B, 3, H, W) in [0, 1], in that range, the final one first."""
+    outputs = _outputs(backbone, x)[: getattr(backbone, "picture_outputs", None)]
+    return [_decode(backbone, out) for out in outputs]
 
 
 def _outputs(backbone: nn.Module, x: Tensor) -> list[Tensor]:

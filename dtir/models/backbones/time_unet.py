@@ -181,12 +181,12 @@ def modulated(x: Tensor, scale_shift: tuple[Tensor, Tensor] | None) -> Tensor:
 
 
 class ResBlock(nn.Module):
-    """Two convolution blocks with a skip; the first is scaled and shifted by the time.
+    """Two convolution blocks with a skip; where there is a time, the first is scaled and shifted by it.
 
     Args:
         dim_in: Channels of the input.
         dim_out: Channels of the output.
-        time_dim: Length of the time features.
+        time_dim: Length of the time features, None where there is no time.
         block: Makes a convolution block of channels in and out.
         bias: Whether the 1x1 convolution of the skip has one.
     """
@@ -195,20 +195,20 @@ class ResBlock(nn.Module):
         self,
         dim_in: int,
         dim_out: int,
-        time_dim: int,
+        time_dim: int | None,
         block: Callable[[int, int], nn.Module] = ConvBlock,
         bias: bool = False,
     ) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(nn.SiLU(), nn.Linear(time_dim, 2 * dim_out))
+        self.mlp = nn.Sequential(nn.SiLU(), nn.Linear(time_dim, 2 * dim_out)) if time_dim else None
         self.block1 = block(dim_in, dim_out)
         self.block2 = block(dim_out, dim_out)
         self.res_conv = PointwiseConv2d(dim_in, dim_out, bias=bias) if dim_in != dim_out else nn.Identity()
 
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:
         """(B, dim_in, H, W) and time features (B, time_dim) to (B, dim_out, H, W)."""
-        scale, shift = self.mlp(t)[..., None, None].chunk(2, dim=1)
-        return self.block2(self.block1(x, (scale, shift))) + self.res_conv(x)
+        scale_shift = self.mlp(t)[..., None, None].chunk(2, dim=1) if self.mlp else None
+        return self.block2(self.block1(x, scale_shift)) + self.res_conv(x)
 
 
 class TimeUNet(nn.Module):
@@ -243,7 +243,7 @@ class TimeUNet(nn.Module):
         last = len(levels) - 1
         for level, (fine, coarse) in levels:
             down = nn.Conv2d(fine, coarse, 4, 2, 1) if level < last else nn.Conv2d(fine, coarse, 3, 1, 1, bias=bias)
-            up = _upsample(coarse, fine) if level > 0 else nn.Conv2d(coarse, fine, 3, 1, 1, bias=bias)
+            up = upsample(coarse, fine) if level > 0 else nn.Conv2d(coarse, fine, 3, 1, 1, bias=bias)
             attend = Residual(PreNorm(fine, attention(level, fine)))
             self.downs.append(nn.ModuleList([resblock(fine, fine), resblock(fine, fine), attend, down]))
             joined = [resblock(coarse + fine, coarse) for _ in range(2)]
@@ -295,5 +295,6 @@ class TimeUNet(nn.Module):
         return self.final_conv(x)[..., :height, :width]
 
 
-def _upsample(coarse: int, fine: int) -> nn.Sequential:
+def upsample(coarse: int, fine: int) -> nn.Sequential:
+    """From (B, coarse, H, W) to (B, fine, 2 H, 2 W)."""
     return nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), nn.Conv2d(coarse, fine, 3, padding=1))

@@ -164,6 +164,7 @@ class URetinexNet(nn.Module):
     """
 
     size_multiple = 1
+    picture_outputs = 1
 
     def __init__(
         self,

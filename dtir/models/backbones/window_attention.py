@@ -1,7 +1,7 @@
 """Attention within square windows, shared by the networks with Swin transformer blocks."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 
@@ -69,3 +69,30 @@ def relative_index(side: int) -> Tensor:
     place = torch.stack(torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")).flatten(1)
     distance = place[:, :, None] - place[:, None, :] + side - 1
     return distance[0] * (2 * side - 1) + distance[1]
+
+
+class WindowAttention(nn.Module):
+    """Attention within windows, with a learned bias for each distance.
+
+    Args:
+        dim: Channels.
+        window_size: Side of the windows.
+        num_heads: Heads.
+        qkv_bias: Whether the projection to queries, keys and values has a bias.
+        qk_scale: Factor of the logits; one over the square root of a head's channels by default.
+    """
+
+    def __init__(self, dim: int, window_size: int, num_heads: int, qkv_bias: bool, qk_scale: float | None) -> None:
+        super().__init__()
+        self.window_size, self.num_heads, self.scale = window_size, num_heads, qk_scale
+        self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window_size - 1) ** 2, num_heads))
+        self.register_buffer("relative_position_index", relative_index(window_size))
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.proj = nn.Linear(dim, dim)
+        nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, H, W, C), and what keeps pixels apart (windows, side^2, side^2), to (B, H, W, C)."""
+        bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)
+        out = attend_in_windows(self.qkv(x), self.window_size, self.num_heads, bias, mask, self.scale)
+        return self.proj(out)

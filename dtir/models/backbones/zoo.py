@@ -27,6 +27,16 @@ _NAFNET_SIDD = {"enc_blk_nums": [2, 2, 4, 8], "middle_blk_num": 12, "dec_blk_num
 _DEHAZE_WIDE = {"embed_dims": [48, 96, 192, 96, 48]}
 _DEHAZE_CONV = {"conv_type": ["Conv"] * 5}
 
+_MAXIM_S = {"type": "MAXIM", "features": 32, "num_groups": 2, "num_bottleneck_blocks": 2}
+_RESSHIFT = {
+    "type": "UNetModelSwin",
+    "channel_mult": [1, 2, 2, 4],
+    "num_head_channels": 32,
+    "use_scale_shift_norm": True,
+    "swin_embed_dim": 192,
+    "mlp_ratio": 4,
+}
+
 ZOO: dict[str, Published] = {
     "nafnet_gopro_w32": Published({"type": "NAFNet", "width": 32, **_NAFNET_GOPRO}, 17.11, None, "published code"),
     "nafnet_gopro_w64": Published(
@@ -107,5 +117,18 @@ ZOO: dict[str, Published] = {
         25.45,
         None,
         "published code",
+    ),
+    "irsde_latent": Published({"type": "LatentUNet"}, None, None, "published code"),
+    "enlightengan": Published({"type": "EnlightenGAN"}, 8.637, None, "published code"),
+    "maxim_s1": Published({**_MAXIM_S, "num_stages": 1}, 6.108515, 93.16, "published code"),
+    "maxim_s2": Published(_MAXIM_S, 13.35383, 206.74, "published code"),
+    "maxim_s2_multi_scale": Published({**_MAXIM_S, "num_supervision_scales": 3}, 14.1, 216.0, "MAXIM"),
+    "maxim_s3": Published({**_MAXIM_S, "num_stages": 3}, 20.599145, 320.32, "published code"),
+    "maxim_m1": Published({**_MAXIM_S, "features": 64, "num_stages": 1}, 19.361219, 308.5, "published code"),
+    "maxim_m2": Published({**_MAXIM_S, "features": 64}, 40.83911, 675.26, "published code"),
+    "maxim_m3": Published({**_MAXIM_S, "features": 64, "num_stages": 3}, 62.317001, 1042.01, "published code"),
+    "resshift": Published({**_RESSHIFT, "lq_size": 64}, 118.59, None, "ResShift"),
+    "resshift_faces": Published(
+        {**_RESSHIFT, "in_channels": 8, "out_channels": 8, "lq_size": 512}, None, None, "published code"
     ),
 }
