@@ -4,15 +4,18 @@ import argparse
 import difflib
 import inspect
 import logging
+import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from dtir.engine.checkpoint import load_checkpoint
+from dtir.models.backbones.maxim import from_flax
 from dtir.models.backbones.zoo import ZOO
 from dtir.registry import BACKBONES
 from dtir.utils.errors import CheckpointError, ConfigError
@@ -56,12 +59,13 @@ def load_backbone(name: str, path: str | Path, **settings: object) -> nn.Module:
 
     Understood are a bare state dict and dicts in which one stands under any key (`params_ema`, `params`, `state_dict`,
     `ema`, ...), with any prefix before the keys (`module.`, `net.`, `ema_model.model.`, ...); of several that fit, an
-    averaged one is taken. The file is read with `weights_only=True`; an `argparse.Namespace` in it is accepted.
+    averaged one is taken. The file is read with `weights_only=True`; an `argparse.Namespace` in it is accepted. MAXIM
+    is read from its Flax `.npz`, URetinex-Net from the folder of its three files, whose settings are taken.
 
     Args:
         name: A published setting (see `dtir.models.backbones.zoo.ZOO`) or a registered class. Of a class given without
             settings, the published settings and the defaults are tried, and the one that fits the file is taken.
-        path: The checkpoint.
+        path: The checkpoint, or the folder of those of a network that is published in several.
         settings: Constructor arguments; they replace those of a published setting.
 
     Returns:
@@ -80,8 +84,13 @@ def load_backbone(name: str, path: str | Path, **settings: object) -> nn.Module:
 
 def read_published(name: str, path: str | Path, **settings: object) -> tuple[dict, dict[str, Tensor]]:
     """The config of the network that a published checkpoint fits, and its state dict; see `load_backbone`."""
+    path = Path(path)
     configs = _candidates(name, settings)
-    checkpoint = load_checkpoint(path, plain_types=[argparse.Namespace])
+    if path.is_dir():
+        published, checkpoint = _read_folder(path, BACKBONES.get(configs[0]["type"]))
+        configs = [{**configs[0], **published, **settings}]
+    else:
+        checkpoint = _read_flax(path) if path.suffix == ".npz" else _read(path)
     attempts = [(config, *_best_fit(checkpoint, _expected(config))) for config in configs]
     config, weights, fit = max(attempts, key=lambda attempt: (attempt[2].exact, attempt[2].likeness))
     if not fit.exact:
@@ -99,6 +108,29 @@ def likeliest_networks(checkpoint: Mapping) -> list[tuple[str, float]]:
     """
     likeness = {name: _best_fit(checkpoint, _expected(entry.backbone))[1].likeness for name, entry in ZOO.items()}
     return sorted(((n, x) for n, x in likeness.items() if x > 0), key=lambda pair: -pair[1])
+
+
+def _read(path: Path) -> dict:
+    return load_checkpoint(path, plain_types=[argparse.Namespace])
+
+
+def _read_flax(path: Path) -> dict[str, Tensor]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return from_flax(arrays)
+    except (OSError, ValueError, zipfile.BadZipFile, ConfigError) as error:
+        raise CheckpointError(f"'{path}' cannot be read as a Flax checkpoint: {error}") from error
+
+
+def _read_folder(path: Path, kind: type[nn.Module]) -> tuple[dict, dict[str, Tensor]]:
+    """Settings and state dict of a network that is published in several files."""
+    stems = getattr(kind, "published_files", None)
+    if stems is None:
+        raise CheckpointError(f"'{path}' is a folder; {kind.__name__} is published in one file, which is wanted here.")
+    missing = [f"{stem}.pth" for stem in stems if not (path / f"{stem}.pth").is_file()]
+    if missing:
+        raise CheckpointError(f"'{path}' has no {', '.join(missing)}; {kind.__name__} is published in several files.")
+    return kind.read_files({stem: _read(path / f"{stem}.pth") for stem in stems})
 
 
 def _candidates(name: str, settings: dict) -> list[dict]:

@@ -3,7 +3,7 @@
 
 from argparse import Namespace
 from collections.abc import Mapping
-from typing import Self
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -148,7 +148,7 @@ class URetinexNet(nn.Module):
     A step solves I = P Q for P, held near the reflectance R, and for Q, held near the illumination L, in closed form;
     networks that are the same in all steps then make R of P and L of Q. Pictures of any size.
 
-    The published program (`Inference`) keeps three checkpoints; `from_published` makes one network of them.
+    The published program (`Inference`) keeps three checkpoints; `read_files` makes one of them.
 
     Args:
         round: Steps, at least 1.
@@ -193,30 +193,31 @@ class URetinexNet(nn.Module):
         self.model_L = RestoreIllumination()
         self.adjust_model = AdjustIllumination()
 
+    # Stems of the published files, with the place of each part of the network in them.
+    published_files: ClassVar = {
+        "init_low": {"model_Decom_low": "model_R"},
+        "unfolding": {"model_R": "model_R", "model_L": "model_L"},
+        "L_adjust": {"adjust_model": "model_A"},
+    }
+
     @classmethod
-    def from_published(cls, init_low: Mapping, unfolding: Mapping, l_adjust: Mapping, ratio: float = 5) -> Self:
-        """The network of three published checkpoints, in eval mode.
+    def read_files(cls, files: Mapping[str, Mapping]) -> tuple[dict, dict[str, Tensor]]:
+        """One network's settings and state dict from the three published checkpoints.
 
         Args:
-            init_low: What `torch.load` reads from init_low.pth; the decomposition is its `state_dict.model_R`.
-            unfolding: The same of unfolding.pth: `state_dict.model_R`, `state_dict.model_L`, and the settings `opts`.
-            l_adjust: The same of L_adjust.pth: `state_dict.model_A`.
-            ratio: How many times brighter.
+            files: What `torch.load` reads from init_low.pth, unfolding.pth and L_adjust.pth, by their stems. The
+                settings are those of `opts` in unfolding.pth.
         """
-        opts = unfolding["opts"]
+        opts = files["unfolding"]["opts"]
         opts = vars(opts) if isinstance(opts, Namespace) else opts
-        names = ("round", "gamma", "lamda", "Roffset", "Loffset", "concat_L")
-        network = cls(**{name: opts[name] for name in names}, ratio=ratio)
-        parts = {
-            "model_Decom_low": init_low["state_dict"]["model_R"],
-            "model_R": unfolding["state_dict"]["model_R"],
-            "model_L": unfolding["state_dict"]["model_L"],
-            "adjust_model": l_adjust["state_dict"]["model_A"],
+        settings = {name: opts[name] for name in ("round", "gamma", "lamda", "Roffset", "Loffset", "concat_L")}
+        state = {
+            f"{part}.{key}": value
+            for stem, parts in cls.published_files.items()
+            for part, place in parts.items()
+            for key, value in files[stem]["state_dict"][place].items()
         }
-        network.load_state_dict(
-            {f"{part}.{key}": value for part, state in parts.items() for key, value in state.items()}
-        )
-        return network.eval()
+        return settings, state
 
     def ordered_blocks(self) -> list[str]:
         """The convolutions of the four networks; those of `model_R` and `model_L` are called in every step."""

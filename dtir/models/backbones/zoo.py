@@ -124,6 +124,7 @@ ZOO: dict[str, Published] = {
     "maxim_s2": Published(_MAXIM_S, 13.35383, 206.74, "published code"),
     "maxim_s2_multi_scale": Published({**_MAXIM_S, "num_supervision_scales": 3}, 14.1, 216.0, "MAXIM"),
     "maxim_s3": Published({**_MAXIM_S, "num_stages": 3}, 20.599145, 320.32, "published code"),
+    "maxim_s3_multi_scale": Published({**_MAXIM_S, "num_stages": 3, "num_supervision_scales": 3}, 22.2, None, "MAXIM"),
     "maxim_m1": Published({**_MAXIM_S, "features": 64, "num_stages": 1}, 19.361219, 308.5, "published code"),
     "maxim_m2": Published({**_MAXIM_S, "features": 64}, 40.83911, 675.26, "published code"),
     "maxim_m3": Published({**_MAXIM_S, "features": 64, "num_stages": 3}, 62.317001, 1042.01, "published code"),

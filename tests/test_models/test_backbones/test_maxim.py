@@ -1,11 +1,13 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from dtir.apis import load_backbone
 from dtir.models.backbones import MAXIM
 from dtir.models.backbones.maxim import BlockMix, GridMix, from_flax
-from dtir.utils.errors import ConfigError
+from dtir.utils.errors import CheckpointError, ConfigError
 
 SMALL = {"features": 8, "depth": 2, "block_size_hr": [4, 4], "block_size_lr": [4, 4], "grid_size_hr": [2, 2]}
 
@@ -102,6 +104,18 @@ def test_a_flax_checkpoint_is_read():
     state = from_flax(to_flax(model))
     assert state.keys() == model.state_dict().keys()
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+
+
+@torch.no_grad()
+def test_a_published_file_is_loaded(tmp_path):
+    torch.manual_seed(0)
+    model = MAXIM(**SMALL).eval()
+    np.savez(tmp_path / "checkpoint.npz", **to_flax(model))
+    x = torch.rand(1, 3, 8, 8)
+    assert torch.equal(load_backbone("MAXIM", tmp_path / "checkpoint.npz", **SMALL)(x)[0], model(x)[0])
+    (tmp_path / "broken.npz").write_bytes(b"PK")
+    with pytest.raises(CheckpointError, match=r"broken\.npz.*Flax"):
+        load_backbone("MAXIM", tmp_path / "broken.npz")
 
 
 def test_wrong_input_is_named():

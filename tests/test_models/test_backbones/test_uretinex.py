@@ -4,8 +4,9 @@ import pytest
 import torch
 from parity_case import ParityCase
 
+from dtir.apis import load_backbone
 from dtir.models.backbones import URetinexNet
-from dtir.utils.errors import ConfigError
+from dtir.utils.errors import CheckpointError, ConfigError
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["contiguous", "channels_last"])
@@ -64,18 +65,32 @@ def test_features_are_channels_last_in_every_layout():
     assert set(formats) == {1}
 
 
-def test_one_network_of_the_three_published_files():
+def test_one_network_of_the_three_published_files(tmp_path):
     torch.manual_seed(0)
-    model = URetinexNet(round=2, gamma=0.3, lamda=0.4, Roffset=0.01, Loffset=0.02, ratio=4)
+    model = URetinexNet(round=2, gamma=0.3, lamda=0.4, Roffset=0.01, Loffset=0.02)
     opts = Namespace(round=2, gamma=0.3, lamda=0.4, Roffset=0.01, Loffset=0.02, concat_L=True, R_model="HalfDnCNNSE")
-    files = (
-        {"state_dict": {"model_R": model.model_Decom_low.state_dict()}},
-        {"state_dict": {"model_R": model.model_R.state_dict(), "model_L": model.model_L.state_dict()}, "opts": opts},
-        {"state_dict": {"model_A": model.adjust_model.state_dict()}, "opts": Namespace(A_model="naive")},
-    )
+    files = {
+        "init_low": {"state_dict": {"model_R": model.model_Decom_low.state_dict()}},
+        "unfolding": {
+            "state_dict": {"model_R": model.model_R.state_dict(), "model_L": model.model_L.state_dict()},
+            "opts": opts,
+        },
+        "L_adjust": {
+            "state_dict": {"model_A": model.adjust_model.state_dict()},
+            "opts": Namespace(A_model="naive"),
+        },
+    }
+    for stem, content in files.items():
+        torch.save(content, tmp_path / f"{stem}.pth")
     x = torch.rand(1, 3, 8, 8)
-    for found, expected in zip(URetinexNet.from_published(*files, ratio=4)(x), model(x), strict=True):
+    loaded = load_backbone("URetinexNet", tmp_path)
+    for found, expected in zip(loaded(x), model(x), strict=True):
         assert torch.equal(found, expected)
+    (tmp_path / "L_adjust.pth").unlink()
+    with pytest.raises(CheckpointError, match=r"L_adjust\.pth"):
+        load_backbone("URetinexNet", tmp_path)
+    with pytest.raises(CheckpointError, match="a folder"):
+        load_backbone("NAFNet", tmp_path)
 
 
 def test_wrong_settings_are_named():
