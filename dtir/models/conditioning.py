@@ -11,6 +11,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from dtir.registry import ADAPTERS, BACKBONES, CONDITIONING
 from dtir.utils.errors import ConfigError
+from dtir.utils.precision import without_autocast
 
 from .backbones.pictures import restored_picture
 
@@ -218,7 +219,7 @@ class ConditionedNetwork(nn.Module):
             return restored_picture(self.backbone, x)
 
     def _modulations(self, t: Tensor) -> list[Modulation]:
-        with torch.autocast(t.device.type, enabled=False):
+        with without_autocast(t.device):
             embedding = self.embedding(t)
             scale, shift = self.to_modulation(embedding).chunk(2, dim=1)
             prompt = self.prompt(t, embedding) if self.prompt else embedding

@@ -3,6 +3,7 @@
     python tools/analysis/get_flops.py                                    # every published setting
     python tools/analysis/get_flops.py restormer nafnet_gopro_w64 --size 512 --no-run
     python tools/analysis/get_flops.py configs/dtir/nafnet_10task.py      # a config with its conditioning
+    python tools/analysis/get_flops.py nafnet_gopro_w64 nafnet_gopro_w64+method   # with time conditioning and adapters
 
 Memory is what one forward pass of one picture, without gradients, adds to the resident memory of a process of its own
 (on a GPU: to the allocated memory); the weights are not in it.
@@ -22,6 +23,7 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor, nn
 
+from dtir.models import ConditionedNetwork
 from dtir.models.backbones.pictures import restored_picture
 from dtir.models.backbones.zoo import ZOO, Published
 from dtir.registry import BACKBONES, RESTORERS, SCOPE
@@ -31,6 +33,7 @@ from dtir.utils.launch import load_config
 from dtir.utils.memory import peak_bytes
 from dtir.utils.timing import seconds_of
 
+WITH_METHOD = "+method"
 COLUMNS = ("network", "params / M", "published", "GMACs", "published", "peak MiB", "seconds", "figures from")
 
 
@@ -65,6 +68,8 @@ def _cell(value: float | None) -> str:
 def build(name: str) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
     """A network and how it restores a picture, by the name of a published setting, a class, or a config file.
 
+    A name that ends with `+method` is the network with time conditioning and adapters.
+
     Raises:
         ConfigError: The name is none of these.
     """
@@ -72,6 +77,10 @@ def build(name: str) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
         with DefaultScope.overwrite_default_scope(SCOPE):
             model = RESTORERS.build(load_config(name).model)
         return model, lambda x: model.restore(x, torch.zeros(len(x), dtype=torch.long, device=x.device))
+    if name.endswith(WITH_METHOD):
+        network, _ = build(name.removesuffix(WITH_METHOD))
+        conditioned = ConditionedNetwork(network, adapter={"type": "MoEAdapter"})
+        return conditioned, lambda x: conditioned(x, torch.zeros(len(x), dtype=torch.long, device=x.device))
     if name not in ZOO and name not in BACKBONES.module_dict:
         raise ConfigError(f"'{name}' is neither a published setting, a registered backbone, nor a config file (.py).")
     network = BACKBONES.build(ZOO[name].backbone if name in ZOO else {"type": name})
@@ -80,10 +89,13 @@ def build(name: str) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
 
 def count(name: str, size: int) -> tuple[int, int]:
     """Parameters, and multiply-accumulates for one picture of `size` x `size`."""
-    # Bare networks are counted without running anything; the conditioning's autocast knows no meta device.
-    with torch.device("cpu" if name.endswith(".py") else "meta"):
+    with torch.device("meta"):
         network, restore = build(name)
-        return count_parameters(network), count_macs(lambda: restore(torch.zeros(1, 3, size, size)))
+        return count_parameters(network), count_macs(lambda: restore(torch.zeros(1, _channels(name), size, size)))
+
+
+def _channels(name: str) -> int:
+    return ZOO[name].channels if name in ZOO else 3
 
 
 @torch.inference_mode()
@@ -93,7 +105,7 @@ def run(name: str, size: int, repeats: int, threads: int) -> tuple[float, float]
     network, restore = build(name)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network.to(device).eval()
-    x = torch.rand(1, 3, size, size, device=device)
+    x = torch.rand(1, _channels(name), size, size, device=device)
     before = peak_bytes()
     seconds = [seconds_of(lambda: restore(x)) for _ in range(repeats + 1)][1:]
     return (peak_bytes() - before) / 2**20, statistics.median(seconds)

@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from dtir.utils.errors import ConfigError
+from dtir.utils.precision import autocast_dtype
 
 # Zeros around the picture: two pixels for what lies before it, two for what lies behind.
 RING = 2
@@ -131,7 +132,7 @@ def modulated_deform_conv2d(
     """
     geometry = _Geometry(_pair(stride), _pair(padding), _pair(dilation), groups, deform_groups)
     _check(x, offset, mask, weight, geometry)
-    kind = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else weight.dtype
+    kind = autocast_dtype(x.device, weight.dtype)
     out = _DeformConv.apply(x.to(kind), offset, mask, weight.to(kind), geometry)
     return out if bias is None else out + bias.to(kind)[:, None, None]
 

@@ -12,6 +12,7 @@ class Published(NamedTuple):
         gflops: Multiply-accumulates in units of 1e9 at `size`, as published, None where none is stated.
         size: Height and width for which `gflops` is stated.
         source: Where the figures stand.
+        channels: Of the input.
     """
 
     backbone: dict
@@ -19,6 +20,7 @@ class Published(NamedTuple):
     gflops: float | None
     source: str
     size: int = 256
+    channels: int = 3
 
 
 _NAFNET_GOPRO = {"enc_blk_nums": [1, 1, 1, 28], "middle_blk_num": 1, "dec_blk_nums": [1, 1, 1, 1]}
@@ -52,7 +54,7 @@ ZOO: dict[str, Published] = {
         {"type": "Restormer", "LayerNorm_type": "BiasFree"}, 26.112, None, "published code"
     ),
     "restormer_dual_pixel": Published(
-        {"type": "Restormer", "inp_channels": 6, "dual_pixel_task": True}, 26.133, None, "published code"
+        {"type": "Restormer", "inp_channels": 6, "dual_pixel_task": True}, 26.133, None, "published code", channels=6
     ),
     "promptir": Published({"type": "PromptIR"}, 35.59, 158.0, "published code; arXiv 2506.21722, table 4"),
     "ram_promptir": Published({"type": "RAMPromptIR"}, 35.38, None, "published code"),
@@ -129,7 +131,4 @@ ZOO: dict[str, Published] = {
     "maxim_m2": Published({**_MAXIM_S, "features": 64}, 40.83911, 675.26, "published code"),
     "maxim_m3": Published({**_MAXIM_S, "features": 64, "num_stages": 3}, 62.317001, 1042.01, "published code"),
     "resshift": Published({**_RESSHIFT, "lq_size": 64}, 118.59, None, "ResShift"),
-    "resshift_faces": Published(
-        {**_RESSHIFT, "in_channels": 8, "out_channels": 8, "lq_size": 512}, None, None, "published code"
-    ),
 }

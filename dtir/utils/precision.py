@@ -1,0 +1,19 @@
+"""Automatic mixed precision on devices that have it, and on those that have none, such as "meta"."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager:
+    """A context in which tensors on the device keep their types."""
+    if not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
+
+
+def autocast_dtype(device: torch.device, default: torch.dtype) -> torch.dtype:
+    """The type that automatic mixed precision would give a matrix product, `default` where it is off."""
+    if not torch.amp.is_autocast_available(device.type) or not torch.is_autocast_enabled(device.type):
+        return default
+    return torch.get_autocast_dtype(device.type)
