@@ -102,8 +102,7 @@ def _prepared(name: str, reference: str | None, args: argparse.Namespace) -> tup
     device = "cuda" if torch.cuda.is_available() else "cpu"
     layout = torch.contiguous_format if reference else FORMATS[args.format]
     network = lay_out(build(name, reference).to(device, DTYPES[args.dtype]), layout)
-    channels = ZOO[name].backbone.get("inp_channels", 3)
-    x = torch.rand(args.batch, channels, args.size, args.size, generator=torch.Generator().manual_seed(1))
+    x = torch.rand(args.batch, ZOO[name].channels, args.size, args.size, generator=torch.Generator().manual_seed(1))
     return network, x.to(device, DTYPES[args.dtype]).to(memory_format=layout)
 
 

@@ -12,6 +12,7 @@ import logging
 import sys
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -70,7 +71,9 @@ def exported(network: nn.Module, x: Tensor) -> Tensor:
     return torch.from_numpy(out)
 
 
-def attempt(how, network: nn.Module, x: Tensor, expected: Tensor) -> tuple[str, str]:
+def attempt(
+    how: Callable[[nn.Module, Tensor], Tensor], network: nn.Module, x: Tensor, expected: Tensor
+) -> tuple[str, str]:
     """Two cells: whether it works, or the reason why not, and the largest difference."""
     try:
         out = how(network, x)

@@ -1,0 +1,115 @@
+"""tools/analysis: what is counted, timed and exported."""
+
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from dtir.models.backbones import PReNet
+from dtir.models.backbones.zoo import ZOO, Published
+from tools.analysis import benchmark_inference, check_export, get_flops
+
+
+def run(module, monkeypatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", [module.__name__, *words])
+    return module.main()
+
+
+def test_convolutions_are_counted_by_hand():
+    _, macs = get_flops.count("PReNet_r", 8)
+    # Six rounds share: 6 -> 32, the LSTM's four gates 64 -> 32, five blocks of two, and 32 -> 3 channels, 3 x 3 each.
+    assert macs == 6 * 64 * 9 * (6 * 32 + 4 * 64 * 32 + 5 * 2 * 32 * 32 + 32 * 3)
+
+
+def test_attention_and_matrix_products_are_counted():
+    class Attention(nn.Module):
+        def forward(self, x):
+            return nn.functional.scaled_dot_product_attention(x, x, x) @ x.transpose(-1, -2)
+
+    x = torch.zeros(1, 1, 10, 4)
+    assert get_flops.count_macs(lambda: Attention()(x)) == 3 * 10 * 10 * 4
+
+
+def test_the_method_adds_conditioning_and_adapters():
+    plain, macs = get_flops.count("nafnet_gopro_w64", 256)
+    with_method, macs_with_method = get_flops.count("nafnet_gopro_w64+method", 256)
+    assert 3.9e6 < with_method - plain < 4.0e6
+    # Two bottlenecks of 13 channels after each block, from and to the channels of each pixel.
+    blocks = 65536 * (64 * 2 + 128 * 2 / 4 + 256 * 2 / 16 + 512 * 29 / 64 + 1024 / 256)
+    # The embedding's two layers, gain and shift of all 16768 channels, and 36 routers of 4 experts.
+    per_picture = 64 * (64 + 64 + 2 * 16768 + 36 * 4)
+    assert macs_with_method - macs == 2 * 2 * 13 * blocks + per_picture
+
+
+def test_the_table_stands_beside_the_published_figures(monkeypatch, capsys):
+    monkeypatch.setitem(ZOO, "tiny", Published({"type": "TinyBackbone", "width": 4}, 0.5, 2.0, "a paper"))
+    assert run(get_flops, monkeypatch, "tiny", "--no-run", "--markdown") == 0
+    assert run(get_flops, monkeypatch, "tiny", "--no-run", "--markdown", "--size", "64") == 0
+    rows = [line.split("|") for line in capsys.readouterr().out.splitlines() if "tiny" in line]
+    at_256, at_64 = ([cell.strip() for cell in row[1:-1]] for row in rows)
+    assert (at_256[2], at_256[4], at_256[7]) == ("0.5", "2", "a paper")
+    # The published multiply-accumulates are for 256 x 256.
+    assert (at_64[2], at_64[4]) == ("0.5", "-")
+    assert float(at_256[3]) == pytest.approx(16 * float(at_64[3]), abs=0.1)
+
+
+def test_memory_and_time_are_measured(monkeypatch, capsys):
+    assert run(get_flops, monkeypatch, "prenet_r", "--repeats", "1", "--size", "16", "--markdown") == 0
+    cells = capsys.readouterr().out.splitlines()[2].split("|")
+    assert float(cells[6]) >= 0
+    assert float(cells[7]) > 0
+
+
+def test_an_unknown_network_is_named(monkeypatch, capsys):
+    assert run(get_flops, monkeypatch, "nafnet_gopro_w63", "--no-run") == 1
+    assert "nafnet_gopro_w63" in capsys.readouterr().err
+
+
+def test_a_reference_gets_the_same_weights_and_settings(monkeypatch, capsys, tmp_path):
+    (tmp_path / "published.py").write_text("from dtir.models.backbones.prenet import PReNet_r as Same\n")
+    assert (
+        run(
+            benchmark_inference,
+            monkeypatch,
+            *("prenet_r", "--size", "8", "--rounds", "1", "--reference", f"{tmp_path / 'published.py'}:Same"),
+        )
+        == 0
+    )
+    rows = [line for line in capsys.readouterr().out.splitlines() if "prenet_r" in line]
+    assert ["forward" in rows[0], "with backward" in rows[1]] == [True, True]
+    assert all("0.0e+00" in row for row in rows)
+
+
+@pytest.mark.parametrize("reference", ["missing.py:Net", "here.py:Net"])
+def test_a_wrong_reference_is_named(reference, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here.py").write_text("")
+    assert run(benchmark_inference, monkeypatch, "prenet_r", "--reference", reference) == 1
+    assert "Net" in capsys.readouterr().err
+
+
+def test_compiled_network_computes_the_same():
+    network, x = check_export.build("TinyBackbone"), torch.rand(1, 3, 8, 8)
+    answer, difference = check_export.attempt(check_export.compiled, network, x, network(x))
+    assert answer == "yes"
+    assert float(difference) < 1e-5
+
+
+def test_exported_network_computes_the_same():
+    for module in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(module, reason=f"{module} is not installed; pip install -e .[optional]")
+    network, x = check_export.build("TinyBackbone"), torch.rand(1, 3, 8, 8)
+    answer, difference = check_export.attempt(check_export.exported, network, x, network(x))
+    assert answer == "yes"
+    assert float(difference) < 1e-5
+
+
+def test_a_network_that_cannot_be_exported_says_why():
+    def refuse(network, x):
+        raise NotImplementedError("first line\nno kernel for this")
+
+    x = torch.rand(1, 3, 8, 8)
+    answer, difference = check_export.attempt(refuse, PReNet(recurrent_iter=1), x, x)
+    assert answer == "no: NotImplementedError: no kernel for this"
+    assert difference == "-"
