@@ -57,6 +57,13 @@ def test_report_and_curves(trained):
     assert cv2.imread(str(work_dir / "matching" / "curves.png")) is not None
 
 
+def test_a_test_needs_no_training_log(tmp_path):
+    runner = StagedRunner.from_cfg(tiny_config(tmp_path))
+    runner.test()
+    assert len(json.loads((tmp_path / "report" / "results.json").read_text())["tasks"]) == 3
+    assert not (tmp_path / "report" / "learning_curves.png").exists()
+
+
 def test_progress_bars_on_a_terminal(tmp_path, monkeypatch):
     screen = io.StringIO()
     terminal = Console(file=screen, force_terminal=True, width=120)

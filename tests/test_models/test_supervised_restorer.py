@@ -37,6 +37,20 @@ def test_losses_are_weighted_and_summed_over_outputs_of_the_targets_size():
     torch.testing.assert_close(model(lq, samples, mode="loss")["loss_restoration"], expected)
 
 
+def test_without_deep_supervision_the_final_picture_alone_counts():
+    lq, samples = batch()
+    expected = (TinyBackbone.forward(make().backbone, lq) - samples["gt"]).abs().mean()
+    found = make(deep_supervision=False)(lq, samples, mode="loss")["loss_restoration"]
+    torch.testing.assert_close(found, expected)
+
+
+def test_outputs_that_are_no_pictures_are_not_supervised():
+    lq, samples = batch()
+    restorer = SupervisedRestorer({"type": "URetinexNet", "round": 1}, tasks=["low-light", "rainy"])
+    expected = (restorer.restore(lq, torch.zeros(2)) - samples["gt"]).abs().mean()
+    torch.testing.assert_close(restorer(lq, samples, mode="loss")["loss_restoration"], expected)
+
+
 def test_restores_with_the_first_output_and_no_time():
     model = make()
     lq, samples = batch()

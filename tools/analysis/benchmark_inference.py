@@ -10,7 +10,6 @@ over ours. Peak memory is that of one forward and backward pass in a process of 
 
 import argparse
 import importlib.util
-import multiprocessing
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +23,7 @@ from dtir.models.backbones.layers import lay_out
 from dtir.models.backbones.zoo import ZOO
 from dtir.registry import BACKBONES
 from dtir.utils.errors import ConfigError, DtirError
-from dtir.utils.memory import peak_bytes
+from dtir.utils.memory import in_new_process, peak_bytes
 from dtir.utils.timing import alternate
 
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -113,10 +112,7 @@ def compare(name: str, args: argparse.Namespace) -> list[tuple[str, ...]]:
     calls = {kind: passes(*network) for kind, network in prepared.items()}
     with torch.inference_mode():
         outputs = {kind: call["forward"]().clone() for kind, call in calls.items()}
-    memory = {}
-    for kind, reference in kinds.items():
-        with multiprocessing.get_context("spawn").Pool(1) as process:
-            memory[kind] = process.apply(peak, (name, reference, args))
+    memory = {kind: in_new_process(peak, name, reference, args) for kind, reference in kinds.items()}
     rows = []
     for what in ("forward", "with backward"):
         seconds = alternate({kind: call[what] for kind, call in calls.items()}, args.rounds, warm_up=1)

@@ -10,10 +10,10 @@ Memory is what one forward pass of one picture, without gradients, adds to the r
 """
 
 import argparse
-import multiprocessing
 import statistics
 import sys
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from typing import NamedTuple
 
 import torch
@@ -30,7 +30,7 @@ from dtir.registry import BACKBONES, RESTORERS, SCOPE
 from dtir.utils.complexity import count_macs, count_parameters
 from dtir.utils.errors import ConfigError, DtirError
 from dtir.utils.launch import load_config
-from dtir.utils.memory import peak_bytes
+from dtir.utils.memory import in_new_process, peak_bytes
 from dtir.utils.timing import seconds_of
 
 WITH_METHOD = "+method"
@@ -117,8 +117,10 @@ def measure(names: list[str], size: int, repeats: int, threads: int, console: Co
     for name in track(names, "networks", console=console, transient=True):
         memory = seconds = None
         if repeats:
-            with multiprocessing.get_context("spawn").Pool(1) as process:
-                memory, seconds = process.apply(run, (name, size, repeats, threads))
+            try:
+                memory, seconds = in_new_process(run, name, size, repeats, threads)
+            except BrokenProcessPool:
+                console.print(f"{name}: the process that ran it was killed, as happens where memory is short.")
         costs.append(Cost(name, *count(name, size), memory, seconds))
     return costs
 

@@ -74,15 +74,17 @@ class ReportHook(Hook):
 
     def _write(self, runner, metrics: dict[str, float], samples: dict, metric: PictureMetric) -> None:
         tasks, steps = runner.model.tasks, runner.model.matched_t.tolist()
-        iteration = f" at iteration {runner.iter}" if isinstance(runner._train_loop, BaseLoop) else ""
+        training = isinstance(runner._train_loop, BaseLoop)
+        iteration = f" at iteration {runner.iter}" if training else ""
         self.title = f"{runner.model_name} on {len(samples)} tasks{iteration}, protocol '{metric.protocol.name}'"
         self.rows = result_rows(metrics, tasks, steps, metric.counts)
         folder = Path(runner.work_dir) / "report"
         write_results(folder, self.rows, self.title, metric.protocol.name)
         save_panel(folder / "panel.png", [_panel_row(task, samples[task]) for task in tasks if task in samples])
-        logs = sorted(Path(runner.work_dir).glob("*/vis_data/scalars.json"))
-        lines = [json.loads(line) for log in logs for line in log.read_text(encoding="utf-8").splitlines()]
-        plot_learning_curves(folder / "learning_curves.png", lines)
+        if training:
+            logs = sorted(Path(runner.work_dir).glob("*/vis_data/scalars.json"))
+            lines = [json.loads(line) for log in logs for line in log.read_text(encoding="utf-8").splitlines()]
+            plot_learning_curves(folder / "learning_curves.png", lines)
 
 
 def _shown(sample: dict) -> dict:

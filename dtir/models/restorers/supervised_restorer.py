@@ -18,8 +18,9 @@ class SupervisedRestorer(Restorer):
     Args:
         backbone: Config of the network.
         tasks: Names of the degradations, in the order of the dataset's tasks.
-        losses: Configs of losses, each with an optional `weight` (1 by default); they are summed. Every output of the
-            network that is a picture of the target's shape is compared with the target (deep supervision).
+        losses: Configs of losses, each with an optional `weight` (1 by default); they are summed.
+        deep_supervision: Whether every output of the network that is a picture of the target's shape is compared with
+            the target, or the final one alone.
         tile: As in `Restorer`.
         tile_overlap: As in `Restorer`.
         data_preprocessor: As in `Restorer`.
@@ -33,6 +34,7 @@ class SupervisedRestorer(Restorer):
         backbone: dict,
         tasks: Sequence[str],
         losses: Sequence[dict] = ({"type": "L1Loss"},),
+        deep_supervision: bool = True,
         tile: int | None = None,
         tile_overlap: int = 32,
         data_preprocessor: dict | None = None,
@@ -41,6 +43,7 @@ class SupervisedRestorer(Restorer):
         if not losses:
             raise ConfigError("model.losses is empty; name at least one loss, such as dict(type='L1Loss').")
         self.backbone = BACKBONES.build(backbone)
+        self.deep_supervision = deep_supervision
         self.weights = [loss.get("weight", 1.0) for loss in losses]
         self.criteria = nn.ModuleList(LOSSES.build({k: v for k, v in loss.items() if k != "weight"}) for loss in losses)
 
@@ -62,10 +65,11 @@ class SupervisedRestorer(Restorer):
         if samples["num_generative"]:
             raise ConfigError("SupervisedRestorer has no generative objective; set generative_share=0 in its stages.")
         gt = samples["gt"]
-        outputs = [out for out in decoded_outputs(self.backbone, lq) if out.shape == gt.shape]
+        outputs = decoded_outputs(self.backbone, lq) if self.deep_supervision else [restored_picture(self.backbone, lq)]
         total = sum(
             weight * criterion(out, gt)
             for out in outputs
+            if out.shape == gt.shape
             for weight, criterion in zip(self.weights, self.criteria, strict=True)
         )
         return {"loss_restoration": total.mean()}
