@@ -28,14 +28,22 @@ def attend_in_windows(
     parts = parts.reshape(3, batch, rows * columns, heads, side * side, dim)
     if mask is None:
         q, k, v = parts.flatten(1, 2).unbind(0)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None], scale=scale)
+        out = _attention(q, k, v, bias[None], scale)
     else:
         # Windows take the place of heads, so that one mask serves every picture of the batch.
         q, k, v = parts.flatten(2, 3).unbind(0)
-        logits = (mask[:, None] + bias).flatten(0, 1)[None]
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=logits, scale=scale)
+        out = _attention(q, k, v, (mask[:, None] + bias).flatten(0, 1)[None], scale)
     out = out.reshape(batch, rows, columns, heads, side, side, dim).permute(0, 1, 4, 2, 5, 3, 6)
     return out.reshape(batch, height, width, heads * dim)
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float | None) -> Tensor:
+    """`scaled_dot_product_attention`, or the same in steps where that is faster."""
+    if bias.requires_grad and torch.is_grad_enabled() and bias.device.type == "cpu":
+        # The fused kernel has no gradient of the bias on a CPU; what replaces it there is slower than this.
+        scale = q.shape[-1] ** -0.5 if scale is None else scale
+        return ((q * scale) @ k.transpose(-2, -1) + bias).softmax(-1) @ v
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
 
 
 def shift_mask(height: int, width: int, side: int, shift: int, like: Tensor) -> Tensor:
