@@ -2,6 +2,18 @@
 
 from dtir.diffusion.samplers.ancestral import AncestralSampler
 from dtir.diffusion.samplers.base import Denoiser, Sampler, SampleResult, gaussian_like
+from dtir.diffusion.samplers.bridges import BridgeSampler, PosteriorSampler, ReverseODESampler, ReverseSDESampler
 from dtir.diffusion.samplers.ddim import DDIMSampler
 
-__all__ = ["AncestralSampler", "DDIMSampler", "Denoiser", "SampleResult", "Sampler", "gaussian_like"]
+__all__ = [
+    "AncestralSampler",
+    "BridgeSampler",
+    "DDIMSampler",
+    "Denoiser",
+    "PosteriorSampler",
+    "ReverseODESampler",
+    "ReverseSDESampler",
+    "SampleResult",
+    "Sampler",
+    "gaussian_like",
+]
