@@ -1,0 +1,162 @@
+"""What holds for every bridge, in closed form."""
+
+import pytest
+import torch
+
+from dtir.diffusion.samplers import PosteriorSampler, ReverseODESampler, ReverseSDESampler
+from dtir.diffusion.schedulers import GOUB, I2SB, IRSDE, DenoisingSDE, ResShift
+from dtir.registry import SCHEDULERS
+from dtir.utils.errors import ConfigError
+
+BRIDGES = {
+    "irsde": lambda: IRSDE(30, T=40, schedule="linear", eps=0.005),
+    "irsde_cosine": lambda: IRSDE(0.3, T=100),
+    "goub": lambda: GOUB(40, T=30, schedule="constant"),
+    "i2sb": lambda: I2SB(interval=1000, beta_max=0.3, predicts="x0"),
+    "resshift": lambda: ResShift(steps=10, min_noise_level=0.1),
+}
+EVERY = pytest.mark.parametrize("bridge", [make().double() for make in BRIDGES.values()], ids=BRIDGES)
+
+
+def numbers(value) -> list[float]:
+    return [v.item() for v in value]
+
+
+@EVERY
+@pytest.mark.parametrize("gap", [1, 4])
+def test_posterior_and_marginal_agree(bridge, gap):
+    """Draws of x_t, then of x_t_prev given it, are distributed as x_t_prev: for mean and variance, exactly."""
+    # I2SB's published arrays count the beta of step t on both sides of it.
+    absolute = 2e-3 if isinstance(bridge, I2SB) else 1e-7
+    one, zero = torch.ones(1, 1, 1, 1, dtype=torch.float64), torch.zeros(1, 1, 1, 1, dtype=torch.float64)
+    for t in range(gap + 1, bridge.num_timesteps, bridge.num_timesteps // 10):
+        (a, b, sigma), (a_prev, b_prev, sigma_prev) = bridge.marginal(t), bridge.marginal(t - gap)
+        of_x, variance = bridge.posterior(one, zero, zero, t, t - gap)
+        of_x0, of_mu = (bridge.posterior(zero, *unit, t, t - gap)[0] for unit in ((one, zero), (zero, one)))
+        found = numbers([of_x * a + of_x0, of_x * b + of_mu, of_x**2 * sigma**2 + variance])
+        assert found == pytest.approx(numbers([a_prev, b_prev, sigma_prev**2]), rel=2e-3, abs=absolute), t
+
+
+@EVERY
+def test_ends_are_the_two_pictures(bridge):
+    a, b, sigma = numbers(bridge.marginal(0))
+    assert (a, b) == pytest.approx((1, 0), abs=5e-3)
+    assert sigma < 0.02
+    assert sum(numbers(bridge.marginal(bridge.num_timesteps))[:2]) == pytest.approx(1, abs=1e-6)
+
+
+@EVERY
+def test_conversions_are_inverse_and_steps_may_differ_within_a_batch(bridge):
+    generator = torch.Generator().manual_seed(0)
+    x0, mu, eps = torch.randn(3, 2, 1, 4, 4, generator=generator, dtype=torch.float64)
+    t = torch.tensor([1, bridge.num_timesteps // 2])
+    x_t = bridge.add_noise(x0, mu, eps, t)
+    torch.testing.assert_close(bridge.x0_from_eps(x_t, eps, mu, t), x0)
+    torch.testing.assert_close(bridge.eps_from_x0(x_t, x0, mu, t), eps)
+    torch.testing.assert_close(bridge.add_noise(x0[1:], mu[1:], eps[1:], int(t[1])), x_t[1:])
+
+
+@pytest.mark.parametrize("predicts", ["eps", "x0", "residual", "forward"])
+def test_every_parametrisation_leads_to_the_same_picture(predicts):
+    bridge = I2SB(interval=20, predicts=predicts)
+    x0, mu, eps = torch.randn(3, 1, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    x_t = bridge.add_noise(x0, mu, eps, 7)
+    outputs = {"eps": eps, "x0": x0, "residual": mu - x0, "forward": (x_t - x0) / bridge.std_fwd[7]}
+    torch.testing.assert_close(bridge.x0_from_output(x_t, outputs[predicts], mu, 7), x0, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(bridge.eps_from_output(x_t, outputs[predicts], mu, 7), eps, rtol=1e-3, atol=1e-3)
+
+
+MEAN, SPREAD, DEGRADED = 0.6, 0.08, 0.2
+
+
+def gaussian_posterior_mean(bridge, x_t, mu, t):
+    """E[x_0 | x_t] where x_0 is N(MEAN, SPREAD^2) in every pixel, whatever mu is."""
+    a, b, sigma = bridge.marginal(t)
+    # At the end of GOUB, where the state is mu, both are 0 and the prior's mean is all there is.
+    gain = a * SPREAD**2 / (a**2 * SPREAD**2 + sigma**2).clamp(min=1e-12)
+    return MEAN + gain * (x_t - a * MEAN - b * mu)
+
+
+SAMPLERS = {
+    "irsde_posterior": (lambda n: IRSDE(50, T=n, eps=0.005), PosteriorSampler()),
+    "irsde_sde": (lambda n: IRSDE(50, T=n, eps=0.005), ReverseSDESampler()),
+    "irsde_ode": (lambda n: IRSDE(50, T=n, eps=0.005), ReverseODESampler()),
+    "goub_posterior": (lambda n: GOUB(50, T=n, eps=0.005), PosteriorSampler()),
+    "i2sb": (lambda n: I2SB(interval=2 * (n // 2), beta_max=1.0), PosteriorSampler()),
+    "resshift": (lambda n: ResShift(steps=n, min_noise_level=0.01, kappa=0.5), PosteriorSampler()),
+}
+
+
+def sampled_moments(name: str, steps: int) -> tuple[float, float]:
+    make, sampler = SAMPLERS[name]
+    bridge = make(steps)
+    mu = torch.full((1, 1, 128, 128), DEGRADED)
+    # The network is exact: it answers in the bridge's own terms.
+    bridge.predicts, bridge.normalize_input = "x0", False
+
+    def network(x, time):
+        t = round(time[0].item()) + (1 if isinstance(bridge, ResShift) else 0)
+        return gaussian_posterior_mean(bridge, x, mu, t)
+
+    generator = torch.Generator().manual_seed(1)
+    result = sampler.sample(network, bridge, mu, generator=generator).sample
+    return result.mean().item(), result.std().item()
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_samples_of_a_gaussian_have_its_mean_and_spread(name):
+    """128 x 128 independent pixels: the Monte-Carlo error of the mean is SPREAD / 128, that of the spread 0.6 %."""
+    coarse, fine = (sampled_moments(name, steps) for steps in (20, 400))
+    assert fine[0] == pytest.approx(MEAN, abs=4 * SPREAD / 128 + 2e-3)
+    assert fine[1] == pytest.approx(SPREAD, rel=0.05)
+    assert abs(fine[1] - SPREAD) <= abs(coarse[1] - SPREAD) + 0.02 * SPREAD
+
+
+def test_goub_from_the_end_draws_the_marginal():
+    bridge = GOUB(30, T=10)
+    x0, mu = torch.full((1, 1, 2, 2), 0.2), torch.full((1, 1, 2, 2), 0.7)
+    mean, variance = bridge.posterior(mu, x0, mu, 10, 6)
+    a, b, sigma = bridge.marginal(6)
+    torch.testing.assert_close(mean, a * x0 + b * mu)
+    torch.testing.assert_close(variance, sigma**2)
+
+
+def test_noise_beyond_the_denoising_process_is_named():
+    assert DenoisingSDE(75).optimal_timestep(0.1) == DenoisingSDE(75).optimal_timestep(25.5)
+    with pytest.raises(ValueError, match="sigma=80"):
+        DenoisingSDE(75).optimal_timestep(80)
+
+
+def test_a_bridge_without_equation_needs_the_posterior_sampler():
+    with pytest.raises(ConfigError, match="ResShift is none"):
+        ReverseSDESampler().sample(lambda x, t: x, ResShift(), torch.zeros(1, 3, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"type": "IRSDE", "max_sigma": 10, "schedule": "sigmoid"}, "sigmoid"),
+        ({"type": "GOUB", "lambda_square": 10, "eps": 0}, "eps=0"),
+        ({"type": "I2SB", "interval": 7}, "interval=7"),
+        ({"type": "ResShift", "steps": 1}, "steps=1"),
+        ({"type": "ResShift", "predict_type": "x0"}, "predict_type='x0'"),
+    ],
+)
+def test_wrong_settings_are_named(config, message):
+    with pytest.raises(ConfigError, match=message):
+        SCHEDULERS.build(config)
+
+
+def test_trajectory_callback_and_count():
+    seen = []
+    result = PosteriorSampler().sample(
+        lambda x, t: 0.5 * x,
+        ResShift(steps=4),
+        torch.zeros(1, 3, 4, 4),
+        num_steps=2,
+        callback=lambda done, t, x: seen.append((done, t)),
+        return_trajectory=True,
+    )
+    assert seen == [(1, 2), (2, 0)]
+    assert result.num_evals == 2
+    assert len(result.trajectory) == 3
