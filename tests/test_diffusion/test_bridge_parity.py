@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from dtir.diffusion.samplers import PosteriorSampler, ReverseODESampler, ReverseSDESampler
-from dtir.diffusion.schedulers import GOUB, I2SB, IRSDE, DenoisingSDE, ResShift
+from dtir.diffusion.samplers import PosteriorSampler, ResidualSampler, ReverseODESampler, ReverseSDESampler
+from dtir.diffusion.schedulers import GOUB, I2SB, IRSDE, DenoisingSDE, ResidualDiffusion, ResShift
 
 
 class Case:
@@ -183,3 +183,22 @@ def test_resshift(name, parity_dir, tape):
     tape(case["noise"])
     result = PosteriorSampler(clip=(-1, 1)).sample(network, shift, lq, return_trajectory=True)
     case.close(torch.stack(result.trajectory), "y_traj")
+
+
+def test_diffuir(parity_dir, tape):
+    case = Case(parity_dir, "diffuir_t3")
+    options = {key: case.kwargs[key] for key in ("timesteps", "delta_end", "sum_scale", "objective")}
+    process = ResidualDiffusion(**options)
+    for array in ("alphas_cumsum", "betas_cumsum", "delta_cumsum"):
+        case.close(getattr(process, array)[1:], f"init_{array}", rtol=1e-6)
+    x_input = 2 * case["x_input"] - 1
+
+    def network(x, t):
+        return 0.3 * torch.sin(3 * x) + 0.2 * (x_input - x) + 0.05 * t.view(-1, 1, 1, 1) / 1000
+
+    tape(case["noise"])
+    result = ResidualSampler(eta=case.kwargs["ddim_sampling_eta"]).sample(
+        network, process, x_input, num_steps=case.kwargs["sampling_timesteps"], return_trajectory=True
+    )
+    case.close((torch.stack(result.trajectory) + 1) / 2, "y_list")
+    case.close((result.sample + 1) / 2, "y_final")

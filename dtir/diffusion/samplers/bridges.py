@@ -153,3 +153,63 @@ class ReverseODESampler(EquationSampler):
     ) -> Tensor:
         """As `BridgeSampler.step`."""
         return x_t - self._equation(bridge).reverse_ode(x_t, bridge.eps_from_output(x_t, out, mu, t), mu, t, t_prev)
+
+
+@SAMPLERS.register_module()
+class ResidualSampler(BridgeSampler):
+    """DiffUIR's steps: the predicted residual is taken back by its share, the degraded picture returned by its own.
+
+    The noise is left where it is until the last step, which is the predicted x_0.
+
+    Args:
+        eta: Noise added in each step, over that of the chain; 0 publishes DiffUIR's results.
+        clip: Bounds of the predicted residual and x_0; None for none.
+    """
+
+    def __init__(self, eta: float = 0.0, clip: tuple[float, float] | None = (-1.0, 1.0)) -> None:
+        self.eta, self.clip = eta, clip
+
+    def step(
+        self,
+        bridge: Bridge,
+        x_t: Tensor,
+        out: Tensor,
+        mu: Tensor,
+        t: int,
+        t_prev: int,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """As `BridgeSampler.step`."""
+        residual = self._clipped(mu - bridge.x0_from_output(x_t, out, mu, t))
+        if t_prev == 0:
+            return self._clipped(mu - residual)
+        (a, b, sigma), (a_prev, b_prev, sigma_prev) = bridge.marginal(t), bridge.marginal(t_prev)
+        # In terms of x_0 = mu - residual: what the means at both steps differ by.
+        x = x_t + (a_prev - a) * (mu - residual) + (b_prev - b) * mu
+        if not self.eta:
+            return x
+        variance = (sigma**2 - sigma_prev**2) * sigma_prev**2 / sigma**2
+        return x + (self.eta * variance).sqrt() * gaussian_like(x_t, generator)
+
+    def _clipped(self, x: Tensor) -> Tensor:
+        return x if self.clip is None else x.clamp(*self.clip)
+
+
+@SAMPLERS.register_module()
+class ColdSampler(BridgeSampler):
+    """Cold diffusion's Algorithm 2: exchanges the degradation of step t for that of t_prev (Bansal et al., 2023)."""
+
+    def step(
+        self,
+        bridge: Bridge,
+        x_t: Tensor,
+        out: Tensor,
+        mu: Tensor,
+        t: int,
+        t_prev: int,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """As `BridgeSampler.step`."""
+        x0 = bridge.x0_from_output(x_t, out, mu, t)
+        (a, b, _), (a_prev, b_prev, _) = bridge.marginal(t), bridge.marginal(t_prev)
+        return x_t - (a * x0 + b * mu) + (a_prev * x0 + b_prev * mu)

@@ -1,0 +1,96 @@
+"""Denoising diffusion bridge models (Zhou et al., ICLR 2024)."""
+
+import torch
+from torch import Tensor
+
+from dtir.diffusion.schedulers.bridge import Bridge, register_arrays
+from dtir.registry import SCHEDULERS
+from dtir.utils.errors import ConfigError
+
+
+@SCHEDULERS.register_module()
+class DDBM(Bridge):
+    """A variance-exploding or -preserving diffusion, made to end in mu by Doob's h-transform, on centred pictures.
+
+    The free process is `x_t = alpha_t x_0 + sigma_t eps`; with `r_t = SNR_T / SNR_t` the bridge is
+    `x_t = alpha_t (1 - r_t) x_0 + r_t alpha_t / alpha_T mu + sigma_t sqrt(1 - r_t) eps` (equation 8 of the paper).
+
+    Args:
+        kind: "ve" (alpha 1, sigma the time) or "vp" (`alpha_t = exp(-beta_d t^2 / 4 - beta_min t / 2)`).
+        num_timesteps: T, the steps of the sampler's grid of times (Karras et al. 2022).
+        sigma_min: First time of the grid.
+        sigma_max: Last time; the published values are 80 for "ve" and 1 for "vp".
+        rho: Exponent of the grid.
+        beta_d: Of "vp".
+        beta_min: Of "vp".
+
+    Attributes:
+        times: Buffer (num_timesteps + 1,) of continuous times, 0 at t = 0.
+        alphas: Buffer (num_timesteps + 1,) of `alpha_t`.
+        sigmas: Buffer (num_timesteps + 1,) of `sigma_t`.
+
+    Raises:
+        ConfigError: `kind` is neither, or the times are not positive and ascending.
+    """
+
+    times: Tensor
+    alphas: Tensor
+    sigmas: Tensor
+
+    def __init__(
+        self,
+        kind: str = "ve",
+        num_timesteps: int = 40,
+        sigma_min: float = 0.002,
+        sigma_max: float | None = None,
+        rho: float = 7.0,
+        beta_d: float = 2.0,
+        beta_min: float = 0.1,
+    ) -> None:
+        super().__init__(num_timesteps, "x0")
+        sigma_max = {"ve": 80.0, "vp": 1.0}.get(kind) if sigma_max is None else sigma_max
+        if kind not in ("ve", "vp") or num_timesteps < 2 or not 0 < sigma_min < sigma_max:
+            raise ConfigError(
+                f"DDBM: kind='{kind}' must be 've' or 'vp', num_timesteps={num_timesteps} at least 2, and "
+                f"0 < sigma_min={sigma_min} < sigma_max={sigma_max}."
+            )
+        place = torch.linspace(0, 1, num_timesteps, dtype=torch.float64)
+        ends = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
+        times = torch.cat([place.new_zeros(1), (ends[0] + place * (ends[1] - ends[0])) ** rho])
+        alphas, sigmas = torch.ones_like(times), times
+        if kind == "vp":
+            integral = 0.5 * beta_d * times**2 + beta_min * times
+            alphas, sigmas = torch.exp(-0.5 * integral), (-torch.expm1(-integral)).sqrt()
+        # SNR_T / SNR_t.
+        ratio = (alphas[-1] / sigmas[-1] * sigmas / alphas) ** 2
+        register_arrays(
+            self,
+            times=times,
+            alphas=alphas,
+            sigmas=sigmas,
+            of_x0=alphas * (1 - ratio),
+            of_mu=ratio * alphas / alphas[-1],
+            spread=sigmas * (1 - ratio).clamp(min=0).sqrt(),
+        )
+        self.told = times.tolist()
+
+    def marginal(self, t: int | Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `Bridge.marginal`."""
+        return self._at(self.of_x0, t), self._at(self.of_mu, t), self._at(self.spread, t)
+
+    def start(self, mu: Tensor, eps: Tensor) -> Tensor:
+        """`mu`, without noise."""
+        return mu
+
+    def posterior(self, x_t: Tensor, x0: Tensor, mu: Tensor, t: int, t_prev: int) -> tuple[Tensor, Tensor]:
+        """As `Bridge.posterior`: given x_t, the end adds nothing, so this is the free process's."""
+        alpha, sigma = self._at(self.alphas, t), self._at(self.sigmas, t)
+        alpha_prev, sigma_prev = self._at(self.alphas, t_prev), self._at(self.sigmas, t_prev)
+        carried = alpha / alpha_prev * sigma_prev
+        step = (sigma - carried) * (sigma + carried)
+        mean = (alpha_prev * step * x0 + alpha / alpha_prev * sigma_prev**2 * x_t) / sigma**2
+        return mean, sigma_prev**2 * step / sigma**2
+
+    def network_input(self, x_t: Tensor, t: int) -> tuple[Tensor, float]:
+        """The state and its continuous time."""
+        return x_t, self.told[t]

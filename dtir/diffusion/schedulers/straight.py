@@ -1,0 +1,120 @@
+"""Straight paths between the clean picture and the degraded one, or noise: InDI, cold diffusion, rectified flow."""
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from dtir.diffusion.schedulers.bridge import Bridge
+from dtir.registry import SCHEDULERS
+from dtir.utils.errors import ConfigError
+
+
+class StraightPath(Bridge):
+    """`x_t = (1 - t/T) x_0 + t/T mu + t/T noise eps`.
+
+    Args:
+        num_timesteps: T.
+        predicts: As in `Bridge`; "velocity" is `dx/d(t/T)`, `mu - x_0` where there is no noise.
+        noise: Standard deviation of the noise at T.
+
+    Raises:
+        ConfigError: T or the noise is negative.
+    """
+
+    def __init__(self, num_timesteps: int, predicts: str, noise: float = 0.0) -> None:
+        super().__init__(num_timesteps, predicts)
+        if num_timesteps < 1 or noise < 0:
+            raise ConfigError(
+                f"{type(self).__name__}: num_timesteps={num_timesteps} must be at least 1 and noise={noise} not "
+                "negative."
+            )
+        self.noise = noise
+        self.register_buffer("places", torch.arange(num_timesteps + 1) / num_timesteps, persistent=False)
+
+    def marginal(self, t: int | Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `Bridge.marginal`; the first two sum to 1."""
+        place = self._at(self.places, t)
+        return 1 - place, place, place * self.noise
+
+    def start(self, mu: Tensor, eps: Tensor) -> Tensor:
+        """`mu + noise eps`."""
+        return mu + self.noise * eps
+
+    def posterior(self, x_t: Tensor, x0: Tensor, mu: Tensor, t: int, t_prev: int) -> tuple[Tensor, Tensor]:
+        """As `Bridge.posterior`: on the line from the state to `x0`, without further noise (InDI, equation 7)."""
+        share = t_prev / t
+        mean = share * x_t + (1 - share) * x0
+        return mean, torch.zeros_like(self.places[:1]).view(1, 1, 1, 1)
+
+    def x0_from_output(self, x_t: Tensor, out: Tensor, mu: Tensor, t: int | Tensor) -> Tensor:
+        """As `Bridge.x0_from_output`; of a velocity, `x_t - t/T out`."""
+        if self.predicts == "velocity":
+            return x_t - self._at(self.places, t) * out
+        return super().x0_from_output(x_t, out, mu, t)
+
+    def network_input(self, x_t: Tensor, t: int) -> tuple[Tensor, float]:
+        """The state, and t/T in (0, 1]."""
+        return x_t, t / self.num_timesteps
+
+
+@SCHEDULERS.register_module()
+class InDI(StraightPath):
+    """Inversion by direct iteration (Delbracio and Milanfar, TMLR 2023); a network predicts x_0.
+
+    Args:
+        num_timesteps: T.
+        noise: Standard deviation of the noise that is added to the degraded picture, against an exact copy of it.
+    """
+
+    def __init__(self, num_timesteps: int = 100, noise: float = 0.01) -> None:
+        super().__init__(num_timesteps, "x0", noise)
+
+
+@SCHEDULERS.register_module()
+class ColdDiffusion(StraightPath):
+    """Cold diffusion (Bansal et al., NeurIPS 2023) whose degradation fades in the degraded picture; no noise.
+
+    Sample it with `ColdSampler`; a network predicts x_0.
+
+    Args:
+        num_timesteps: T.
+    """
+
+    def __init__(self, num_timesteps: int = 100) -> None:
+        super().__init__(num_timesteps, "x0")
+
+
+@SCHEDULERS.register_module()
+class RectifiedFlow(StraightPath):
+    """Flow matching on straight paths (Lipman et al., ICLR 2023; Liu et al., ICLR 2023); a network predicts velocity.
+
+    The other end, `mu`, is the degraded picture, or noise for generation. `PosteriorSampler` takes Euler steps.
+
+    Args:
+        num_timesteps: T.
+        noise: Standard deviation of the noise at `mu`.
+    """
+
+    def __init__(self, num_timesteps: int = 100, noise: float = 0.0) -> None:
+        super().__init__(num_timesteps, "velocity", noise)
+
+    def velocity(self, x0: Tensor, mu: Tensor, eps: Tensor) -> Tensor:
+        """What a network is to predict at every t: `mu + noise eps - x_0`."""
+        return mu + self.noise * eps - x0
+
+
+def optimal_transport_pairs(x0: Tensor, x1: Tensor) -> Tensor:
+    """Which sample of x1 each one of x0 is paired with: the assignment with the least sum of squared distances.
+
+    Pairs of a batch then rarely cross, so that paths are straighter (Tong et al., TMLR 2024; Pooladian et al., 2023).
+
+    Args:
+        x0: Samples (B, ...).
+        x1: Samples (B, ...) of the other end, such as noise.
+
+    Returns:
+        Indices (B,) into x1.
+    """
+    distances = torch.cdist(x0.flatten(1).double(), x1.flatten(1).double()).square()
+    _, columns = linear_sum_assignment(distances.cpu().numpy())
+    return torch.as_tensor(columns, device=x0.device)
