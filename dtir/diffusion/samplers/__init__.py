@@ -11,14 +11,21 @@ from dtir.diffusion.samplers.bridges import (
     ReverseSDESampler,
 )
 from dtir.diffusion.samplers.ddim import DDIMSampler
+from dtir.diffusion.samplers.ode import DPMSolverPP2M, HeunSampler, ProbabilityFlowSampler
+from dtir.diffusion.samplers.sde import EulerMaruyamaSampler, PredictorCorrectorSampler
 
 __all__ = [
     "AncestralSampler",
     "BridgeSampler",
     "ColdSampler",
     "DDIMSampler",
+    "DPMSolverPP2M",
     "Denoiser",
+    "EulerMaruyamaSampler",
+    "HeunSampler",
     "PosteriorSampler",
+    "PredictorCorrectorSampler",
+    "ProbabilityFlowSampler",
     "ResidualSampler",
     "ReverseODESampler",
     "ReverseSDESampler",

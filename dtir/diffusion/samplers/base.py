@@ -1,6 +1,5 @@
 """The one interface of all reverse processes."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -58,10 +57,40 @@ def choose_steps(scheduler: Scheduler, timesteps: Sequence[int] | None, num_step
     return steps
 
 
-class Sampler(ABC):
-    """A reverse process; a subclass gives `step`. Holds settings only, so one object may serve many runs."""
+@dataclass
+class Run:
+    """One run of a sampler, with what a step may need beside the state.
 
-    @abstractmethod
+    Attributes:
+        denoiser: Predicts the noise.
+        scheduler: The forward process.
+        generator: Source of noise.
+        num_evals: Calls of the denoiser so far.
+        memory: What a multistep method keeps from step to step.
+    """
+
+    denoiser: Denoiser
+    scheduler: Scheduler
+    generator: torch.Generator | None
+    num_evals: int = 0
+    memory: dict[str, object] = field(default_factory=dict)
+
+    def eps(self, x: Tensor, t: int) -> Tensor:
+        """The noise predicted in x (B, C, H, W) at step t."""
+        self.num_evals += 1
+        return self.denoiser(x, torch.full((len(x),), t, device=x.device))
+
+
+class Sampler:
+    """A reverse process. Holds settings only, so one object may serve many runs.
+
+    A subclass gives `step`, or `advance` where one evaluation of the denoiser per step is not all that it needs.
+    """
+
+    def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
+        """Goes from step t to the cleaner step t_prev (0 at the end)."""
+        return self.step(run.scheduler, x, run.eps(x, t), t, t_prev, run.generator)
+
     def step(
         self,
         scheduler: Scheduler,
@@ -71,7 +100,12 @@ class Sampler(ABC):
         t_prev: int,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Goes from step t to the cleaner step t_prev (0 at the end), given the noise `eps` predicted in `x_t`."""
+        """Goes from step t to the cleaner step t_prev (0 at the end), given the noise `eps` predicted in `x_t`.
+
+        Raises:
+            NotImplementedError: The sampler's step needs more than one evaluation; use `advance`.
+        """
+        raise NotImplementedError(f"a step of {type(self).__name__} needs more than one prediction; use `sample`.")
 
     @torch.no_grad()
     def sample(
@@ -102,12 +136,12 @@ class Sampler(ABC):
             ConfigError: The steps cannot be used; see `choose_steps`.
         """
         steps = choose_steps(scheduler, timesteps, num_steps)
+        run = Run(denoiser, scheduler, generator)
         x, trajectory = x_start, [x_start] if return_trajectory else []
         for done, (t, t_prev) in enumerate(pairwise([*steps, 0]), start=1):
-            eps = denoiser(x, torch.full((len(x),), t, device=x.device))
-            x = self.step(scheduler, x, eps, t, t_prev, generator)
+            x = self.advance(run, x, t, t_prev)
             if return_trajectory:
                 trajectory.append(x)
             if callback is not None:
                 callback(done, t_prev, x)
-        return SampleResult(x, len(steps), trajectory)
+        return SampleResult(x, run.num_evals, trajectory)

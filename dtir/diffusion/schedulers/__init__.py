@@ -9,6 +9,7 @@ from dtir.diffusion.schedulers.goub import GOUB
 from dtir.diffusion.schedulers.i2sb import I2SB
 from dtir.diffusion.schedulers.irsde import IRSDE, DenoisingSDE
 from dtir.diffusion.schedulers.resshift import ResShift
+from dtir.diffusion.schedulers.score_sde import VESDE, VPSDE, SDEScheduler
 from dtir.diffusion.schedulers.straight import ColdDiffusion, InDI, RectifiedFlow, optimal_transport_pairs
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "GOUB",
     "I2SB",
     "IRSDE",
+    "VESDE",
+    "VPSDE",
     "Bridge",
     "ColdDiffusion",
     "DDPMScheduler",
@@ -25,6 +28,7 @@ __all__ = [
     "ResShift",
     "ResidualDiffusion",
     "SDEBridge",
+    "SDEScheduler",
     "Scheduler",
     "optimal_transport_pairs",
     "trailing_steps",

@@ -1,7 +1,6 @@
 """Straight paths between the clean picture and the degraded one, or noise: InDI, cold diffusion, rectified flow."""
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from dtir.diffusion.schedulers.bridge import Bridge
@@ -115,6 +114,8 @@ def optimal_transport_pairs(x0: Tensor, x1: Tensor) -> Tensor:
     Returns:
         Indices (B,) into x1.
     """
+    from scipy.optimize import linear_sum_assignment
+
     distances = torch.cdist(x0.flatten(1).double(), x1.flatten(1).double()).square()
     _, columns = linear_sum_assignment(distances.cpu().numpy())
     return torch.as_tensor(columns, device=x0.device)
