@@ -79,7 +79,7 @@ def attempt(
         out = how(network, x)
     except Exception as error:
         reason = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), "")
-        return f"no: {type(error).__name__}: {reason[:120]}", "-"
+        return f"no: {type(error).__name__}: {reason[-120:]}", "-"
     return "yes", f"{(out - expected).abs().max().item():.1e}"
 
 
