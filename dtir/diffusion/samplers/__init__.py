@@ -1,7 +1,7 @@
 """Reverse processes, registered in `SAMPLERS`."""
 
 from dtir.diffusion.samplers.ancestral import AncestralSampler
-from dtir.diffusion.samplers.base import Denoiser, Sampler, SampleResult, gaussian_like
+from dtir.diffusion.samplers.base import Denoiser, Sampler, SampleResult, StepSampler, gaussian_like
 from dtir.diffusion.samplers.bridges import (
     BridgeSampler,
     ColdSampler,
@@ -31,5 +31,6 @@ __all__ = [
     "ReverseSDESampler",
     "SampleResult",
     "Sampler",
+    "StepSampler",
     "gaussian_like",
 ]

@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor
 
-from dtir.diffusion.samplers.base import Sampler, gaussian_like
+from dtir.diffusion.samplers.base import StepSampler, gaussian_like
 from dtir.diffusion.schedulers.base import Scheduler
 from dtir.registry import SAMPLERS
 
 
 @SAMPLERS.register_module()
-class AncestralSampler(Sampler):
+class AncestralSampler(StepSampler):
     """Ho et al. 2020, Algorithm 2: draws from q(x_prev | x_t, x_0) with x_0 predicted; no noise in the last step."""
 
     def step(

@@ -1,5 +1,6 @@
 """The one interface of all reverse processes."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -81,31 +82,12 @@ class Run:
         return self.denoiser(x, torch.full((len(x),), t, device=x.device))
 
 
-class Sampler:
-    """A reverse process. Holds settings only, so one object may serve many runs.
+class Sampler(ABC):
+    """A reverse process; a subclass gives `advance`. Holds settings only, so one object may serve many runs."""
 
-    A subclass gives `step`, or `advance` where one evaluation of the denoiser per step is not all that it needs.
-    """
-
+    @abstractmethod
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
         """Goes from step t to the cleaner step t_prev (0 at the end)."""
-        return self.step(run.scheduler, x, run.eps(x, t), t, t_prev, run.generator)
-
-    def step(
-        self,
-        scheduler: Scheduler,
-        x_t: Tensor,
-        eps: Tensor,
-        t: int,
-        t_prev: int,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        """Goes from step t to the cleaner step t_prev (0 at the end), given the noise `eps` predicted in `x_t`.
-
-        Raises:
-            NotImplementedError: The sampler's step needs more than one evaluation; use `advance`.
-        """
-        raise NotImplementedError(f"a step of {type(self).__name__} needs more than one prediction; use `sample`.")
 
     @torch.no_grad()
     def sample(
@@ -145,3 +127,23 @@ class Sampler:
             if callback is not None:
                 callback(done, t_prev, x)
         return SampleResult(x, run.num_evals, trajectory)
+
+
+class StepSampler(Sampler):
+    """A reverse process that needs one prediction per step; a subclass gives `step`."""
+
+    @abstractmethod
+    def step(
+        self,
+        scheduler: Scheduler,
+        x_t: Tensor,
+        eps: Tensor,
+        t: int,
+        t_prev: int,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Goes from step t to the cleaner step t_prev (0 at the end), given the noise `eps` predicted in `x_t`."""
+
+    def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
+        """As `Sampler.advance`."""
+        return self.step(run.scheduler, x, run.eps(x, t), t, t_prev, run.generator)

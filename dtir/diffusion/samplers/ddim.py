@@ -3,14 +3,14 @@
 import torch
 from torch import Tensor
 
-from dtir.diffusion.samplers.base import Sampler, gaussian_like
+from dtir.diffusion.samplers.base import StepSampler, gaussian_like
 from dtir.diffusion.schedulers.base import Scheduler
 from dtir.registry import SAMPLERS
 from dtir.utils.errors import ConfigError
 
 
 @SAMPLERS.register_module()
-class DDIMSampler(Sampler):
+class DDIMSampler(StepSampler):
     """Song et al. 2021, Eq. 12 and 16: `x_prev = a_prev x0 + sqrt(sigma_prev^2 - s^2) eps + s z`.
 
     `s^2` is eta^2 times the variance of the exact posterior.

@@ -6,14 +6,14 @@ With `y = x / a` and `rho = sigma / a` it is `dy/drho = eps` for every Gaussian 
 import torch
 from torch import Tensor
 
-from dtir.diffusion.samplers.base import Run, Sampler
+from dtir.diffusion.samplers.base import Run, Sampler, StepSampler
 from dtir.diffusion.samplers.sde import equation_of
 from dtir.diffusion.schedulers.base import Scheduler
 from dtir.registry import SAMPLERS
 
 
 @SAMPLERS.register_module()
-class ProbabilityFlowSampler(Sampler):
+class ProbabilityFlowSampler(StepSampler):
     """Euler steps in time, `dx = (f x - g^2 score / 2) dt` (Song et al., ICLR 2021)."""
 
     def step(
@@ -25,7 +25,7 @@ class ProbabilityFlowSampler(Sampler):
         t_prev: int,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """As `Sampler.step`."""
+        """As `StepSampler.step`."""
         f, squared, dt = equation_of(scheduler, type(self).__name__).equation(t, t_prev)
         return x_t - (f * x_t - 0.5 * squared * scheduler.score_from_eps(eps, t)) * dt
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from dtir.diffusion.samplers.base import Run, Sampler, gaussian_like
+from dtir.diffusion.samplers.base import Run, Sampler, StepSampler, gaussian_like
 from dtir.diffusion.schedulers.base import Scheduler
 from dtir.diffusion.schedulers.score_sde import SDEScheduler
 from dtir.registry import SAMPLERS
@@ -25,7 +25,7 @@ def equation_of(scheduler: Scheduler, sampler: str) -> SDEScheduler:
 
 
 @SAMPLERS.register_module()
-class EulerMaruyamaSampler(Sampler):
+class EulerMaruyamaSampler(StepSampler):
     """Euler-Maruyama steps of the reverse equation `dx = (f x - g^2 score) dt + g dW`, the last one without noise."""
 
     def step(
@@ -37,7 +37,7 @@ class EulerMaruyamaSampler(Sampler):
         t_prev: int,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """As `Sampler.step`."""
+        """As `StepSampler.step`."""
         f, squared, dt = equation_of(scheduler, type(self).__name__).equation(t, t_prev)
         mean = x_t - (f * x_t - squared * scheduler.score_from_eps(eps, t)) * dt
         return mean if t_prev == 0 else mean + (squared * dt).sqrt() * gaussian_like(x_t, generator)
