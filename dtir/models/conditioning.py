@@ -256,7 +256,7 @@ def _block_calls(backbone: nn.Module, blocks: dict[str, nn.Module]) -> dict[str,
         for name, block in blocks.items()
     ]
     try:
-        _probe(backbone)
+        probe(backbone)
     finally:
         for handle in handles:
             handle.remove()
@@ -270,7 +270,8 @@ def _block_calls(backbone: nn.Module, blocks: dict[str, nn.Module]) -> dict[str,
 
 
 @torch.no_grad()
-def _probe(backbone: nn.Module) -> None:
+def probe(backbone: nn.Module) -> None:
+    """One forward pass of a small black picture, which leaves no trace but what hooks see."""
     modes = {module: module.training for module in backbone.modules()}
     multiple = getattr(backbone, "size_multiple", 1)
     side = -(-PROBE_SIDE // multiple) * multiple

@@ -1,5 +1,8 @@
 """Regularizers of generalisation-enhanced fine-tuning (method.md 3)."""
 
 from .base import Regularizer
+from .importance import ParameterImportance
+from .layer_decay import LayerDecay
+from .orthogonality import OrthogonalityLoss, OrthogonalProjection
 
-__all__ = ["Regularizer"]
+__all__ = ["LayerDecay", "OrthogonalProjection", "OrthogonalityLoss", "ParameterImportance", "Regularizer"]

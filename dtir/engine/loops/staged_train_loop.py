@@ -63,6 +63,9 @@ class StagedTrainLoop(BaseLoop):
         self._epoch = 0
         self.stage: ScheduledStage | None = None
         self.trainable_parameters: list[nn.Parameter] = []
+        # Of the present micro-batch, for regularizers; and what they want logged with the losses.
+        self.samples: dict = {}
+        self.logged: dict[str, Tensor] = {}
         self.regularizers = [REGULARIZERS.build(config) for config in regularizers]
         for regularizer in self.regularizers:
             runner.register_hook(regularizer)
@@ -155,12 +158,14 @@ class StagedTrainLoop(BaseLoop):
         runner.call_hook("before_train_iter", batch_idx=self._iter, data_batch=None)
         optim.set_lr(learning_rate(stage.settings, self.local_iter))
         self.data_time = 0.0
+        self.logged = {}
         outputs: dict[str, Tensor] = {}
         for micro in range(self.accumulate):
             losses = self._micro_batch(self._next(batches), stage, micro)
             for name, loss in losses.items():
                 outputs[name] = outputs[name] + loss if name in outputs else loss
         self._optim_step()
+        outputs.update(self.logged)
         runner.call_hook("after_train_iter", batch_idx=self._iter, data_batch=None, outputs=outputs)
         self._iter += 1
         if self._validation_due(stage):
@@ -177,7 +182,8 @@ class StagedTrainLoop(BaseLoop):
     def _micro_batch(self, batch: dict, stage: ScheduledStage, micro: int) -> dict[str, Tensor]:
         runner, optim = self.runner, self.runner.optim_wrapper
         data = runner.model.data_preprocessor(batch, training=True)
-        data["data_samples"]["noise_seed"] = derive_seed(runner.seed, stage.index, self.local_iter, micro)
+        self.samples = data["data_samples"]
+        self.samples["noise_seed"] = derive_seed(runner.seed, stage.index, self.local_iter, micro)
         with self.gradients.micro_batch(last=micro == self.accumulate - 1):
             with optim.autocast():
                 losses = self.gradients.module(**data, mode="loss")

@@ -1,0 +1,142 @@
+import json
+
+import pytest
+import torch
+from test_layer_decay import PLAIN, STAGE, run
+from tiny_run import CONFIG, run_process, train, train_command
+
+from dtir.regularizers import OrthogonalityLoss, OrthogonalProjection
+from dtir.regularizers.orthogonality import cosines
+from dtir.utils.errors import ConfigError
+
+
+class Recording(OrthogonalProjection):
+    def gradient_policy(self, runner, loss_gradients):
+        self.before = [g.clone() for g in loss_gradients["loss_generative"]]
+        super().gradient_policy(runner, loss_gradients)
+        self.after = {name: [g.clone() for g in part] for name, part in loss_gradients.items()}
+
+
+def flat(tensors) -> torch.Tensor:
+    return torch.cat([x.flatten() for x in tensors]).double()
+
+
+def test_nothing_along_the_restoring_gradient_is_left(tmp_path):
+    regularizer = Recording(shallow=0.5)
+    runner = run(tmp_path, regularizer)
+    names = [name for name, _ in runner.model.network.named_parameters()]
+    shallow = [names[k] for k in regularizer.places]
+    assert {name for name in shallow if name.startswith("backbone")} == {
+        "backbone.head.weight",
+        "backbone.head.bias",
+        "backbone.blocks.0.weight",
+        "backbone.blocks.0.bias",
+    }
+    generative, restoring = (
+        flat(regularizer.after[name][k] for k in regularizer.places) for name in ("loss_generative", "loss_restoration")
+    )
+    assert abs(torch.cosine_similarity(generative, restoring, dim=0)) < 1e-5
+    before = flat(regularizer.before[k] for k in regularizer.places)
+    cosine = torch.cosine_similarity(before, restoring, dim=0)
+    assert runner.train_loop.logged["grad_cosine"].item() == pytest.approx(cosine.item(), rel=1e-4)
+    torch.testing.assert_close(before - generative, restoring * (before @ restoring / (restoring @ restoring)))
+    others = [k for k in range(len(names)) if k not in regularizer.places]
+    assert all(torch.equal(regularizer.before[k], regularizer.after["loss_generative"][k]) for k in others)
+
+
+def test_without_one_objective_nothing_changes_and_nothing_is_nan(tmp_path):
+    for share in (0.0, 1.0):
+        stages = [{"name": "one", "iters": 2, "lr": 1e-3, "generative_share": share}]
+        options = {"train_cfg.stages": stages, "custom_hooks": [], **PLAIN}
+        plain = train(tmp_path / f"plain{share}", **options).model.state_dict()
+        for kind in ("OrthogonalProjection", "OrthogonalityLoss"):
+            regularizer = {"type": kind, **({"weight": 0.0} if kind == "OrthogonalityLoss" else {})}
+            found = train(tmp_path / f"{kind}{share}", **{**options, "train_cfg.regularizers": [regularizer]})
+            for key, value in found.model.state_dict().items():
+                torch.testing.assert_close(value, plain[key], rtol=1e-5, atol=1e-7)
+
+
+def test_two_processes_project_alike(tmp_path):
+    config = tmp_path / "projected.py"
+    config.write_text(
+        f"_base_ = {str(CONFIG)!r}\n"
+        "train_cfg = dict(\n"
+        "    stages=[dict(name='finetune', iters=4, lr=1e-3, generative_share=0.5)],\n"
+        "    regularizers=[dict(type='OrthogonalProjection'), dict(type='LayerDecay')],\n"
+        ")\n"
+        "custom_hooks = []\n"
+    )
+    found = []
+    for processes, batch in ((1, 8), (2, 4)):
+        folder = tmp_path / str(processes)
+        command = train_command(folder, "--cfg-options", f"train_dataloader.batch_size={batch}", processes=processes)
+        command[command.index(str(CONFIG))] = str(config)
+        result = run_process(command)
+        assert result.returncode == 0, result.stderr[-3000:]
+        (log,) = folder.glob("*/vis_data/scalars.json")
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        found.append([(line["grad_cosine"], line["generative_t"]) for line in lines if "grad_cosine" in line])
+    assert len(found[0]) == 2
+    for one, two in zip(*found, strict=True):
+        assert one == pytest.approx(two, abs=1e-4)
+
+
+def test_cosines_of_known_gradients():
+    a, b = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
+    diagonal = (a + b) / 2**0.5
+    same, cross = cosines(torch.stack([a, 3 * a, diagonal, b]), 2)
+    assert same.item() == pytest.approx((1 + 0.5**0.5) / 2)
+    assert cross.item() == pytest.approx((0.5**0.5 + 0) / 2)
+    assert [x.item() for x in cosines(torch.stack([a]), 1)] == [1, 0]
+    assert [x.item() for x in cosines(torch.stack([a, b]), 1)] == [1, 0]
+
+
+def test_the_loss_is_differentiated_twice(tmp_path):
+    """Against the explicit per-sample gradients, one backward pass each, and their double backward."""
+    kept = {}
+
+    class Keeping(OrthogonalityLoss):
+        def after_loss(self, runner, losses):
+            model, samples = runner.model, runner.train_loop.samples
+            features = self.features
+            super().after_loss(runner, losses)
+            params = [p for p in model.parameters() if p.requires_grad]
+            kept["term"] = losses["loss_orthogonality"].detach().clone()
+            kept["gradient"] = [
+                torch.zeros_like(p) if g is None else g
+                for p, g in zip(
+                    params,
+                    torch.autograd.grad(losses["loss_orthogonality"], params, retain_graph=True, allow_unused=True),
+                    strict=True,
+                )
+            ]
+            total = losses["loss_restoration"] + losses["loss_generative"]
+            rows = [
+                torch.autograd.grad(total, features, create_graph=True, retain_graph=True)[0][k]
+                for k in range(len(features))
+            ]
+            n = samples["num_generative"]
+            pairs = [(i, j) for i in range(len(rows)) for j in range(len(rows)) if i != j]
+            cos = {(i, j): torch.cosine_similarity(rows[i].flatten(), rows[j].flatten(), dim=0) for i, j in pairs}
+            same = [value for (i, j), value in cos.items() if (i < n) == (j < n)]
+            cross = [value for (i, j), value in cos.items() if (i < n) != (j < n)]
+            explicit = 0.5 * (1 - sum(same) / len(same) + (sum(cross) / len(cross)).abs())
+            kept["expected"] = explicit.detach().clone()
+            kept["expected_gradient"] = [
+                torch.zeros_like(p) if g is None else g
+                for p, g in zip(
+                    params, torch.autograd.grad(explicit, params, retain_graph=True, allow_unused=True), strict=True
+                )
+            ]
+
+    run(tmp_path, Keeping(weight=0.5, shallow=0.5), **{"train_cfg.stages": STAGE})
+    torch.testing.assert_close(kept["term"], kept["expected"], rtol=1e-4, atol=1e-6)
+    assert any(g.abs().max() > 0 for g in kept["gradient"])
+    for found, expected in zip(kept["gradient"], kept["expected_gradient"], strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [OrthogonalProjection, OrthogonalityLoss])
+def test_wrong_settings_are_named(kind):
+    with pytest.raises(ConfigError, match=f"{kind.__name__}: shallow=0"):
+        kind(shallow=0)
