@@ -1,0 +1,208 @@
+import pytest
+import torch
+from mmengine.hooks import Hook
+from tiny_run import assert_same_state, last_state, run_process, tiny_config, train, train_command
+from torch import nn
+
+from dtir.engine import StagedRunner
+from dtir.models import ConditionedNetwork
+from dtir.models.backbones import NAFNet
+from dtir.regularizers import ParameterImportance
+from dtir.regularizers.depth import parameter_depths
+from dtir.regularizers.importance import per_sample_gradients
+from dtir.utils.errors import ConfigError
+
+# A step of this optimiser is minus the gradient.
+PLAIN = {"optim_wrapper.optimizer": {"type": "SGD", "lr": 1.0}, "optim_wrapper.clip_grad": None, "custom_hooks": []}
+STAGES = [
+    {"name": "pretrain", "iters": 2, "lr": 1e-2, "generative_share": 1.0, "schedule": "constant"},
+    {"name": "finetune", "iters": 3, "lr": 1e-2, "generative_share": 0.25, "schedule": "constant"},
+]
+
+
+def regularizer(**options) -> dict:
+    return {"type": "ParameterImportance", "num_samples": 6, "chunk": 4, **options}
+
+
+def batch_of(n: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    x, eps = torch.rand(2, n, 3, 8, 8, generator=generator)
+    return {"x": x, "t": torch.arange(n) + 1, "eps": eps}
+
+
+def objective(out, sample):
+    return (sample["x"] - out - sample["eps"]).abs().mean()
+
+
+def test_gradients_are_those_of_single_samples():
+    torch.manual_seed(0)
+    network = ConditionedNetwork(NAFNet(width=4, enc_blk_nums=[1], middle_blk_num=1, dec_blk_nums=[1]), embed_dim=8)
+    for p in network.parameters():
+        nn.init.normal_(p, std=0.2)
+    batch, params = batch_of(3), dict(network.named_parameters())
+    found = per_sample_gradients(network, {k: p.detach() for k, p in params.items()}, objective, batch)
+    for k in range(3):
+        one = {name: value[k : k + 1] for name, value in batch.items()}
+        loss = objective(network(one["x"], one["t"]), one)
+        for name, expected in zip(params, torch.autograd.grad(loss, params.values()), strict=True):
+            torch.testing.assert_close(found[name][k], expected, rtol=1e-4, atol=1e-6)
+
+
+class Scale(nn.Module):
+    """One parameter, which is what the network gives out."""
+
+    def __init__(self):
+        super().__init__()
+        self.theta = nn.Parameter(torch.tensor(0.7))
+
+    def forward(self, x, t):
+        return self.theta.expand_as(x)
+
+
+def test_the_expansion_of_a_quadratic_is_exact():
+    """Samples y of N(theta, 1) with loss (theta - y)^2 / 2: the mean square gradient is the curvature, 1."""
+    n, network = 20_000, Scale()
+    y = network.theta.detach() + torch.randn(n, 1, 1, 1, generator=torch.Generator().manual_seed(0))
+    batch = {"x": y, "t": torch.zeros(n)}
+    gradients = per_sample_gradients(
+        network,
+        {"theta": network.theta.detach()},
+        lambda out, sample: (out - sample["x"]).square().sum() / 2,
+        batch,
+    )["theta"]
+    g, h, d = gradients.mean(), gradients.square().mean(), 0.3
+    increase = ((network.theta + d - y).square() - (network.theta - y).square()).mean() / 2
+    # Five standard errors of a mean square of normal numbers.
+    assert (g * d + h * d**2 / 2).item() == pytest.approx(increase.item(), abs=5 * (2 / n) ** 0.5 * d**2 / 2)
+
+
+def explicit_term(runner, state, order: str, decay: float, weight: float) -> torch.Tensor:
+    network = runner.model.network
+    depths = parameter_depths(network)
+    count = sum(p.numel() for p in network.parameters())
+    total = 0.0
+    for name, p in network.named_parameters():
+        d = p - state["anchor"][name]
+        first = state["mean"][name] * d
+        second = state["square"][name] * d.square() / 2
+        value = second if order == "fisher" else first.abs() + second
+        total = total + (torch.exp(-decay * depths[name]) * value).sum()
+    return weight * total / count
+
+
+class Watching(ParameterImportance):
+    """Compares what is added to the gradient with autograd's of the formula, in every step."""
+
+    checked = 0
+
+    def before_optim_step(self, runner):
+        params = [p for p in runner.model.network.parameters() if p.requires_grad]
+        before = [p.grad.clone() for p in params]
+        super().before_optim_step(runner)
+        if not self.state:
+            assert all(torch.equal(p.grad, g) for p, g in zip(params, before, strict=True))
+            return
+        term = explicit_term(runner, self.state, self.order, self.decay, self.weight)
+        for p, g, expected in zip(params, before, torch.autograd.grad(term, params), strict=True):
+            torch.testing.assert_close(p.grad - g, expected, rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(runner.train_loop.logged["importance"], term.detach(), rtol=1e-4, atol=1e-8)
+        Watching.checked += 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"order": "fisher"}, {"target": "output"}, {"decay": 0.0}, {"reestimate": False}],
+    ids=str,
+)
+def test_the_added_gradient_is_autograds(tmp_path, options):
+    Watching.checked = 0
+    runner = StagedRunner.from_cfg(tiny_config(tmp_path, **{"train_cfg.stages": STAGES, **PLAIN}))
+    loop = runner._train_loop = runner.build_train_loop(runner._train_loop)
+    watching = Watching(weight=100.0, num_samples=6, chunk=4, **options)
+    loop.regularizers.append(watching)
+    runner.register_hook(watching)
+    runner.train()
+    assert Watching.checked == 3
+    state = watching.state_dict()
+    assert all(value.dtype == torch.float32 and value.device.type == "cpu" for value in state["square"].values())
+    # By Jensen's inequality.
+    assert all((state["square"][k] >= state["mean"][k].square() * (1 - 1e-5)).all() for k in state["mean"])
+
+
+def estimates(tmp_path, **options) -> dict:
+    config = tiny_config(
+        tmp_path, **{"train_cfg.stages": STAGES, "train_cfg.regularizers": [regularizer(**options)], **PLAIN}
+    )
+    runner = StagedRunner.from_cfg(config)
+    runner.train()
+    return runner.train_loop.regularizers[0].state_dict()
+
+
+def test_chunks_do_not_matter(tmp_path):
+    one, many = estimates(tmp_path / "1", chunk=1, weight=0.0), estimates(tmp_path / "6", chunk=6, weight=0.0)
+    for part in ("mean", "square"):
+        for name, value in one[part].items():
+            torch.testing.assert_close(value, many[part][name], rtol=1e-4, atol=1e-9)
+
+
+def test_two_processes_estimate_alike(tmp_path):
+    states = []
+    for processes, batch in ((1, 8), (2, 4)):
+        folder = tmp_path / str(processes)
+        config = tmp_path / f"importance{processes}.py"
+        base = train_command(folder)
+        config.write_text(
+            f"_base_ = {base[-3]!r}\n"
+            f"train_cfg = dict(stages={STAGES!r}, regularizers=[{regularizer()!r}])\n"
+            f"train_dataloader = dict(batch_size={batch})\ncustom_hooks = []\n"
+        )
+        command = train_command(folder, processes=processes)
+        command[command.index(base[-3])] = str(config)
+        result = run_process(command)
+        assert result.returncode == 0, result.stderr[-3000:]
+        states.append(last_state(folder)["importance"])
+    for name, value in states[0]["square"].items():
+        torch.testing.assert_close(value, states[1]["square"][name], rtol=1e-2, atol=1e-6)
+
+
+def test_a_stronger_pull_keeps_parameters_nearer(tmp_path):
+    distances = []
+    for weight in (0.0, 1e4):
+        options = {"train_cfg.stages": STAGES, "train_cfg.regularizers": [regularizer(weight=weight)]}
+        runner = train(tmp_path / str(weight), **{**options, "custom_hooks": []})
+        anchor = runner.train_loop.regularizers[0].state_dict()["anchor"]
+        changes = [(p.detach() - anchor[name]).square().sum() for name, p in runner.model.network.named_parameters()]
+        distances.append(sum(changes).item())
+    assert distances[1] < 0.9 * distances[0]
+
+
+class StoppedError(RuntimeError):
+    pass
+
+
+class StopHook(Hook):
+    priority = "LOWEST"
+
+    def before_optim_step(self, runner):
+        if runner.iter == 7:
+            raise StoppedError
+
+
+def test_a_resumed_run_keeps_its_importances(tmp_path):
+    options = {"train_cfg.regularizers": [regularizer(weight=100.0)]}
+    train(tmp_path / "whole", **options)
+    runner = StagedRunner.from_cfg(tiny_config(tmp_path / "stopped", **options))
+    runner.register_hook(StopHook())
+    with pytest.raises(StoppedError):
+        runner.train()
+    train(tmp_path / "stopped", resume=True, **options)
+    whole, resumed = last_state(tmp_path / "whole"), last_state(tmp_path / "stopped")
+    assert_same_state(resumed, whole)
+    for part in ("mean", "square", "anchor"):
+        assert all(torch.equal(value, resumed["importance"][part][k]) for k, value in whole["importance"][part].items())
+
+
+@pytest.mark.parametrize("wrong", [{"order": "third"}, {"target": "features"}, {"num_samples": 0}])
+def test_wrong_settings_are_named(wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        ParameterImportance(**wrong)
