@@ -31,7 +31,7 @@ def test_requirements(metadata):
 
     assert {"torch", "torchvision", "mmengine", "mmcv-lite", "opencv-python", "lpips"} <= set(names)
     assert not any("#" in requirement or "<" in requirement for requirement in metadata["install_requires"])
-    assert metadata["extras_require"]["optional"] == ["wandb"]
+    assert metadata["extras_require"]["optional"] == ["wandb", "onnx", "onnxscript", "onnxruntime"]
     assert set(metadata["extras_require"]["all"]) >= set(metadata["extras_require"]["tests"])
 
 

@@ -1,0 +1,75 @@
+"""What a linear degradation offers to training-free guidance."""
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+
+class LinearOperator(ABC):
+    """A linear map A from pictures x (B, C, H, W) to measurements y, with its adjoint and pseudo-inverse.
+
+    `A A_pinv A = A`, and `<A x, y> = <x, At y>`. Values are in whatever domain x is; A has no offset.
+    """
+
+    @abstractmethod
+    def A(self, x: Tensor) -> Tensor:  # noqa: N802 as in the field
+        """Measurements of pictures (B, C, H, W)."""
+
+    @abstractmethod
+    def At(self, y: Tensor) -> Tensor:  # noqa: N802 as in the field
+        """The adjoint: from measurements to (B, C, H, W)."""
+
+    @abstractmethod
+    def A_pinv(self, y: Tensor) -> Tensor:  # noqa: N802 as in the field
+        """The Moore-Penrose pseudo-inverse: from measurements to (B, C, H, W)."""
+
+    def project(self, x: Tensor) -> Tensor:
+        """`A_pinv A x`: the part of x that the measurements determine."""
+        return self.A_pinv(self.A(x))
+
+
+class SpectralOperator(LinearOperator):
+    """A linear map with a singular value decomposition `A = U S V^T`, V orthogonal.
+
+    A subclass gives `to_spectrum` (V^T), its inverse, and the measurements' side (U^T and U), all in coefficients of
+    the picture's own shape: a coefficient whose singular value is 0 is not measured, and is 0 in U^T y.
+    """
+
+    @abstractmethod
+    def to_spectrum(self, x: Tensor) -> Tensor:
+        """`V^T x`, of the shape of x."""
+
+    @abstractmethod
+    def from_spectrum(self, z: Tensor) -> Tensor:
+        """`V z`."""
+
+    @abstractmethod
+    def measured_spectrum(self, y: Tensor) -> Tensor:
+        """`U^T y`, of the shape of the picture, 0 where nothing is measured."""
+
+    @abstractmethod
+    def measurement(self, z: Tensor) -> Tensor:
+        """`U z` of coefficients that are 0 where nothing is measured."""
+
+    @abstractmethod
+    def singular_values(self, like: Tensor) -> Tensor:
+        """S, that broadcasts with pictures like `like`, not negative."""
+
+    def A(self, x: Tensor) -> Tensor:  # noqa: N802 as in the field
+        """As `LinearOperator.A`."""
+        return self.measurement(self.singular_values(x) * self.to_spectrum(x))
+
+    def At(self, y: Tensor) -> Tensor:  # noqa: N802 as in the field
+        """As `LinearOperator.At`."""
+        z = self.measured_spectrum(y)
+        return self.from_spectrum(self.singular_values(z) * z)
+
+    def A_pinv(self, y: Tensor) -> Tensor:  # noqa: N802 as in the field
+        """As `LinearOperator.A_pinv`."""
+        z = self.measured_spectrum(y)
+        return self.from_spectrum(z * inverse_or_zero(self.singular_values(z)))
+
+
+def inverse_or_zero(s: Tensor) -> Tensor:
+    """1 / s, and 0 where s is 0."""
+    return (1 / s).where(s > 0, s.new_zeros(()))

@@ -1,0 +1,127 @@
+"""Adjoint, pseudo-inverse and decomposition of every operator, and what it is meant to compute."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from dtir.diffusion.operators import (
+    AverageDownsampling,
+    BicubicDownsampling,
+    CircularBlur,
+    Colorization,
+    Inpainting,
+    SeparableOperator,
+    WalshHadamard,
+    gaussian_kernel,
+    motion_kernel,
+)
+from dtir.utils.errors import ConfigError
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+OPERATORS = {
+    "inpainting": Inpainting((random(16, 8, seed=3) > 0).double()),
+    "colorization": Colorization(),
+    "average": AverageDownsampling(4),
+    "bicubic": BicubicDownsampling(2, 16, 8),
+    "separable_tall": SeparableOperator(random(20, 16), random(5, 8)),
+    "gaussian": CircularBlur(gaussian_kernel(1.5, 7)),
+    "motion": CircularBlur(motion_kernel(5, 30, 7)),
+    "hadamard": WalshHadamard(16, 8, 0.3),
+}
+EVERY = pytest.mark.parametrize("operator", OPERATORS.values(), ids=OPERATORS)
+X = random(2, 3, 16, 8)
+
+
+@EVERY
+def test_adjoint(operator):
+    y = operator.A(X)
+    other = random(*y.shape, seed=1)
+    assert (y * other).sum().item() == pytest.approx((X * operator.At(other)).sum().item(), rel=1e-9)
+
+
+@EVERY
+def test_pseudo_inverse(operator):
+    y, noise = operator.A(X), random(*operator.A(X).shape, seed=1)
+    torch.testing.assert_close(operator.A(operator.A_pinv(y)), y)
+    inverse = operator.A_pinv(noise)
+    torch.testing.assert_close(operator.A_pinv(operator.A(inverse)), inverse)
+    projected = operator.project(X)
+    # The projection is orthogonal: what is taken away is not measured.
+    torch.testing.assert_close(operator.project(projected), projected)
+    assert ((X - projected) * projected).sum().abs() < 1e-8
+    torch.testing.assert_close(operator.A(X - projected), torch.zeros_like(y), rtol=0, atol=1e-9)
+
+
+@EVERY
+def test_decomposition(operator):
+    z = operator.to_spectrum(X)
+    torch.testing.assert_close(operator.from_spectrum(z), X)
+    assert z.square().sum().item() == pytest.approx(X.square().sum().item())
+    s = operator.singular_values(X)
+    assert (s >= 0).all()
+    torch.testing.assert_close(operator.measured_spectrum(operator.A(X)), (s * z).expand_as(X))
+
+
+@EVERY
+def test_single_precision(operator):
+    found = operator.A(X.float())
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), operator.A(X), rtol=1e-4, atol=1e-4)
+
+
+def test_they_compute_what_they_are_called():
+    torch.testing.assert_close(OPERATORS["average"].A(X), F.avg_pool2d(X, 4))
+    torch.testing.assert_close(OPERATORS["colorization"].A(X), X.mean(1, keepdim=True))
+    torch.testing.assert_close(OPERATORS["inpainting"].A(X), X * OPERATORS["inpainting"].mask)
+    kernel = gaussian_kernel(1.0, 5)
+    expected = F.conv2d(F.pad(X, (2, 2, 2, 2), mode="circular"), kernel.flip(0, 1).expand(3, 1, 5, 5), groups=3)
+    torch.testing.assert_close(CircularBlur(kernel, threshold=0).A(X), expected, rtol=1e-6, atol=1e-6)
+    kernel = motion_kernel(3, 40, 5) + 0.01 * random(5, 5).abs()
+    expected = F.conv2d(F.pad(X, (2, 2, 2, 2), mode="circular"), kernel.flip(0, 1).expand(3, 1, 5, 5), groups=3)
+    torch.testing.assert_close(CircularBlur(kernel, threshold=0).A(X), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_hadamard_coefficients_are_those_of_the_matrix():
+    operator = WalshHadamard(2, 4, 1.0)
+    matrix = torch.ones(1, 1, dtype=torch.float64)
+    for _ in range(3):
+        matrix = torch.kron(torch.tensor([[1.0, 1.0], [1.0, -1.0]], dtype=torch.float64), matrix) / 2**0.5
+    x = random(1, 1, 2, 4)
+    shuffled = x.flatten(2)[..., operator.order]
+    torch.testing.assert_close(operator.A(x), (shuffled @ matrix.t())[..., operator.kept])
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_bicubic_is_matlabs(factor, parity_dir):
+    with np.load(parity_dir / "metrics.npz") as arrays:
+        picture, expected = arrays["imresize_in"], arrays[f"imresize_{1 / factor:.4f}"]
+    x = torch.from_numpy(picture).double().permute(2, 0, 1)[None]
+    found = BicubicDownsampling(factor, *x.shape[2:], threshold=0).A(x)
+    np.testing.assert_allclose(found[0].permute(1, 2, 0).numpy(), expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_motion_kernel_is_a_line():
+    kernel = motion_kernel(9, 0, 15)
+    assert kernel.sum().item() == pytest.approx(1)
+    assert (kernel.sum(1) > 0).nonzero().flatten().tolist() == [7]
+    assert (kernel.sum(0) > 0).sum() == 9
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: AverageDownsampling(0), "factor=0"),
+        (lambda: AverageDownsampling(3).A(X), "16 x 8"),
+        (lambda: BicubicDownsampling(3, 16, 9), "16"),
+        (lambda: CircularBlur(torch.ones(2, 3)), "odd sides"),
+        (lambda: WalshHadamard(6, 4, 0.5), "power of 2"),
+    ],
+)
+def test_wrong_settings_are_named(make, message):
+    with pytest.raises(ConfigError, match=message):
+        make()
