@@ -1,0 +1,44 @@
+"""Training-free guidance: an unconditional denoiser restores what a known operator has damaged."""
+
+import torch
+from torch import Tensor
+
+from dtir.diffusion.operators import LinearOperator
+from dtir.diffusion.samplers.base import Run, Sampler, gaussian_like
+from dtir.utils.errors import ConfigError
+
+
+class GuidedSampler(Sampler):
+    """A sampler of the unconditional model that is led to agree with measurements `y = A x + sigma_y n`.
+
+    Args:
+        operator: A, on pictures in the centred domain.
+        y: Measurements, in that domain too.
+        sigma_y: Standard deviation of their noise.
+
+    Raises:
+        ConfigError: `sigma_y` is negative.
+    """
+
+    def __init__(self, operator: LinearOperator, y: Tensor, sigma_y: float = 0.0) -> None:
+        if sigma_y < 0:
+            raise ConfigError(f"{type(self).__name__}: sigma_y={sigma_y} must not be negative.")
+        self.operator, self.y, self.sigma_y = operator, y, sigma_y
+
+
+def stochastic_step(run: Run, x: Tensor, x0: Tensor, eps: Tensor, t: int, t_prev: int, eta: float) -> Tensor:
+    """DDIM's step with the variance eta^2 of the posterior's, for any pair of x_0 and eps; x_0 itself at the end."""
+    a_prev, sigma_prev = run.scheduler.marginal(t_prev)
+    if t_prev == 0:
+        return a_prev * x0 + sigma_prev * eps
+    fresh = eta**2 * run.scheduler.step_variance(t, t_prev) / run.scheduler.marginal(t)[1] ** 2
+    kept = (1 - fresh).clamp(min=0).sqrt()
+    return a_prev * x0 + sigma_prev * (kept * eps + fresh.sqrt() * gaussian_like(x, run.generator))
+
+
+def differentiable_x0(run: Run, x: Tensor, t: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The state as a leaf, the noise predicted in it, and the clean picture, which is differentiable in the state."""
+    with torch.enable_grad():
+        leaf = x.detach().requires_grad_()
+        eps = run.eps(leaf, t)
+        return leaf, eps.detach(), run.scheduler.x0_from_eps(leaf, eps, t)

@@ -1,0 +1,89 @@
+"""Guidance by the gradient of the measurements' misfit through the denoiser."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from dtir.diffusion.guidance.base import GuidedSampler, differentiable_x0, stochastic_step
+from dtir.diffusion.operators import LinearOperator, SpectralOperator
+from dtir.diffusion.samplers.base import Run, Sampler, gaussian_like
+from dtir.registry import GUIDANCE
+
+
+@GUIDANCE.register_module()
+class DPS(Sampler):
+    """Diffusion posterior sampling (Chung et al., ICLR 2023): a step down the gradient of `|y - A(x_0(x_t))|`.
+
+    Args:
+        forward: The degradation, differentiable, not necessarily linear: `operator.A` or any function.
+        y: Measurements.
+        scale: Length of the step, over the misfit.
+    """
+
+    def __init__(self, forward: Callable[[Tensor], Tensor], y: Tensor, scale: float = 1.0) -> None:
+        self.forward, self.y, self.scale = forward, y, scale
+
+    def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
+        """As `Sampler.advance`."""
+        leaf, eps, x0 = differentiable_x0(run, x, t)
+        with torch.enable_grad():
+            # One norm per sample, so that samples do not see each other.
+            misfit = (self.y - self.forward(x0)).flatten(1).norm(dim=1)
+            (gradient,) = torch.autograd.grad(misfit.sum(), leaf)
+        step = stochastic_step(run, x, x0.detach(), eps, t, t_prev, eta=1.0)
+        return step - self.scale * gradient
+
+
+@GUIDANCE.register_module()
+class MCG(GuidedSampler):
+    """Manifold-constrained gradient (Chung et al., NeurIPS 2022): DPS's step, then the measured part is replaced.
+
+    Args:
+        operator: A.
+        y: Measurements.
+        scale: As in `DPS`.
+    """
+
+    def __init__(self, operator: LinearOperator, y: Tensor, scale: float = 1.0) -> None:
+        super().__init__(operator, y)
+        self.gradient = DPS(operator.A, y, scale)
+
+    def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
+        """As `Sampler.advance`."""
+        x = self.gradient.advance(run, x, t, t_prev)
+        a, sigma = run.scheduler.marginal(t_prev)
+        reference = a * self.operator.A_pinv(self.y) + sigma * gaussian_like(x, run.generator)
+        return x + self.operator.project(reference - x)
+
+
+@GUIDANCE.register_module()
+class PiGDM(GuidedSampler):
+    """Pseudo-inverse guided diffusion (Song et al., ICLR 2023): the score of y given x_t, x_0 being N(x_0(x_t), r^2).
+
+    Args:
+        operator: A `SpectralOperator`.
+        y: Measurements.
+        sigma_y: Standard deviation of their noise.
+        eta: Share of the posterior's noise that is drawn anew.
+        spread: Standard deviation of the data, which bounds r: `r_t^2 = s^2 sigma_t^2 / (a_t^2 s^2 + sigma_t^2)`.
+    """
+
+    def __init__(
+        self, operator: SpectralOperator, y: Tensor, sigma_y: float = 0.0, eta: float = 1.0, spread: float = 1.0
+    ) -> None:
+        super().__init__(operator, y, sigma_y)
+        self.eta, self.spread = eta, spread
+
+    def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
+        """As `Sampler.advance`: DDIM's step with the noise that goes with the guided score."""
+        a, sigma = run.scheduler.marginal(t)
+        leaf, eps, x0 = differentiable_x0(run, x, t)
+        variance = self.spread**2 * sigma**2 / (a**2 * self.spread**2 + sigma**2)
+        s = self.operator.singular_values(x)
+        missing = self.operator.measured_spectrum(self.y - self.operator.A(x0.detach()))
+        # A^T (r^2 A A^T + sigma_y^2)^-1 (y - A x_0), in singular directions.
+        scaled = torch.where(s > 0, s / (variance * s**2 + self.sigma_y**2).where(s > 0, 1.0), 0.0)
+        (score,) = torch.autograd.grad(x0, leaf, self.operator.from_spectrum(scaled * missing))
+        guided = eps - sigma * score
+        return stochastic_step(run, x, run.scheduler.x0_from_eps(x, guided, t), guided, t, t_prev, self.eta)
