@@ -2,6 +2,7 @@
 
 from .checkpoint import AtomicCheckpointHook
 from .ema import ForeachEMA, StageEMAHook
+from .forgetting import ForgettingHook
 from .logger import StageLoggerHook, StageRuntimeInfoHook
 from .matching import TimestepMatchingHook
 from .progress import ProgressHook
@@ -11,6 +12,7 @@ from .stage_switch import StageSwitchHook
 __all__ = [
     "AtomicCheckpointHook",
     "ForeachEMA",
+    "ForgettingHook",
     "ProgressHook",
     "ReportHook",
     "StageEMAHook",

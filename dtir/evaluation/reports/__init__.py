@@ -1,6 +1,7 @@
 """Reports people can look at: tables, curves, panels."""
 
 from .curves import plot_learning_curves, plot_matching_curves
+from .forgetting import write_forgetting
 from .panels import PanelRow, save_panel
 from .tables import ResultRow, result_rows, rich_table, write_results
 
@@ -12,5 +13,6 @@ __all__ = [
     "result_rows",
     "rich_table",
     "save_panel",
+    "write_forgetting",
     "write_results",
 ]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dtir.diffusion.matching import MatchingCurve
 from dtir.evaluation.metrics.base import AVERAGE
-from dtir.utils.atomic import atomic_write
+from dtir.evaluation.reports.canvas import new_figure, save_figure
 
 
 def plot_matching_curves(
@@ -22,7 +22,7 @@ def plot_matching_curves(
     steps = {curve.task: curve.t_star for curve in curves} if steps is None else steps
     columns = min(5, len(curves))
     rows = -(-len(curves) // columns)
-    figure = _figure(3.2 * columns, 2.5 * rows)
+    figure = new_figure(3.2 * columns, 2.5 * rows)
     for axes, curve in zip(figure.subplots(rows, columns, squeeze=False).flat, curves, strict=False):
         _draw(axes, curve, steps[curve.task])
     for axes in figure.axes[len(curves) :]:
@@ -31,7 +31,7 @@ def plot_matching_curves(
     figure.suptitle(f"time-step matching, method '{first.method}': mean and spread over pictures", fontsize=10)
     figure.supxlabel("time step t", fontsize=9)
     figure.supylabel(f"{first.metric.upper()} of the estimate", fontsize=9)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_learning_curves(path: str | Path, scalars: Sequence[dict[str, float]]) -> None:
@@ -50,7 +50,7 @@ def plot_learning_curves(path: str | Path, scalars: Sequence[dict[str, float]]) 
     psnrs = _series(lines, lambda key: key.endswith("/PSNR"))
     if not losses and not psnrs:
         raise ValueError("no loss and no PSNR to draw: expected keys 'loss...' or '<task>/PSNR' beside 'step'.")
-    figure = _figure(13, 4.5)
+    figure = new_figure(13, 4.5)
     left, right = figure.subplots(1, 2, sharex=True)
     _draw_losses(left, losses, lines)
     _draw_psnrs(right, psnrs)
@@ -60,22 +60,7 @@ def plot_learning_curves(path: str | Path, scalars: Sequence[dict[str, float]]) 
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend(fontsize=7, ncols=2)
-    _save(figure, path)
-
-
-def _figure(width: float, height: float):
-    # Not pyplot: no display, no global state, nothing to close.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _save(figure, path: str | Path) -> None:
-    with atomic_write(path) as file:
-        figure.savefig(file, format="png", dpi=110)
+    save_figure(figure, path)
 
 
 def _series(lines: Sequence[dict], wanted: Callable[[str], bool]) -> dict[str, tuple[list, list]]:
