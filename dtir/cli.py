@@ -64,7 +64,7 @@ def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="picture file or folder of pictures")
     parser.add_argument("--checkpoint", required=True, metavar="CKPT", help="checkpoint file written by training")
     step = parser.add_mutually_exclusive_group(required=True)
-    step.add_argument("--task", metavar="NAME", help="kind of degradation; the names are those the checkpoint knows")
+    step.add_argument("--task", metavar="NAME", help="kind of degradation, a name the checkpoint knows, or auto")
     step.add_argument("--t", type=int, metavar="N", help="time step of the network, instead of a task")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the outputs; made if needed")
     parser.add_argument("--recursive", action="store_true", help="also restore pictures in sub-folders")

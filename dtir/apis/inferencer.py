@@ -24,6 +24,9 @@ AUTO_TILE = 512
 SIZE_MULTIPLE = 16
 AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
+# The task is estimated from the picture.
+AUTO = "auto"
+
 OnTile = Callable[[int, int], None]
 
 
@@ -93,6 +96,26 @@ class RestorationInferencer:
             raise ConfigError(f"t={t} is not a time step of this checkpoint: use a whole number from 0 to {last}.")
         return int(t)
 
+    @torch.inference_mode()
+    def estimate_task(self, rgb: np.ndarray) -> str:
+        """Which of `tasks` a picture (H, W, 3) needs, by the estimator that was trained with the checkpoint.
+
+        Raises:
+            ConfigError: the checkpoint has no estimator.
+        """
+        estimator = self._estimator()
+        image = torch.from_numpy(_unit_range(rgb)).permute(2, 0, 1)[None].to(self.device)
+        return self.tasks[int(estimator(image).argmax())]
+
+    def _estimator(self) -> nn.Module:
+        estimator = getattr(self.restorer, "estimator", None)
+        if estimator is None:
+            raise ConfigError(
+                "task='auto' needs a checkpoint that was trained with dict(type='BlindTaskHook') in custom_hooks; name "
+                f"the task: {', '.join(self.tasks)}."
+            )
+        return estimator
+
     def restore_array(
         self, rgb: np.ndarray, task: str | None = None, t: int | None = None, on_tile: OnTile | None = None
     ) -> np.ndarray:
@@ -100,7 +123,7 @@ class RestorationInferencer:
 
         Args:
             rgb: (H, W, 3) RGB; uint8, uint16, or floating point in [0, 1].
-            task: Name of its degradation, one of `tasks`; or give `t`.
+            task: Name of its degradation, one of `tasks`, or "auto" to estimate it; or give `t`.
             t: Time step in 0..T, instead of `task`.
             on_tile: Called as `on_tile(tiles done, tiles in all)`.
 
@@ -112,7 +135,7 @@ class RestorationInferencer:
             ImageFileError: the picture does not fit into memory, or the network's output is not finite.
             ValueError: `rgb` has another shape, type or range.
         """
-        step = self.timestep(task, t)
+        step = self.timestep(self.estimate_task(rgb) if task == AUTO else task, t)
         image = torch.from_numpy(_unit_range(rgb)).permute(2, 0, 1)[None]
         with torch.inference_mode(), _explain_out_of_memory(image, self.tile):
             output = tiled_apply(
@@ -171,7 +194,7 @@ class RestorationInferencer:
         Args:
             inputs: Files and folders.
             out_dir: Folder of the outputs; made if needed.
-            task: Name of the degradation of all pictures; or give `t`.
+            task: Name of the degradation of all pictures, or "auto" to estimate that of each; or give `t`.
             t: Time step in 0..T, instead of `task`.
             recursive: Also restore the pictures in sub-folders.
             overwrite: Write outputs that already exist anew.
@@ -183,10 +206,13 @@ class RestorationInferencer:
         Raises:
             TaskError, ConfigError: see `timestep`; or `out_dir` is not a folder.
         """
-        step = self.timestep(task, t)
+        if task == AUTO and t is None:
+            self._estimator()
+        else:
+            task, t = None, self.timestep(task, t)
 
         def restore_one(source: Path, target: Path, on_tile: OnTile) -> bool:
-            return self.restore_file(source, target, t=step, overwrite=overwrite, on_tile=on_tile)
+            return self.restore_file(source, target, task, t, overwrite=overwrite, on_tile=on_tile)
 
         return restore_all(restore_one, inputs, out_dir, recursive, progress)
 

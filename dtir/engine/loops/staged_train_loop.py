@@ -183,6 +183,7 @@ class StagedTrainLoop(BaseLoop):
         runner, optim = self.runner, self.runner.optim_wrapper
         data = runner.model.data_preprocessor(batch, training=True)
         self.samples = data["data_samples"]
+        self.samples["lq"] = data["inputs"]
         self.samples["noise_seed"] = derive_seed(runner.seed, stage.index, self.local_iter, micro)
         with self.gradients.micro_batch(last=micro == self.accumulate - 1):
             with optim.autocast():

@@ -1,5 +1,6 @@
 """Reports people can look at: tables, curves, panels."""
 
+from .confusion import write_confusion
 from .curves import plot_learning_curves, plot_matching_curves
 from .forgetting import write_forgetting
 from .panels import PanelRow, save_panel
@@ -13,6 +14,7 @@ __all__ = [
     "result_rows",
     "rich_table",
     "save_panel",
+    "write_confusion",
     "write_forgetting",
     "write_results",
 ]

@@ -1,0 +1,113 @@
+"""Trains the estimator of the blind time step beside the restorer, on the same degraded pictures (method.md 6)."""
+
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from mmengine.dist import get_rank, get_world_size
+from mmengine.hooks import Hook
+from torch import Tensor
+from torch.nn import functional as F
+
+from dtir.evaluation.reports.confusion import write_confusion
+from dtir.models.estimator import TaskEstimator
+from dtir.registry import HOOKS
+from dtir.utils.seeding import derive_seed
+
+KEY = "estimator"
+
+
+@HOOKS.register_module()
+class BlindTaskHook(Hook):
+    """Lets a checkpoint tell the task, and so t*, from the picture: `task="auto"`.
+
+    A `TaskEstimator` of its own takes one Adam step per iteration on the restoring samples; the restorer's training is
+    not touched. Every validation writes `report/confusion.{csv,png}`. The checkpoint holds the estimator under
+    `estimator`, with its optimiser, so that a resumed run ends with the same numbers.
+
+    Args:
+        lr: Learning rate.
+        width: Channels of the estimator's first layer.
+    """
+
+    priority = "LOW"
+
+    def __init__(self, lr: float = 1e-3, width: int = 24) -> None:
+        self.lr, self.width = lr, width
+        self.estimator: TaskEstimator | None = None
+        self._loaded: dict | None = None
+
+    def before_train(self, runner) -> None:
+        """Makes the estimator, the same in all processes."""
+        if self.estimator is not None:
+            return
+        device = next(runner.model.parameters()).device
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(runner.seed, 0, 0))
+            self.estimator = TaskEstimator(len(runner.model.tasks), self.width).to(device)
+        self.optimizer = torch.optim.Adam(self.estimator.parameters(), lr=self.lr)
+        if self._loaded is not None:
+            self.estimator.load_state_dict(self._loaded["state_dict"])
+            self.optimizer.load_state_dict(self._loaded["optimizer"])
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        """One step, where the micro-batch has restoring samples in any process."""
+        if runner.train_loop.stage.settings.generative_share == 1:
+            return
+        samples = runner.train_loop.samples
+        n = samples["num_generative"]
+        lq, task = samples["lq"][n:], samples["task"][n:]
+        self.optimizer.zero_grad(set_to_none=False)
+        for p in self.estimator.parameters():
+            p.grad = torch.zeros_like(p)
+        if len(task):
+            # A sum over the samples of all processes, so that their number does not matter.
+            F.cross_entropy(self.estimator(lq), task, reduction="sum").backward()
+        count = self._reduce(len(task), lq.device)
+        torch._foreach_div_([p.grad for p in self.estimator.parameters()], count.clamp(min=1))
+        self.optimizer.step()
+
+    def _reduce(self, count: int, device: torch.device) -> Tensor:
+        total = torch.tensor(float(count), device=device)
+        if get_world_size() > 1:
+            for tensor in (total, *(p.grad for p in self.estimator.parameters())):
+                dist.all_reduce(tensor)
+        return total
+
+    def before_val_epoch(self, runner) -> None:
+        """Starts a new matrix."""
+        tasks = len(runner.model.tasks)
+        self.counts = torch.zeros(tasks, tasks, dtype=torch.long)
+
+    @torch.no_grad()
+    def after_val_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        """Judges the pictures."""
+        if self.estimator is None:
+            return
+        device = next(self.estimator.parameters()).device
+        self.estimator.eval()
+        for sample in outputs:
+            logits = self.estimator(sample["lq"][None].to(device) / 255)
+            self.counts[int(sample["task"]), int(logits.argmax())] += 1
+        self.estimator.train()
+
+    def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
+        """Writes the matrix."""
+        if self.estimator is None:
+            return
+        if get_world_size() > 1:
+            counts = self.counts.to(next(self.estimator.parameters()).device)
+            dist.all_reduce(counts)
+            self.counts = counts.cpu()
+        if get_rank() == 0:
+            write_confusion(Path(runner.work_dir) / "report", self.counts.tolist(), runner.model.tasks)
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Keeps estimator and optimiser."""
+        if self.estimator is not None:
+            state = {"state_dict": self.estimator.state_dict(), "optimizer": self.optimizer.state_dict()}
+            checkpoint[KEY] = {**state, "width": self.width}
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Takes them back when training begins."""
+        self._loaded = checkpoint.get(KEY)

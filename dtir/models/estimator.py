@@ -1,0 +1,45 @@
+"""Which degradation a picture has: the blind time step (`task="auto"`)."""
+
+import itertools
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+# A larger picture is judged by this much of its middle: damage is everywhere, and pixels must keep their size.
+SIDE = 768
+LEAST_SIDE = 16
+
+
+class TaskEstimator(nn.Module):
+    """A small convolutional network from degraded pictures to the logits of the tasks.
+
+    It works at the picture's own resolution, since noise and compression are gone from a smaller copy, and pools mean
+    and largest value of its features.
+
+    Args:
+        num_tasks: Tasks.
+        width: Channels of the first layer.
+    """
+
+    def __init__(self, num_tasks: int, width: int = 24) -> None:
+        super().__init__()
+        widths = [3, width, 2 * width, 4 * width, 4 * width]
+        layers: list[nn.Module] = []
+        for channels, out in itertools.pairwise(widths):
+            layers += [nn.Conv2d(channels, out, 3, 2, 1), nn.ReLU(inplace=True), nn.Conv2d(out, out, 3, padding=1)]
+            layers += [nn.ReLU(inplace=True)]
+        self.features = nn.Sequential(*layers)
+        self.head = nn.Linear(2 * widths[-1], num_tasks)
+
+    def forward(self, lq: Tensor) -> Tensor:
+        """Degraded pictures (B, 3, H, W) in [0, 1], H, W >= 1, to logits (B, num_tasks)."""
+        height, width = lq.shape[-2:]
+        if max(height, width) > SIDE:
+            top, left = max(0, (height - SIDE) // 2), max(0, (width - SIDE) // 2)
+            lq = lq[..., top : top + SIDE, left : left + SIDE]
+        short = (max(0, LEAST_SIDE - lq.shape[-1]), max(0, LEAST_SIDE - lq.shape[-2]))
+        if any(short):
+            lq = F.pad(lq, (0, short[0], 0, short[1]), mode="replicate")
+        y = self.features(2 * lq - 1)
+        return self.head(torch.cat([y.mean((2, 3)), y.amax((2, 3))], 1))

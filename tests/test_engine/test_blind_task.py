@@ -1,0 +1,113 @@
+import csv
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.hooks import Hook
+from tiny_run import CONFIG, last_state, run_process, tiny_config, train, train_command
+
+from dtir.apis import RestorationInferencer
+from dtir.engine import StagedRunner
+from dtir.models.estimator import TaskEstimator
+from dtir.utils.errors import ConfigError
+
+MATCHING = {"type": "TimestepMatchingHook", "before": "finetune", "num_images": 1, "batch_size": 2}
+OPTIONS = {
+    "custom_hooks": [MATCHING, {"type": "BlindTaskHook", "width": 8, "lr": 3e-3}],
+    "train_cfg.stages": [
+        {"name": "pretrain", "iters": 1, "lr": 1e-3, "generative_share": 1.0},
+        {"name": "finetune", "iters": 60, "lr": 1e-3, "generative_share": 0.1, "validate": True},
+    ],
+    "train_cfg.val_interval": 0,
+    "default_hooks.checkpoint.interval": 40,
+    "train_dataloader.batch_size": 12,
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    work_dir = tmp_path_factory.mktemp("blind")
+    train(work_dir, **OPTIONS)
+    return work_dir
+
+
+def test_dark_pictures_are_told_from_the_others(trained, tmp_path):
+    inferencer = RestorationInferencer(trained / (trained / "last_checkpoint").read_text())
+    rng = np.random.default_rng(0)
+    dark = (rng.random((40, 30, 3)) * 0.1).astype(np.float32)
+    assert inferencer.estimate_task(dark) == "low-light"
+    found = inferencer.restore_array(dark, task="auto")
+    assert np.array_equal(found, inferencer.restore_array(dark, task="low-light"))
+    (tmp_path / "in").mkdir()
+    cv2.imwrite(str(tmp_path / "in" / "dark.png"), (dark * 255).astype(np.uint8))
+    report = inferencer.restore_paths([tmp_path / "in"], tmp_path / "out", task="auto")
+    assert len(report.restored) == 1
+
+
+def test_the_confusion_is_written(trained):
+    header, *rows = csv.reader((trained / "report" / "confusion.csv").read_text().splitlines())
+    assert header == ["task", "noisy", "low-light", "jpeg-compressed"]
+    # One validation picture of each task.
+    assert [sum(map(int, row[1:])) for row in rows] == [1, 1, 1]
+    assert cv2.imread(str(trained / "report" / "confusion.png")) is not None
+
+
+def test_the_restorers_training_is_not_touched(trained, tmp_path):
+    train(tmp_path, **{**OPTIONS, "custom_hooks": [MATCHING]})
+    plain, beside = last_state(tmp_path)["state_dict"], last_state(trained)["state_dict"]
+    assert all(torch.equal(value, beside[key]) for key, value in plain.items())
+
+
+class StoppedError(RuntimeError):
+    pass
+
+
+class StopHook(Hook):
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == 45:
+            raise StoppedError
+
+
+def test_a_resumed_run_ends_with_the_same_estimator(trained, tmp_path):
+    runner = StagedRunner.from_cfg(tiny_config(tmp_path, **OPTIONS))
+    runner.register_hook(StopHook())
+    with pytest.raises(StoppedError):
+        runner.train()
+    train(tmp_path, resume=True, **OPTIONS)
+    whole, resumed = (last_state(folder)["estimator"]["state_dict"] for folder in (trained, tmp_path))
+    assert all(torch.equal(value, resumed[key]) for key, value in whole.items())
+
+
+def test_two_processes_train_the_same_estimator(tmp_path):
+    config = tmp_path / "blind.py"
+    config.write_text(
+        f"_base_ = {str(CONFIG)!r}\n"
+        "train_cfg = dict(stages=[dict(name='finetune', iters=4, lr=1e-3, generative_share=0.25)])\n"
+        "custom_hooks = [dict(type='BlindTaskHook', width=8)]\n"
+    )
+    states = []
+    for processes, batch in ((1, 8), (2, 4)):
+        folder = tmp_path / str(processes)
+        options = ("--cfg-options", f"train_dataloader.batch_size={batch}")
+        command = train_command(folder, *options, processes=processes)
+        command[command.index(str(CONFIG))] = str(config)
+        result = run_process(command)
+        assert result.returncode == 0, result.stderr[-3000:]
+        states.append(last_state(folder)["estimator"]["state_dict"])
+    for key, value in states[0].items():
+        torch.testing.assert_close(states[1][key], value, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 40), (900, 30)])
+def test_any_size(size):
+    assert TaskEstimator(3, width=4)(torch.rand(2, 3, *size)).shape == (2, 3)
+
+
+def test_a_checkpoint_without_estimator_says_so(tmp_path):
+    train(tmp_path, **{**OPTIONS, "custom_hooks": [MATCHING], "train_cfg.stages": OPTIONS["train_cfg.stages"][:1]})
+    inferencer = RestorationInferencer(tmp_path / (tmp_path / "last_checkpoint").read_text())
+    with pytest.raises(ConfigError, match="BlindTaskHook"):
+        inferencer.restore_array(np.zeros((8, 8, 3), np.uint8), task="auto")
+    with pytest.raises(ConfigError, match="BlindTaskHook"):
+        inferencer.restore_paths([], tmp_path / "out", task="auto")
