@@ -138,7 +138,9 @@ class StagedTrainLoop(BaseLoop):
         self.trainable_parameters = [p for p in model.parameters() if p.requires_grad]
         if not self.trainable_parameters:
             raise ConfigError(f"stage '{self.stage.name}' trains nothing: no parameter matches its `trainable`.")
-        if any(regularizer.needs_loss_gradients for regularizer in self.regularizers):
+        separate = any(regularizer.needs_loss_gradients for regularizer in self.regularizers)
+        model.separate_objectives = separate
+        if separate:
             return LossGradients(model, self.trainable_parameters)
         return SummedGradients(model, self.trainable_parameters, self.find_unused_parameters)
 

@@ -36,6 +36,10 @@ class DiffusionRestorer(Restorer):
         tile_overlap: Pixels that tiles share.
         data_preprocessor: Config; `RestorationDataPreprocessor` by default.
 
+    Attributes:
+        separate_objectives: Whether the two objectives of a batch take a forward pass each. Where the gradient of each
+            loss is wanted by itself, every backward pass then goes through its own samples only.
+
     Raises:
         ConfigError: A task is named twice or none is given, or the scheduler has steps beyond those of the network.
     """
@@ -63,6 +67,7 @@ class DiffusionRestorer(Restorer):
         self.restoration_loss = LOSSES.build(restoration_loss or {"type": "L1Loss"})
         self.generative_loss = LOSSES.build(generative_loss or {"type": "L1Loss"})
         self.generative_weight = generative_weight
+        self.separate_objectives = False
 
     @property
     def backbone(self) -> nn.Module:
@@ -94,19 +99,22 @@ class DiffusionRestorer(Restorer):
     def losses(self, lq: Tensor, samples: dict) -> dict[str, Tensor]:
         """`loss_restoration` and `loss_generative`; the samples also hold `noise_seed` (int)."""
         n, gt = samples["num_generative"], samples["gt"]
-        x, t = lq[n:], self.timestep_of(samples["task"][n:])
-        if n > 0:
-            t_gen, eps = self._noise(gt, samples)
-            x = torch.cat([generative_pair(gt[:n], eps, t_gen, self.scheduler), x])
-            t = torch.cat([t_gen, t])
-        out = self.network(x, t)
-        losses = {"loss_restoration": self.restoration_loss(out[n:], gt[n:]).sum() / len(lq)}
-        losses["loss_generative"] = out.new_zeros(())
-        if n > 0:
-            weight = self.scheduler.loss_weight(t_gen, self.generative_weight).flatten()
-            per_sample = self.generative_loss(x[:n] - out[:n], eps)
-            losses["loss_generative"] = (weight * per_sample).sum() / len(lq)
-        return losses
+        y, t = lq[n:], self.timestep_of(samples["task"][n:])
+        if n == 0:
+            loss = self.restoration_loss(self.network(y, t), gt).sum() / len(lq)
+            return {"loss_restoration": loss, "loss_generative": loss.new_zeros(())}
+        t_gen, eps = self._noise(gt, samples)
+        x = generative_pair(gt[:n], eps, t_gen, self.scheduler)
+        if self.separate_objectives and n < len(lq):
+            generated, restored = self.network(x, t_gen), self.network(y, t)
+        else:
+            generated, restored = self.network(torch.cat([x, y]), torch.cat([t_gen, t])).tensor_split([n])
+        weight = self.scheduler.loss_weight(t_gen, self.generative_weight).flatten()
+        per_sample = self.generative_loss(x - generated, eps)
+        return {
+            "loss_restoration": self.restoration_loss(restored, gt[n:]).sum() / len(lq),
+            "loss_generative": (weight * per_sample).sum() / len(lq),
+        }
 
     def _noise(self, gt: Tensor, samples: dict) -> tuple[Tensor, Tensor]:
         """Steps and noise of the generative samples, drawn for the batch of all processes so that splits agree."""
