@@ -16,6 +16,8 @@ from dtir.regularizers.depth import parameter_depths
 from dtir.utils.errors import ConfigError
 from dtir.utils.seeding import derive_seed
 
+# Iterations for which the logged value stands, so that it costs next to nothing.
+LOG_INTERVAL = 10
 ORDERS, TARGETS = ("second", "fisher"), ("loss", "output")
 
 
@@ -70,6 +72,7 @@ class ParameterImportance(Regularizer):
         self.num_samples, self.chunk, self.decay, self.reestimate = num_samples, chunk, decay, reestimate
         self.state: dict[str, dict[str, Tensor]] = {}
         self.active: list[tuple[Tensor, ...]] = []
+        self.value = torch.zeros(())
 
     def before_stage(self, runner, stage, fresh: bool) -> None:
         """Estimates, if it is time to, and lays the stage's tensors out on the device."""
@@ -154,18 +157,19 @@ class ParameterImportance(Regularizer):
 
     @torch.no_grad()
     def before_optim_step(self, runner) -> None:
-        """Adds the gradient of L_imp to `p.grad`; `importance`, logged, is L_imp times its weight."""
+        """Adds the gradient of L_imp to `p.grad`; `importance`, logged, is L_imp times its weight, now and then."""
         if not self.active:
             return
         params, anchors, means, squares = (list(part) for part in zip(*self.active, strict=True))
         change = torch._foreach_sub(params, anchors)
         pull = torch._foreach_mul(squares, change)
-        # |g d| + h d^2 / 2 = d (sign(d) |g| + h d) - h d^2 / 2.
-        half = torch._foreach_mul(pull, change)
+        loop = runner.train_loop
+        if loop.local_iter % LOG_INTERVAL == 0:
+            first = torch._foreach_mul(torch._foreach_abs(change), means)
+            second = torch._foreach_mul(pull, change)
+            self.value = torch.stack([x.sum() + y.sum() / 2 for x, y in zip(first, second, strict=True)]).sum()
+        loop.logged["importance"] = self.value
         torch._foreach_addcmul_(pull, torch._foreach_sign(change), means)
-        total = torch._foreach_mul(pull, change)
-        torch._foreach_add_(total, half, alpha=-0.5)
-        runner.train_loop.logged["importance"] = torch.stack([x.sum() for x in total]).sum()
         torch._foreach_add_([p.grad for p in params], pull)
 
     def state_dict(self) -> dict:
