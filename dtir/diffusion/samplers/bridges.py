@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,21 +16,48 @@ from dtir.utils.errors import ConfigError
 Network = Callable[[Tensor, Tensor], Tensor]
 
 
+class BridgeStep(NamedTuple):
+    """What a step of a reverse process is given.
+
+    Attributes:
+        bridge: The forward process.
+        x: States (B, C, H, W) at step t.
+        out: The network's output for them, see `Bridge.predicts`.
+        mu: Degraded pictures (B, C, H, W).
+        t: The step.
+        t_prev: The cleaner step to go to, 0 at the end.
+        generator: Source of noise.
+    """
+
+    bridge: Bridge
+    x: Tensor
+    out: Tensor
+    mu: Tensor
+    t: int
+    t_prev: int
+    generator: torch.Generator | None = None
+
+    @property
+    def x0(self) -> Tensor:
+        """The clean pictures that go with the output."""
+        return self.bridge.x0_from_output(self.x, self.out, self.mu, self.t)
+
+    @property
+    def eps(self) -> Tensor:
+        """The noise that goes with the output."""
+        return self.bridge.eps_from_output(self.x, self.out, self.mu, self.t)
+
+    def noise(self) -> Tensor:
+        """Standard normal noise like the states."""
+        return gaussian_like(self.x, self.generator)
+
+
 class BridgeSampler(ABC):
     """A reverse process; a subclass gives `step`. Holds settings only, so one object may serve many runs."""
 
     @abstractmethod
-    def step(
-        self,
-        bridge: Bridge,
-        x_t: Tensor,
-        out: Tensor,
-        mu: Tensor,
-        t: int,
-        t_prev: int,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        """Goes from step t to the cleaner step t_prev (0 at the end), given the network's output for `x_t`."""
+    def step(self, at: BridgeStep) -> Tensor:
+        """The states (B, C, H, W) at step t_prev."""
 
     @torch.no_grad()
     def sample(
@@ -67,7 +95,7 @@ class BridgeSampler(ABC):
         for done, (t, t_prev) in enumerate(pairwise([*steps, 0]), start=1):
             seen, time = bridge.network_input(x, t)
             out = network(seen, torch.full((len(x),), time, device=x.device))
-            x = self.step(bridge, x, out, mu, t, t_prev, generator)
+            x = self.step(BridgeStep(bridge, x, out, mu, t, t_prev, generator))
             if return_trajectory:
                 trajectory.append(x)
             if callback is not None:
@@ -87,22 +115,11 @@ class PosteriorSampler(BridgeSampler):
     def __init__(self, noise: bool = True, clip: tuple[float, float] | None = None) -> None:
         self.noise, self.clip = noise, clip
 
-    def step(
-        self,
-        bridge: Bridge,
-        x_t: Tensor,
-        out: Tensor,
-        mu: Tensor,
-        t: int,
-        t_prev: int,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
+    def step(self, at: BridgeStep) -> Tensor:
         """As `BridgeSampler.step`; no noise in the last step."""
-        x0 = bridge.x0_from_output(x_t, out, mu, t)
-        if self.clip is not None:
-            x0 = x0.clamp(*self.clip)
-        mean, variance = bridge.posterior(x_t, x0, mu, t, t_prev)
-        return mean + variance.sqrt() * gaussian_like(x_t, generator) if self.noise and t_prev > 0 else mean
+        x0 = at.x0 if self.clip is None else at.x0.clamp(*self.clip)
+        mean, variance = at.bridge.posterior(at.x, x0, at.mu, at.t, at.t_prev)
+        return mean + variance.sqrt() * at.noise() if self.noise and at.t_prev > 0 else mean
 
 
 class EquationSampler(BridgeSampler):
@@ -121,38 +138,19 @@ class EquationSampler(BridgeSampler):
 class ReverseSDESampler(EquationSampler):
     """Euler-Maruyama steps of the reverse equation, with noise in the last step too, as IR-SDE and GOUB publish it."""
 
-    def step(
-        self,
-        bridge: Bridge,
-        x_t: Tensor,
-        out: Tensor,
-        mu: Tensor,
-        t: int,
-        t_prev: int,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
+    def step(self, at: BridgeStep) -> Tensor:
         """As `BridgeSampler.step`."""
-        eps = bridge.eps_from_output(x_t, out, mu, t)
-        drift, spread = self._equation(bridge).reverse_sde(x_t, eps, mu, t, t_prev)
-        return x_t - drift - spread * gaussian_like(x_t, generator)
+        drift, spread = self._equation(at.bridge).reverse_sde(at.x, at.eps, at.mu, at.t, at.t_prev)
+        return at.x - drift - spread * at.noise()
 
 
 @SAMPLERS.register_module()
 class ReverseODESampler(EquationSampler):
     """Euler steps of the deterministic equation: IR-SDE's probability flow, GOUB's mean ODE."""
 
-    def step(
-        self,
-        bridge: Bridge,
-        x_t: Tensor,
-        out: Tensor,
-        mu: Tensor,
-        t: int,
-        t_prev: int,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
+    def step(self, at: BridgeStep) -> Tensor:
         """As `BridgeSampler.step`."""
-        return x_t - self._equation(bridge).reverse_ode(x_t, bridge.eps_from_output(x_t, out, mu, t), mu, t, t_prev)
+        return at.x - self._equation(at.bridge).reverse_ode(at.x, at.eps, at.mu, at.t, at.t_prev)
 
 
 @SAMPLERS.register_module()
@@ -169,27 +167,18 @@ class ResidualSampler(BridgeSampler):
     def __init__(self, eta: float = 0.0, clip: tuple[float, float] | None = (-1.0, 1.0)) -> None:
         self.eta, self.clip = eta, clip
 
-    def step(
-        self,
-        bridge: Bridge,
-        x_t: Tensor,
-        out: Tensor,
-        mu: Tensor,
-        t: int,
-        t_prev: int,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
+    def step(self, at: BridgeStep) -> Tensor:
         """As `BridgeSampler.step`."""
-        residual = self._clipped(mu - bridge.x0_from_output(x_t, out, mu, t))
-        if t_prev == 0:
-            return self._clipped(mu - residual)
-        (a, b, sigma), (a_prev, b_prev, sigma_prev) = bridge.marginal(t), bridge.marginal(t_prev)
+        residual = self._clipped(at.mu - at.x0)
+        if at.t_prev == 0:
+            return self._clipped(at.mu - residual)
+        (a, b, sigma), (a_prev, b_prev, sigma_prev) = at.bridge.marginal(at.t), at.bridge.marginal(at.t_prev)
         # In terms of x_0 = mu - residual: what the means at both steps differ by.
-        x = x_t + (a_prev - a) * (mu - residual) + (b_prev - b) * mu
+        x = at.x + (a_prev - a) * (at.mu - residual) + (b_prev - b) * at.mu
         if not self.eta:
             return x
         variance = (sigma**2 - sigma_prev**2) * sigma_prev**2 / sigma**2
-        return x + (self.eta * variance).sqrt() * gaussian_like(x_t, generator)
+        return x + (self.eta * variance).sqrt() * at.noise()
 
     def _clipped(self, x: Tensor) -> Tensor:
         return x if self.clip is None else x.clamp(*self.clip)
@@ -199,17 +188,7 @@ class ResidualSampler(BridgeSampler):
 class ColdSampler(BridgeSampler):
     """Cold diffusion's Algorithm 2: exchanges the degradation of step t for that of t_prev (Bansal et al., 2023)."""
 
-    def step(
-        self,
-        bridge: Bridge,
-        x_t: Tensor,
-        out: Tensor,
-        mu: Tensor,
-        t: int,
-        t_prev: int,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
+    def step(self, at: BridgeStep) -> Tensor:
         """As `BridgeSampler.step`."""
-        x0 = bridge.x0_from_output(x_t, out, mu, t)
-        (a, b, _), (a_prev, b_prev, _) = bridge.marginal(t), bridge.marginal(t_prev)
-        return x_t - (a * x0 + b * mu) + (a_prev * x0 + b_prev * mu)
+        (a, b, _), (a_prev, b_prev, _) = at.bridge.marginal(at.t), at.bridge.marginal(at.t_prev)
+        return at.x + (a_prev - a) * at.x0 + (b_prev - b) * at.mu
