@@ -6,9 +6,8 @@ import torch
 from mmengine.registry import DefaultScope
 
 from dtir.engine.checkpoint import load_checkpoint, load_state
-from dtir.engine.hooks.blind_task import KEY
+from dtir.engine.hooks.blind_task import estimator_of
 from dtir.models import Restorer
-from dtir.models.estimator import TaskEstimator
 from dtir.registry import RESTORERS, SCOPE
 from dtir.utils.errors import CheckpointError
 
@@ -43,14 +42,5 @@ def load_restorer(path: str | Path, device: str | torch.device = "cpu") -> Resto
             "registers it first (dtir restore: --import MODULE)."
         ) from error
     load_state(model, checkpoint["state_dict"], path)
-    model.estimator = _estimator(checkpoint, len(model.tasks))
+    model.estimator = estimator_of(checkpoint, len(model.tasks))
     return model.to(device).eval()
-
-
-def _estimator(checkpoint: dict, num_tasks: int) -> TaskEstimator | None:
-    """The estimator of the blind time step, if one was trained."""
-    if KEY not in checkpoint:
-        return None
-    estimator = TaskEstimator(num_tasks, checkpoint[KEY]["width"])
-    estimator.load_state_dict(checkpoint[KEY]["state_dict"])
-    return estimator

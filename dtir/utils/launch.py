@@ -45,6 +45,7 @@ def add_test_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", metavar="CONFIG", help="config file")
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="checkpoint file written by training")
     parser.add_argument("--out", metavar="FILE", help="write the metrics to this JSON file as well")
+    parser.add_argument("--task", choices=("auto",), help="estimate every picture's task in place of the data's")
     _add_common_arguments(parser)
 
 
@@ -121,6 +122,8 @@ def run_test(args: argparse.Namespace) -> int:
     _require(cfg, args.config, "test_dataloader", "test_cfg", "test_evaluator")
     cfg.load_from = args.checkpoint
     cfg.resume = False
+    if args.task:
+        cfg.custom_hooks = [*cfg.get("custom_hooks", []), {"type": "AutoTaskHook"}]
     metrics = build_runner(cfg).test()
     if args.out and is_main_process():
         with atomic_write(args.out, "w", encoding="utf-8") as file:

@@ -1,16 +1,17 @@
 import csv
+import sys
 
 import cv2
 import numpy as np
 import pytest
 import torch
 from mmengine.hooks import Hook
-from tiny_run import CONFIG, last_state, run_process, tiny_config, train, train_command
+from tiny_run import CONFIG, ROOT, last_state, run_process, tiny_config, train, train_command
 
 from dtir.apis import RestorationInferencer
 from dtir.engine import StagedRunner
 from dtir.models.estimator import TaskEstimator
-from dtir.utils.errors import ConfigError
+from dtir.utils.errors import CheckpointError, ConfigError
 
 MATCHING = {"type": "TimestepMatchingHook", "before": "finetune", "num_images": 1, "batch_size": 2}
 OPTIONS = {
@@ -99,6 +100,35 @@ def test_two_processes_train_the_same_estimator(tmp_path):
         torch.testing.assert_close(states[1][key], value, rtol=1e-3, atol=1e-5)
 
 
+def test_a_test_estimates_every_pictures_task(trained, tmp_path):
+    checkpoint = trained / (trained / "last_checkpoint").read_text()
+    options = {**OPTIONS, "custom_hooks": [{"type": "AutoTaskHook"}], "load_from": str(checkpoint)}
+    runner = StagedRunner.from_cfg(tiny_config(tmp_path, **options))
+    # Steps by which the tasks can be told apart.
+    restore, seen, steps = runner.model.restore, [], torch.tensor([7, 21, 35])
+    runner.model.restore = lambda lq, t: seen.append((lq, t.tolist())) or restore(lq, t)
+    runner.model.timestep_of = lambda task: steps[task]
+    runner.test()
+    estimator = runner.model.estimator
+    assert len(seen) == 3
+    for lq, t in seen:
+        assert t == [steps[estimator(lq).argmax()].item()]
+
+
+def test_the_command_line_of_a_test(trained, tmp_path):
+    checkpoint = trained / (trained / "last_checkpoint").read_text()
+    command = [
+        sys.executable,
+        str(ROOT / "tools" / "test.py"),
+        str(CONFIG),
+        str(checkpoint),
+        "--work-dir",
+        str(tmp_path),
+    ]
+    assert run_process([*command, "--task", "auto"]).returncode == 0
+    assert (tmp_path / "report" / "results.json").is_file()
+
+
 @pytest.mark.parametrize("size", [(1, 1), (5, 40), (900, 30)])
 def test_any_size(size):
     assert TaskEstimator(3, width=4)(torch.rand(2, 3, *size)).shape == (2, 3)
@@ -106,7 +136,11 @@ def test_any_size(size):
 
 def test_a_checkpoint_without_estimator_says_so(tmp_path):
     train(tmp_path, **{**OPTIONS, "custom_hooks": [MATCHING], "train_cfg.stages": OPTIONS["train_cfg.stages"][:1]})
-    inferencer = RestorationInferencer(tmp_path / (tmp_path / "last_checkpoint").read_text())
+    checkpoint = tmp_path / (tmp_path / "last_checkpoint").read_text()
+    inferencer = RestorationInferencer(checkpoint)
+    auto = {**OPTIONS, "custom_hooks": [{"type": "AutoTaskHook"}], "load_from": str(checkpoint)}
+    with pytest.raises(CheckpointError, match="BlindTaskHook"):
+        StagedRunner.from_cfg(tiny_config(tmp_path / "test", **auto)).test()
     with pytest.raises(ConfigError, match="BlindTaskHook"):
         inferencer.restore_array(np.zeros((8, 8, 3), np.uint8), task="auto")
     with pytest.raises(ConfigError, match="BlindTaskHook"):

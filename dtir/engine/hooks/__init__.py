@@ -1,6 +1,6 @@
 """Hooks: stages, logging, averages, checkpoints, matching, reports."""
 
-from .blind_task import BlindTaskHook
+from .blind_task import AutoTaskHook, BlindTaskHook
 from .checkpoint import AtomicCheckpointHook
 from .ema import ForeachEMA, StageEMAHook
 from .forgetting import ForgettingHook
@@ -12,6 +12,7 @@ from .stage_switch import StageSwitchHook
 
 __all__ = [
     "AtomicCheckpointHook",
+    "AutoTaskHook",
     "BlindTaskHook",
     "ForeachEMA",
     "ForgettingHook",

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from dtir.evaluation.reports.confusion import write_confusion
 from dtir.models.estimator import TaskEstimator
 from dtir.registry import HOOKS
+from dtir.utils.errors import CheckpointError
 from dtir.utils.seeding import derive_seed
 
 KEY = "estimator"
@@ -111,3 +112,36 @@ class BlindTaskHook(Hook):
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Takes them back when training begins."""
         self._loaded = checkpoint.get(KEY)
+
+
+@HOOKS.register_module()
+class AutoTaskHook(Hook):
+    """Has a test estimate every picture's task with the checkpoint's estimator: `tools/test.py --task auto`."""
+
+    estimator: TaskEstimator | None = None
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Takes the estimator.
+
+        Raises:
+            CheckpointError: The checkpoint has none.
+        """
+        self.estimator = estimator_of(checkpoint, len(runner.model.tasks))
+        if self.estimator is None:
+            raise CheckpointError(
+                "--task auto needs a checkpoint that was trained with dict(type='BlindTaskHook') in custom_hooks."
+            )
+
+    def before_test(self, runner) -> None:
+        """Gives it to the model, whose weights are loaded now."""
+        runner.model.estimator = self.estimator.to(next(runner.model.parameters()).device).eval()
+        runner.model.auto_task = True
+
+
+def estimator_of(checkpoint: dict, num_tasks: int) -> TaskEstimator | None:
+    """The estimator of the blind time step in a checkpoint, if one was trained."""
+    if KEY not in checkpoint:
+        return None
+    estimator = TaskEstimator(num_tasks, checkpoint[KEY]["width"])
+    estimator.load_state_dict(checkpoint[KEY]["state_dict"])
+    return estimator

@@ -21,6 +21,10 @@ class Restorer(BaseModel, ABC):
         tile_overlap: Pixels that tiles share.
         data_preprocessor: Config; `RestorationDataPreprocessor` by default.
 
+    Attributes:
+        estimator: Tells the task from a degraded picture (`TaskEstimator`), None where none was trained.
+        auto_task: Whether prediction uses it in place of the samples' tasks.
+
     Raises:
         ConfigError: A task is named twice or none is given.
     """
@@ -41,6 +45,8 @@ class Restorer(BaseModel, ABC):
         self.tasks = tuple(tasks)
         self.tile = tile
         self.tile_overlap = tile_overlap
+        self.estimator: nn.Module | None = None
+        self.auto_task = False
         self.register_buffer("matched_t", torch.full((len(self.tasks),), initial_t))
 
     @property
@@ -82,10 +88,12 @@ class Restorer(BaseModel, ABC):
 
     def _predict(self, lq: Tensor, sample: dict) -> dict:
         device = self.matched_t.device
-        t = self.timestep_of(torch.tensor([sample["task"]], device=device))
+        picture = lq[None].to(device) / 255
+        task = self.estimator(picture).argmax(1) if self.auto_task else torch.tensor([sample["task"]], device=device)
+        t = self.timestep_of(task)
         restored = tiled_apply(
             lambda tiles: self.restore(tiles, t.expand(len(tiles))),
-            lq[None].to(device) / 255,
+            picture,
             self.tile,
             self.tile_overlap,
             multiple=getattr(self.backbone, "size_multiple", 16),
