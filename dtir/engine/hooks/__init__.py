@@ -3,6 +3,7 @@
 from .blind_task import AutoTaskHook, BlindTaskHook
 from .checkpoint import AtomicCheckpointHook
 from .ema import ForeachEMA, StageEMAHook
+from .expert_use import ExpertUseHook
 from .forgetting import ForgettingHook
 from .logger import StageLoggerHook, StageRuntimeInfoHook
 from .matching import TimestepMatchingHook
@@ -14,6 +15,7 @@ __all__ = [
     "AtomicCheckpointHook",
     "AutoTaskHook",
     "BlindTaskHook",
+    "ExpertUseHook",
     "ForeachEMA",
     "ForgettingHook",
     "ProgressHook",

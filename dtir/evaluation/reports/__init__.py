@@ -2,6 +2,7 @@
 
 from .confusion import write_confusion
 from .curves import plot_learning_curves, plot_matching_curves
+from .experts import write_expert_use
 from .forgetting import write_forgetting
 from .panels import PanelRow, save_panel
 from .tables import ResultRow, result_rows, rich_table, write_results
@@ -15,6 +16,7 @@ __all__ = [
     "rich_table",
     "save_panel",
     "write_confusion",
+    "write_expert_use",
     "write_forgetting",
     "write_results",
 ]

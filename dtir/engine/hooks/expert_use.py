@@ -1,0 +1,51 @@
+"""Expert usage by task, after every stage (method.md 5)."""
+
+from pathlib import Path
+
+import torch
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from torch import Tensor
+
+from dtir.evaluation.reports.experts import write_expert_use
+from dtir.models import ConditionedNetwork
+from dtir.models.adapters import MoEAdapter
+from dtir.registry import HOOKS
+from dtir.utils.errors import ConfigError
+
+
+@HOOKS.register_module()
+class ExpertUseHook(Hook):
+    """Writes `report/experts.{csv,png}` when a stage has ended: the routers read the time step alone, so that a task's
+    experts follow from its matched step.
+
+    Raises:
+        ConfigError: The network has no `MoEAdapter`.
+    """
+
+    priority = "LOW"
+
+    def before_train(self, runner) -> None:
+        """Finds the adapters."""
+        if not any(isinstance(module, MoEAdapter) for module in runner.model.modules()):
+            raise ConfigError("ExpertUseHook: the network has no MoEAdapter; set model.network.adapter.")
+
+    def after_stage(self, runner, stage) -> None:
+        """Writes the table and its picture."""
+        if get_rank() == 0:
+            model = runner.model
+            steps = model.timestep_of(torch.arange(len(model.tasks), device=model.matched_t.device))
+            write_expert_use(
+                Path(runner.work_dir) / "report", expert_shares(model.network, steps).tolist(), model.tasks
+            )
+
+
+@torch.no_grad()
+def expert_shares(network: ConditionedNetwork, steps: Tensor) -> Tensor:
+    """Share of every expert at time steps (B,): (adapters, B, experts); each row sums to 1."""
+    prompt = network.prompt(steps, network.embedding(steps))
+    tables = []
+    for adapter in network.adapters:
+        share, chosen = adapter.routing(prompt)
+        tables.append(torch.zeros(len(steps), adapter.num_experts, device=steps.device).scatter_(1, chosen, share))
+    return torch.stack(tables)
