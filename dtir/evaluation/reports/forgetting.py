@@ -54,7 +54,9 @@ def _draw(path: Path, stages: Mapping[str, Mapping[str, float]], tasks: Sequence
     for i, row in enumerate(stages.values()):
         for j, task in enumerate(tasks):
             if task in row:
-                axes.text(j, i, f"{row[task]:.1f}", ha="center", va="center", fontsize=7, color="white")
+                # The colours of the upper half are too light for white.
+                color = "black" if image.norm(values[i][j]) > 0.5 else "white"
+                axes.text(j, i, f"{row[task]:.1f}", ha="center", va="center", fontsize=7, color=color)
     axes.set_title(f"{title}: PSNR in dB", fontsize=9)
     figure.colorbar(image, label="against the task's best, dB")
     save_figure(figure, path)
