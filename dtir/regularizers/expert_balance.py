@@ -13,7 +13,7 @@ from dtir.utils.errors import ConfigError
 class ExpertBalance(Regularizer):
     """Adds `weight * mean over adapters of n sum_e f_e P_e` to the loss (Fedus et al., JMLR 2022, Eq. 4-6).
 
-    Of a (micro-)batch, f_e is the share of the choices that fell on expert e, and P_e the mean of the router's softmax
+    Of a forward pass, f_e is the share of the choices that fell on expert e, and P_e the mean of the router's softmax
     over all n experts. The term is 1 where all experts are used alike. `expert_use`, logged, is the share of the
     experts that were chosen at all.
 
@@ -46,6 +46,10 @@ class ExpertBalance(Regularizer):
                 self.logits.append((logits, top_k))
 
         return hook
+
+    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
+        """Forgets passes that were not for training, such as those for an estimate between stages."""
+        self.logits = []
 
     def after_loss(self, runner, losses: dict[str, Tensor]) -> None:
         """Adds the term, where routers are trained."""

@@ -158,9 +158,11 @@ class ParameterImportance(Regularizer):
     @torch.no_grad()
     def before_optim_step(self, runner) -> None:
         """Adds the gradient of L_imp to `p.grad`; `importance`, logged, is L_imp times its weight, now and then."""
-        if not self.active:
+        # Parameters that no output depends on have no gradient, and no importance.
+        rows = [row for row in self.active if row[0].grad is not None]
+        if not rows:
             return
-        params, anchors, means, squares = (list(part) for part in zip(*self.active, strict=True))
+        params, anchors, means, squares = (list(part) for part in zip(*rows, strict=True))
         change = torch._foreach_sub(params, anchors)
         pull = torch._foreach_mul(squares, change)
         loop = runner.train_loop

@@ -94,7 +94,7 @@ class OrthogonalityLoss(Regularizer):
     def __init__(self, weight: float = 1.0, shallow: float = 0.25) -> None:
         check_share(type(self).__name__, shallow)
         self.weight, self.shallow = weight, shallow
-        self.features: Tensor | None = None
+        self.features: list[Tensor] = []
         self.handle = None
 
     def before_stage(self, runner, stage, fresh: bool) -> None:
@@ -107,14 +107,24 @@ class OrthogonalityLoss(Regularizer):
 
     def _keep(self, block, args: tuple, output: Tensor) -> None:
         if output.requires_grad:
-            self.features = output
+            self.features.append(output)
+
+    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
+        """Forgets passes that were not for training, such as those for an estimate between stages."""
+        self.features = []
 
     def after_loss(self, runner, losses: dict[str, Tensor]) -> None:
-        """Adds the term."""
-        features, self.features = self.features, None
-        total = sum(losses.values())
-        (gradient,) = torch.autograd.grad(total, features, create_graph=True)
-        same, cross = cosines(gradient, runner.train_loop.samples["num_generative"])
+        """Adds the term, unless nothing in the shallow blocks is trained."""
+        features, self.features = self.features, []
+        if not features:
+            return
+        samples = runner.train_loop.samples
+        n, batch = samples["num_generative"], len(samples["task"])
+        # Of a block that a recurrent network calls several times, the last call in each forward pass.
+        passes = 2 if runner.model.separate_objectives and 0 < n < batch else 1
+        calls = len(features) // passes
+        gradients = torch.autograd.grad(sum(losses.values()), features[calls - 1 :: calls], create_graph=True)
+        same, cross = cosines(torch.cat(gradients), n)
         runner.train_loop.logged.update(orth_same=same.detach(), orth_cross=cross.detach())
         losses["loss_orthogonality"] = self.weight * (1 - same + cross.abs())
 

@@ -7,9 +7,11 @@ from torch import nn
 from dtir.engine import StagedRunner
 from dtir.models import ConditionedNetwork
 from dtir.models.backbones import NAFNet
+from dtir.registry import BACKBONES
 from dtir.regularizers import ParameterImportance
 from dtir.regularizers.depth import parameter_depths
 from dtir.regularizers.importance import LOG_INTERVAL, per_sample_gradients
+from dtir.testing import TinyBackbone
 from dtir.utils.errors import ConfigError
 
 # A step of this optimiser is minus the gradient.
@@ -175,6 +177,25 @@ def test_a_stronger_pull_keeps_parameters_nearer(tmp_path):
         changes = [(p.detach() - anchor[name]).square().sum() for name, p in runner.model.network.named_parameters()]
         distances.append(sum(changes).item())
     assert distances[1] < 0.9 * distances[0]
+
+
+@BACKBONES.register_module()
+class WithDeadLayer(TinyBackbone):
+    """Has a layer that no output depends on, as some published networks do."""
+
+    def __init__(self, width: int = 8) -> None:
+        super().__init__(width)
+        self.dead = nn.Conv2d(3, 3, 1)
+
+
+def test_layers_without_effect_are_left_alone(tmp_path):
+    backbone = {"model.network.backbone": {"type": "WithDeadLayer"}}
+    options = {"train_cfg.stages": STAGES, "train_cfg.regularizers": [regularizer(weight=100.0)], "custom_hooks": []}
+    runner = train(tmp_path, **options, **backbone)
+    state = runner.train_loop.regularizers[0].state_dict()
+    dead = runner.model.network.backbone.dead
+    assert torch.equal(dead.weight, state["anchor"]["backbone.dead.weight"])
+    assert not state["square"]["backbone.dead.weight"].any()
 
 
 class StoppedError(RuntimeError):

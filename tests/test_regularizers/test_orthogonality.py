@@ -98,7 +98,7 @@ def test_the_loss_is_differentiated_twice(tmp_path):
     class Keeping(OrthogonalityLoss):
         def after_loss(self, runner, losses):
             model, samples = runner.model, runner.train_loop.samples
-            features = self.features
+            (features,) = self.features
             super().after_loss(runner, losses)
             params = [p for p in model.parameters() if p.requires_grad]
             kept["term"] = losses["loss_orthogonality"].detach().clone()
@@ -134,6 +134,30 @@ def test_the_loss_is_differentiated_twice(tmp_path):
     assert any(g.abs().max() > 0 for g in kept["gradient"])
     for found, expected in zip(kept["gradient"], kept["expected_gradient"], strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_the_loss_is_the_same_where_the_objectives_take_a_pass_each(tmp_path):
+    found = []
+    for others in ([], [{"type": "LayerDecay", "a": 0.0}]):
+        regularizers = [{"type": "OrthogonalityLoss"}, *others]
+        options = {"train_cfg.stages": STAGE, "custom_hooks": [], **PLAIN, "train_cfg.regularizers": regularizers}
+        runner = train(tmp_path / str(len(others)), **options)
+        assert runner.model.separate_objectives == bool(others)
+        found.append((runner.train_loop.logged, runner.model.state_dict()))
+    (logged, state), (logged_apart, state_apart) = found
+    assert logged["orth_cross"].item() != 0
+    for name in ("orth_same", "orth_cross"):
+        torch.testing.assert_close(logged_apart[name], logged[name], rtol=1e-4, atol=1e-6)
+    for name, value in state.items():
+        torch.testing.assert_close(state_apart[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_frozen_shallow_blocks_have_no_term(tmp_path):
+    stages = [{**STAGE[0], "trainable": ["network.backbone.tail.*"]}]
+    options = {"train_cfg.stages": stages, "custom_hooks": [], **PLAIN}
+    for kind in ("OrthogonalityLoss", "OrthogonalProjection"):
+        runner = train(tmp_path / kind, **options, **{"train_cfg.regularizers": [{"type": kind}]})
+        assert not {"orth_same", "grad_cosine"} & runner.train_loop.logged.keys()
 
 
 @pytest.mark.parametrize("kind", [OrthogonalProjection, OrthogonalityLoss])
