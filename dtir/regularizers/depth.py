@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from dtir.models.conditioning import ConditionedNetwork, probe
+from dtir.models.conditioning import ConditionedNetwork
+from dtir.models.probing import probe
 from dtir.utils.errors import ConfigError
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from dtir.models.adapters import MoEAdapter
+from dtir.models.adapters import MixtureOfExperts
 from dtir.registry import REGULARIZERS
 from dtir.regularizers.base import Regularizer
 from dtir.utils.errors import ConfigError
@@ -21,7 +21,7 @@ class ExpertBalance(Regularizer):
         weight: Of the term.
 
     Raises:
-        ConfigError: `weight` is negative, or the network has no `MoEAdapter`.
+        ConfigError: `weight` is negative, or the network has no experts.
     """
 
     def __init__(self, weight: float = 0.01) -> None:
@@ -35,10 +35,10 @@ class ExpertBalance(Regularizer):
         """Watches the routers."""
         for handle in self.handles:
             handle.remove()
-        adapters = [module for module in runner.model.modules() if isinstance(module, MoEAdapter)]
-        if not adapters:
-            raise ConfigError("ExpertBalance: the network has no MoEAdapter; set model.network.adapter.")
-        self.handles = [adapter.router.register_forward_hook(self._keep(adapter.top_k)) for adapter in adapters]
+        mixtures = [module for module in runner.model.modules() if isinstance(module, MixtureOfExperts)]
+        if not mixtures:
+            raise ConfigError("ExpertBalance: the network has no experts; set model.network.adapter.")
+        self.handles = [mixture.router.register_forward_hook(self._keep(mixture.top_k)) for mixture in mixtures]
 
     def _keep(self, top_k: int):
         def hook(router: nn.Module, args: tuple, logits: Tensor) -> None:

@@ -22,7 +22,7 @@ def test_shares_are_those_the_adapters_use():
     torch.testing.assert_close(shares.sum(2), torch.ones(2, 2))
     assert ((shares > 0).sum(2) == 2).all()
     calls = []
-    network.adapters[1].register_forward_hook(lambda module, args, out: calls.append(module.routing(args[1])))
+    network.adapters["1"].experts.register_forward_hook(lambda module, args, out: calls.append(module.routing(args[1])))
     network(torch.rand(2, 3, 8, 8), steps)
     share, chosen = calls[0]
     torch.testing.assert_close(shares[1].gather(1, chosen), share)

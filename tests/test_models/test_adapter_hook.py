@@ -67,7 +67,7 @@ def test_called_once_per_block_with_its_output_and_the_time_prompt():
         )
     network(X, T)
     assert len(network.adapters) == 2
-    for adapter, output in zip(network.adapters, outputs, strict=True):
+    for adapter, output in zip(network.adapters.values(), outputs, strict=True):
         ((x, prompt),) = adapter.calls
         assert torch.equal(x, output)
         assert torch.equal(prompt, network.embedding(T))
@@ -75,16 +75,16 @@ def test_called_once_per_block_with_its_output_and_the_time_prompt():
 
 def test_adapters_have_the_channels_of_the_block_outputs_and_get_their_options():
     network = adapted(Widening(), bias=False)
-    assert [adapter.channels for adapter in network.adapters] == [5, 3]
-    assert [adapter.prompt_dim for adapter in network.adapters] == [8, 8]
-    assert network.adapters[0].gain.bias is None
+    assert [adapter.channels for adapter in network.adapters.values()] == [5, 3]
+    assert [adapter.prompt_dim for adapter in network.adapters.values()] == [8, 8]
+    assert network.adapters["0"].gain.bias is None
 
 
 def test_adapters_change_what_follows_their_block():
     backbone = TinyBackbone()
     network = adapted(backbone)
     with torch.no_grad():
-        network.adapters[0].gain.bias.fill_(0.5)
+        network.adapters["0"].gain.bias.fill_(0.5)
     y = backbone.head(X)
     y = y + 1.5 * backbone.blocks[0](torch.relu(y))
     y = y + backbone.blocks[1](torch.relu(y))
@@ -113,7 +113,7 @@ def test_a_copy_uses_its_own_adapters():
     before = network(X, T)
     twin = copy.deepcopy(network)
     with torch.no_grad():
-        twin.adapters[1].gain.bias.fill_(1.0)
+        twin.adapters["1"].gain.bias.fill_(1.0)
     assert (twin(X, T) - before).abs().max() > 1e-3
     assert torch.equal(network(X, T), before)
 

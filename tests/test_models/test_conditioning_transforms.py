@@ -241,10 +241,11 @@ def test_every_call_of_a_recurrent_block_is_modulated():
     with torch.no_grad():
         assert torch.equal(network(X, T), network.backbone(X))
         nn.init.normal_(network.to_modulation.weight)
-        gain, shift, *_ = network._modulations(T)[0]
+        gains, shifts, _ = network.modulation(T)
+        gain, shift = gains[0], shifts[0]
         y = network.backbone.head(X)
         for _ in range(3):
             y = y + network.backbone.blocks[0](y * gain[..., None, None] + shift[..., None, None])
-        gain, shift, *_ = network._modulations(T)[1]
+        gain, shift = gains[1], shifts[1]
         y = network.backbone.blocks[1](y * gain[..., None, None] + shift[..., None, None])
         torch.testing.assert_close(network(X, T), X + network.backbone.tail(y))

@@ -25,7 +25,7 @@ def test_what_lies_between_blocks_belongs_to_the_one_before():
         "backbone.ups.1.0.weight": 3,
         "backbone.decoders.1.0.gamma": 4,
         "backbone.ending.bias": 4,
-        "adapters.3.up": 3,
+        "adapters.3.experts.up": 3,
         "embedding.mlp.0.weight": 0,
         "prompt.learned": 0,
     }

@@ -79,7 +79,7 @@ def build(name: str) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
         return model, lambda x: model.restore(x, torch.zeros(len(x), dtype=torch.long, device=x.device))
     if name.endswith(WITH_METHOD):
         network, _ = build(name.removesuffix(WITH_METHOD))
-        conditioned = ConditionedNetwork(network, adapter={"type": "MoEAdapter"})
+        conditioned = ConditionedNetwork(network, adapter={"type": "ParallelMoEAdapter"})
         return conditioned, lambda x: conditioned(x, torch.zeros(len(x), dtype=torch.long, device=x.device))
     if name not in ZOO and name not in BACKBONES.module_dict:
         raise ConfigError(f"'{name}' is neither a published setting, a registered backbone, nor a config file (.py).")

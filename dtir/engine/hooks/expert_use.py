@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dtir.evaluation.reports.experts import write_expert_use
 from dtir.models import ConditionedNetwork
-from dtir.models.adapters import MoEAdapter
+from dtir.models.adapters import MixtureOfExperts
 from dtir.registry import HOOKS
 from dtir.utils.errors import ConfigError
 
@@ -20,15 +20,15 @@ class ExpertUseHook(Hook):
     experts follow from its matched step.
 
     Raises:
-        ConfigError: The network has no `MoEAdapter`.
+        ConfigError: The network has no experts.
     """
 
     priority = "LOW"
 
     def before_train(self, runner) -> None:
         """Finds the adapters."""
-        if not any(isinstance(module, MoEAdapter) for module in runner.model.modules()):
-            raise ConfigError("ExpertUseHook: the network has no MoEAdapter; set model.network.adapter.")
+        if not any(isinstance(module, MixtureOfExperts) for module in runner.model.modules()):
+            raise ConfigError("ExpertUseHook: the network has no experts; set model.network.adapter.")
 
     def after_stage(self, runner, stage) -> None:
         """Writes the table and its picture."""
@@ -43,9 +43,9 @@ class ExpertUseHook(Hook):
 @torch.no_grad()
 def expert_shares(network: ConditionedNetwork, steps: Tensor) -> Tensor:
     """Share of every expert at time steps (B,): (adapters, B, experts); each row sums to 1."""
-    prompt = network.prompt(steps, network.embedding(steps))
+    *_, prompt = network.modulation(steps)
     tables = []
-    for adapter in network.adapters:
-        share, chosen = adapter.routing(prompt)
-        tables.append(torch.zeros(len(steps), adapter.num_experts, device=steps.device).scatter_(1, chosen, share))
+    for mixture in (module for module in network.adapters.modules() if isinstance(module, MixtureOfExperts)):
+        share, chosen = mixture.routing(prompt)
+        tables.append(torch.zeros(len(steps), mixture.num_experts, device=steps.device).scatter_(1, chosen, share))
     return torch.stack(tables)

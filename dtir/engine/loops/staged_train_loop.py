@@ -186,7 +186,10 @@ class StagedTrainLoop(BaseLoop):
         data = runner.model.data_preprocessor(batch, training=True)
         self.samples = data["data_samples"]
         self.samples["lq"] = data["inputs"]
-        self.samples["noise_seed"] = derive_seed(runner.seed, stage.index, self.local_iter, micro)
+        seed = derive_seed(runner.seed, stage.index, self.local_iter, micro)
+        self.samples["noise_seed"] = seed
+        # For layers that draw by themselves, such as dropout and noisy routers.
+        torch.manual_seed(seed)
         with self.gradients.micro_batch(last=micro == self.accumulate - 1):
             with optim.autocast():
                 losses = self.gradients.module(**data, mode="loss")

@@ -1,6 +1,6 @@
 """Adapters that the conditioning attaches to a backbone's blocks."""
 
-from .base import Adapter
-from .moe import MoEAdapter
+from .base import Adapter, ParallelAdapter
+from .moe import MixtureOfExperts, MoEAdapter, ParallelMoEAdapter
 
-__all__ = ["Adapter", "MoEAdapter"]
+__all__ = ["Adapter", "MixtureOfExperts", "MoEAdapter", "ParallelAdapter", "ParallelMoEAdapter"]

@@ -1,4 +1,4 @@
-"""What an adapter is: a module that the conditioning attaches after a block of the backbone."""
+"""What an adapter is: a module that the conditioning attaches to a block of the backbone."""
 
 from abc import ABC, abstractmethod
 
@@ -24,3 +24,24 @@ class Adapter(nn.Module, ABC):
     @abstractmethod
     def forward(self, x: Tensor, prompt: Tensor) -> Tensor:
         """The adapted output, like x: (B, C, H, W) or tokens (B, N, C); `prompt` is (B, prompt_dim)."""
+
+
+class ParallelAdapter(nn.Module, ABC):
+    """Runs beside the last pointwise layer of a block, a 1x1 convolution or a linear layer, and adds to its output.
+
+    What is linear at every pixel can then become part of that layer's weight. At initialisation it must add zeros.
+
+    Args:
+        in_channels: Channels of the layer's input.
+        out_channels: Channels of its output.
+        prompt_dim: Length of the time prompt.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, prompt_dim: int) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.prompt_dim = prompt_dim
+
+    @abstractmethod
+    def forward(self, x: Tensor, prompt: Tensor) -> Tensor:
+        """What is added to the layer's output, from its input x: (B, C, H, W) or tokens (B, N, C)."""

@@ -4,47 +4,64 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from dtir.registry import ADAPTERS
 from dtir.utils.errors import ConfigError
 
-from .base import Adapter
+from .base import Adapter, ParallelAdapter
+
+ACTIVATIONS = {None: lambda x: x, "relu": functional.relu, "gelu": functional.gelu}
 
 
-@ADAPTERS.register_module()
-class MoEAdapter(Adapter):
-    """Adds to a block's output what the experts chosen by the time prompt make of it.
+class MixtureOfExperts(nn.Module):
+    """The experts chosen by the time prompt, mixed.
 
-    An expert is a bottleneck E(x) = up(down(x)) at every pixel, linear, so that a task's experts can later be folded
-    into 1x1 convolutions. The router is linear in the prompt; the k experts with the highest logits are mixed by the
-    softmax of these. Only they are computed: k bottlenecks are one of k times the rank, with each sample's weights.
-
-    With the default settings the adapters of NAFNet at width 64 have 1.8 M parameters, the number of the paper's
-    table 4.
+    An expert is a bottleneck E(x) = up(act(down(x))) at every pixel. The router is linear in the prompt; the k experts
+    with the highest logits are mixed by the softmax of these. Only they are computed: k bottlenecks are one of k times
+    the rank, with each sample's weights. `up` is zero at first.
 
     Args:
-        channels: Channels of the block's output.
+        in_channels: Channels of x.
+        out_channels: Channels of the mixture.
         prompt_dim: Length of the time prompt.
         num_experts: n, the number of experts.
         top_k: k, how many of them a sample uses.
         rank: Channels of a bottleneck.
+        activation: None for linear experts, which can be folded into a layer's weight; "relu" or "gelu".
+        router_noise: Standard deviation of the Gaussian noise on the logits in training, one draw per forward pass for
+            all samples, so that the batch can be split over processes.
 
     Raises:
-        ConfigError: There are fewer experts than a sample uses, or a number is not positive.
+        ConfigError: There are fewer experts than a sample uses, a number is not positive, or the activation is unknown.
     """
 
-    def __init__(self, channels: int, prompt_dim: int, num_experts: int = 4, top_k: int = 2, rank: int = 13) -> None:
-        super().__init__(channels, prompt_dim)
-        if not 1 <= top_k <= num_experts or rank < 1:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        prompt_dim: int,
+        num_experts: int = 4,
+        top_k: int = 2,
+        rank: int = 13,
+        activation: str | None = None,
+        router_noise: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not 1 <= top_k <= num_experts or rank < 1 or router_noise < 0:
             raise ConfigError(
-                f"MoEAdapter: num_experts={num_experts}, top_k={top_k}, rank={rank}; top_k must be 1..num_experts and "
-                "rank positive."
+                f"experts: num_experts={num_experts}, top_k={top_k}, rank={rank}, router_noise={router_noise}; top_k "
+                "must be 1..num_experts, rank positive, and router_noise not negative."
             )
+        if activation not in ACTIVATIONS:
+            known = ", ".join(repr(name) for name in ACTIVATIONS)
+            raise ConfigError(f"experts: activation={activation!r}; expected one of {known}.")
         self.num_experts, self.top_k, self.rank = num_experts, top_k, rank
+        self.activation, self.router_noise = activation, router_noise
         self.router = nn.Linear(prompt_dim, num_experts)
-        self.down = nn.Parameter(torch.empty(num_experts, rank, channels))
-        self.up = nn.Parameter(torch.zeros(num_experts, rank, channels))
-        nn.init.normal_(self.down, std=1 / math.sqrt(channels))
+        self.down = nn.Parameter(torch.empty(num_experts, rank, in_channels))
+        self.up = nn.Parameter(torch.zeros(num_experts, rank, out_channels))
+        nn.init.normal_(self.down, std=1 / math.sqrt(in_channels))
 
     def routing(self, prompt: Tensor) -> tuple[Tensor, Tensor]:
         """The chosen experts of each sample and their shares.
@@ -55,15 +72,88 @@ class MoEAdapter(Adapter):
         Returns:
             Shares (B, top_k), which sum to 1 and descend, and indices of experts (B, top_k).
         """
-        logits, chosen = self.router(prompt).topk(self.top_k, dim=1)
+        logits = self.router(prompt)
+        if self.training and self.router_noise:
+            noise = torch.randn(self.num_experts, device=logits.device, dtype=logits.dtype)
+            logits = logits + self.router_noise * noise
+        logits, chosen = logits.topk(self.top_k, dim=1)
         return logits.softmax(1), chosen
+
+    def bottleneck(self, prompt: Tensor) -> tuple[Tensor, Tensor]:
+        """The chosen bottlenecks of each sample side by side, the shares in the second factor.
+
+        Args:
+            prompt: Time prompts (B, prompt_dim).
+
+        Returns:
+            `down` (B, k rank, in_channels) and `up` (B, k rank, out_channels).
+        """
+        share, chosen = self.routing(prompt)
+        return self.down[chosen].flatten(1, 2), (self.up[chosen] * share[..., None, None]).flatten(1, 2)
+
+    def forward(self, x: Tensor, prompt: Tensor) -> Tensor:
+        """The mixture (B, out_channels, H, W) or (B, N, out_channels) of x and prompts (B, prompt_dim)."""
+        return apply_bottleneck(x, *self.bottleneck(prompt), self.activation)
+
+
+def apply_bottleneck(x: Tensor, down: Tensor, up: Tensor, activation: str | None) -> Tensor:
+    """`up(act(down(x)))` with weights of each sample's own.
+
+    Args:
+        x: (B, C, H, W) or tokens (B, N, C).
+        down: (B, r, C).
+        up: (B, r, C').
+        activation: A key of `ACTIVATIONS`.
+
+    Returns:
+        (B, C', H, W) or (B, N, C').
+    """
+    tokens = x.permute(0, 2, 3, 1).flatten(1, 2) if x.ndim == 4 else x
+    inner = ACTIVATIONS[activation](torch.bmm(tokens, down.to(x.dtype).mT))
+    y = torch.bmm(inner, up.to(inner.dtype)).to(x.dtype)
+    return y.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2) if x.ndim == 4 else y
+
+
+@ADAPTERS.register_module()
+class MoEAdapter(Adapter):
+    """Adds to a block's output what the experts make of it.
+
+    With the default settings the adapters of NAFNet at width 64 have 1.8 M parameters, the number of the paper's
+    table 4.
+
+    Args:
+        channels: Channels of the block's output.
+        prompt_dim: Length of the time prompt.
+        **options: Of `MixtureOfExperts`.
+    """
+
+    def __init__(self, channels: int, prompt_dim: int, **options) -> None:
+        super().__init__(channels, prompt_dim)
+        self.experts = MixtureOfExperts(channels, channels, prompt_dim, **options)
 
     def forward(self, x: Tensor, prompt: Tensor) -> Tensor:
         """The adapted output, like x: (B, C, H, W) or tokens (B, N, C); `prompt` is (B, prompt_dim)."""
-        share, chosen = self.routing(prompt)
-        # (B, k rank, C): the bottlenecks of a sample side by side.
-        down = self.down[chosen].flatten(1, 2).to(x.dtype)
-        up = (self.up[chosen] * share[..., None, None]).flatten(1, 2).to(x.dtype)
-        tokens = x.permute(0, 2, 3, 1).flatten(1, 2) if x.ndim == 4 else x
-        y = torch.bmm(torch.bmm(tokens, down.mT), up).to(x.dtype)
-        return x + (y.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2) if x.ndim == 4 else y)
+        return x + self.experts(x, prompt)
+
+
+@ADAPTERS.register_module()
+class ParallelMoEAdapter(ParallelAdapter):
+    """Experts beside the last pointwise layer of a block; a task's linear experts fold into that layer.
+
+    In NAFNet, Restormer, X-Restormer and PromptIR this is the layer that writes to the block's skip, so that the
+    experts add to the block's output as those of `MoEAdapter` do, in front of the skip.
+
+    Args:
+        in_channels: Channels of the layer's input.
+        out_channels: Channels of its output.
+        prompt_dim: Length of the time prompt.
+        **options: Of `MixtureOfExperts`.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, prompt_dim: int, **options) -> None:
+        super().__init__(in_channels, out_channels, prompt_dim)
+        self.experts = MixtureOfExperts(in_channels, out_channels, prompt_dim, **options)
+
+    def forward(self, x: Tensor, prompt: Tensor) -> Tensor:
+        """What is added to the layer's output, from its input x: (B, C, H, W) or tokens (B, N, C)."""
+        return self.experts(x, prompt)
