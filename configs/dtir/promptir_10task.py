@@ -5,6 +5,6 @@ _base_ = [
     "../_base_/schedules/setting_b.py",
 ]
 
-model = dict(tasks={{_base_._tasks}})
+model = dict(tasks={{_base_._tasks}}, network=dict(adapter=dict(type="ParallelMoEAdapter")))
 # Six layers of the published network take no part in its output.
 train_cfg = dict(find_unused_parameters=True)

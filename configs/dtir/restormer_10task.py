@@ -5,4 +5,4 @@ _base_ = [
     "../_base_/schedules/setting_b.py",
 ]
 
-model = dict(tasks={{_base_._tasks}})
+model = dict(tasks={{_base_._tasks}}, network=dict(adapter=dict(type="ParallelMoEAdapter")))

@@ -42,7 +42,8 @@ class ExpertBalance(Regularizer):
 
     def _keep(self, top_k: int):
         def hook(router: nn.Module, args: tuple, logits: Tensor) -> None:
-            if logits.requires_grad:
+            # Where the router itself is frozen, the term would only pull at the time embedding.
+            if logits.requires_grad and router.weight.requires_grad:
                 self.logits.append((logits, top_k))
 
         return hook

@@ -6,6 +6,7 @@ from .conditional_unet import ConditionalUNet, DenoisingUNet
 from .daclip_unet import DACLIPUNet
 from .dehazeformer import DehazeFormer
 from .diffuir_unet import UnetRes
+from .dtir_unet import DTIRUNet
 from .enlightengan import EnlightenGAN
 from .griddehazenet import GateHazeNet
 from .latent_unet import LatentUNet
@@ -28,6 +29,7 @@ __all__ = [
     "ConditionalNAFNet",
     "ConditionalUNet",
     "DACLIPUNet",
+    "DTIRUNet",
     "DehazeFormer",
     "DenoisingNAFNet",
     "DenoisingUNet",

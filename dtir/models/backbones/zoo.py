@@ -49,6 +49,7 @@ ZOO: dict[str, Published] = {
     "nafnet_local_gopro_w32": Published(
         {"type": "NAFNetLocal", "width": 32, **_NAFNET_GOPRO}, 17.11, None, "state dict of NAFNet"
     ),
+    "dtir_unet": Published({"type": "DTIRUNet"}, 27.8, 72.0, "budget: arXiv 2506.21722, table 4"),
     "restormer": Published({"type": "Restormer"}, 26.127, None, "published code"),
     "restormer_denoising": Published(
         {"type": "Restormer", "LayerNorm_type": "BiasFree"}, 26.112, None, "published code"

@@ -1,0 +1,27 @@
+# What the comparison of docs/benchmarks/method.md lays over the configs of configs/dtir and configs/ablations: a small
+# network, few iterations, and the photographs under DTIR_DATA (clean/, train_pairs/, real10/, generalization/).
+_paired = dict(hazy="train_pairs/hazy", rainy="train_pairs/rainy")
+_paired["low-light"] = "train_pairs/low-light"
+_synthetic = ["motion-blurry", "jpeg-compressed", "noisy", "raindrop", "shadowed", "snowy", "inpainting"]
+
+backbone = dict(type="DTIRUNet", width=16, enc_blk_nums=[1, 1, 2], middle_blk_num=2, dec_blk_nums=[1, 1, 1])
+loss = dict(type="PSNRLoss", eps=1e-2)
+train_sets = {task: dict(type="PairedDataset", task=task, data_root=root, patch=64) for task, root in _paired.items()}
+train_sets.update(
+    {task: dict(type="SyntheticDataset", task=task, data_root="clean", recursive=True, patch=64) for task in _synthetic}
+)
+
+# By the name of the stage; `train` is plain training.
+stages = dict(
+    pretrain=dict(iters=3000, lr=2e-3, min_lr=2e-4, warmup_iters=50),
+    finetune=dict(iters=900, lr=2e-3, min_lr=6e-4, warmup_iters=50),
+    incremental=dict(iters=[20] * 9 + [420], lr=6e-4, min_lr=2e-5),
+    train=dict(iters=1500, lr=2e-3, min_lr=2e-5, warmup_iters=50),
+)
+optimizer = dict(type="AdamW", lr=1e-3, betas=(0.9, 0.99))
+
+# Of one task: the same length for both ways of training.
+single_stages = dict(
+    finetune=dict(iters=1000, lr=2e-3, min_lr=2e-5, warmup_iters=50),
+    train=dict(iters=1000, lr=2e-3, min_lr=2e-5, warmup_iters=50),
+)

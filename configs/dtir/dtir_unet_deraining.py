@@ -1,0 +1,8 @@
+_base_ = [
+    "../_base_/default_runtime.py",
+    "../_base_/models/dtir_unet.py",
+    "../_base_/datasets/deraining.py",
+    "../_base_/schedules/setting_a.py",
+]
+
+model = dict(tasks={{_base_._tasks}})

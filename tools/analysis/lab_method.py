@@ -1,0 +1,265 @@
+"""Trains the method, its ablations and plain training small, side by side, and tabulates them.
+
+    DTIR_DATA=DATA python tools/analysis/lab_method.py run --jobs 2
+    python tools/analysis/lab_method.py table
+
+DATA holds clean/, train_pairs/, real10/ and generalization/. Every run is one of configs/dtir or configs/ablations with
+the settings of configs/_base_/lab/method.py laid over it, on one thread. Runs that share a seed share the generative
+pre-training. Killed at any moment, the command goes on from the last checkpoints when it is run again.
+"""
+
+import argparse
+import concurrent.futures
+import copy
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmengine.config import Config
+from rich.console import Console
+
+from dtir.utils.atomic import atomic_save, atomic_write
+from dtir.utils.launch import load_config
+
+REPO = Path(__file__).resolve().parents[2]
+LAB = "configs/_base_/lab/method.py"
+FULL, SINGLE, PLAIN = "dtir/dtir_unet_10task", "dtir/dtir_unet_deraining", "ablations/plain_joint"
+TEN = ("real10",)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of the comparison.
+
+    Attributes:
+        name: What it is called in the table.
+        config: Below configs/, without the suffix.
+        seed: Of the whole run.
+        pairs: Folder of train_pairs/ if one task is trained, else None for ten.
+        longer: Factor on the iterations.
+    """
+
+    name: str
+    config: str
+    seed: int = 0
+    pairs: str | None = None
+    longer: float = 1.0
+
+    @property
+    def folder(self) -> str:
+        """Of its results."""
+        return f"{self.name}_seed{self.seed}".replace(" ", "_").replace("/", "_").replace(":", "")
+
+    @property
+    def task(self) -> str | None:
+        """The one task that is trained, if it is one."""
+        return self.pairs and {"rainy-light": "rainy"}.get(self.pairs, self.pairs)
+
+
+ABLATIONS = ["tmgp", "gef", "importance", "orthogonality", "matched_t", "layer_decay", "tit", "moe"]
+PAIRS = {"Rain100L": "rainy-light", "Rain100H": "rainy", "SOTS": "hazy"}
+
+
+def all_runs(seeds: int) -> list[Run]:
+    """The main pair, the generalisation pairs, the ablations, and the main pair again with the other seeds."""
+    main = [[Run("plain", PLAIN, s), Run("full", FULL, s)] for s in range(seeds)]
+    longer = [Run("plain, all steps", PLAIN, s, longer=3.0) for s in range(seeds)]
+    single = [
+        [Run(f"plain {name}", PLAIN, s, pairs), Run(f"full {name}", SINGLE, s, pairs)]
+        for s in range(min(seeds, 2))
+        for name, pairs in PAIRS.items()
+    ]
+    ablations = [Run(f"w/o {part}", f"ablations/wo_{part}") for part in ABLATIONS]
+    first_single, other_single = single[: len(PAIRS)], single[len(PAIRS) :]
+    return [*main[0], *sum(first_single, []), *ablations, *sum(main[1:], []), *sum(other_single, []), *longer]
+
+
+def lab_config(run: Run, out: Path) -> Config:
+    """The run's config, small."""
+    config = load_config(REPO / "configs" / f"{run.config}.py", work_dir=out / run.folder)
+    lab = Config.fromfile(REPO / LAB)
+    tasks = [run.task] if run.task else list(config.model.tasks)
+    sets = [copy.deepcopy(lab.train_sets[task]) for task in tasks]
+    if run.pairs:
+        sets[0].data_root = f"train_pairs/{run.pairs}"
+    config.model.tasks = tasks
+    config.train_dataloader = {
+        "batch_size": 8,
+        "num_workers": 1,
+        "dataset": {"type": "MultiTaskDataset", "datasets": sets},
+    }
+    if "network" in config.model:
+        config.model.network.backbone, config.model.restoration_loss = lab.backbone, lab.loss
+    else:
+        config.model.backbone, config.model.losses = lab.backbone, [lab.loss]
+    table = {**lab.stages, **(lab.single_stages if run.pairs else {})}
+    config.train_cfg.stages = [_lab_stage(stage, table, run, config) for stage in config.train_cfg.stages]
+    config.train_cfg.val_interval = 0
+    config.optim_wrapper.optimizer, config.optim_wrapper.clip_grad = lab.optimizer, 1.0
+    config.merge_from_dict({"default_hooks.checkpoint.interval": 500, "default_hooks.checkpoint.max_keep": 1})
+    config.randomness = {"seed": run.seed}
+    for hook in config.custom_hooks:
+        hook.update({"num_images": 32, "distinct": True} if hook.type == "TimestepMatchingHook" else {})
+    for key in ("val_dataloader", "val_cfg", "val_evaluator", "test_dataloader", "test_cfg", "test_evaluator"):
+        config[key] = None
+    return config
+
+
+def _lab_stage(stage: dict, table: dict, run: Run, config: Config) -> dict:
+    small = dict(table[stage.name])
+    if stage.name == "finetune" and len(config.train_cfg.stages) <= 2 and not run.pairs:
+        # All tasks at once for as long as the fine-tuning and the incremental stages take together.
+        small = dict(table["train"])
+    small["iters"] = [int(n * run.longer) for n in small["iters"]] if stage.get("per_task") else int(
+        small["iters"] * run.longer
+    )
+    return {**stage, **small, "validate": False}
+
+
+def pretraining(seed: int) -> Run:
+    """The generative pre-training that the runs of a seed share."""
+    return Run("pretrain", FULL, seed)
+
+
+def prepare(run: Run, out: Path) -> Path:
+    """Writes the run's config, and the weights it starts from; returns the config's path."""
+    config = lab_config(run, out)
+    stages = config.train_cfg.stages
+    if run.name == "pretrain":
+        config.train_cfg.stages = stages[:1]
+        config.train_cfg.regularizers, config.custom_hooks = [], [{"type": "StageEMAHook", "decay": 0.999}]
+    elif stages[0].name == "pretrain":
+        config.train_cfg.stages = stages[1:]
+        config.load_from = str(_start(run, config, out))
+    folder = out / run.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    config.dump(folder / "lab.py")
+    return folder / "lab.py"
+
+
+def _start(run: Run, config: Config, out: Path) -> Path:
+    """The shared pre-training as a checkpoint of the run's own model, which may lack adapters or have other tasks."""
+    import torch
+
+    from dtir.engine.checkpoint import load_checkpoint
+    from dtir.registry import RESTORERS, SCOPE
+
+    from mmengine.registry import DefaultScope  # isort: skip
+
+    trained = load_checkpoint(out / pretraining(run.seed).folder / last_checkpoint(out / pretraining(run.seed).folder))
+    with DefaultScope.overwrite_default_scope(SCOPE):
+        model = RESTORERS.build(config.model)
+    weights = {key: trained["state_dict"][key] for key in model.state_dict() if key.startswith("network.")}
+    state = {"matched_t": torch.full((len(model.tasks),), -1), **weights}
+    path = out / run.folder / "start.pth"
+    atomic_save({"state_dict": state}, path)
+    return path
+
+
+def last_checkpoint(folder: Path) -> str:
+    """Name of the newest checkpoint."""
+    return (folder / "last_checkpoint").read_text().strip()
+
+
+def carry_out(run: Run, out: Path) -> str:
+    """Trains and measures a run unless that is done; returns a line about it."""
+    folder = out / run.folder
+    done = folder / "trained"
+    if not done.is_file():
+        config = prepare(run, out)
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        command = [sys.executable, str(REPO / "tools/train.py"), str(config), "--work-dir", str(folder)]
+        # Weights to start from are read only while there is nothing to resume.
+        command += ["--resume"] if (folder / "last_checkpoint").is_file() else []
+        with open(folder / "out.log", "a") as log:
+            subprocess.run(command, env=environment, stdout=log, stderr=log, check=True)
+        done.write_text(last_checkpoint(folder))
+    if run.name != "pretrain" and not (folder / "results.json").is_file():
+        results = measure(run, folder / last_checkpoint(folder))
+        with atomic_write(folder / "results.json", "w", encoding="utf-8") as file:
+            json.dump(results, file, indent=1)
+    return run.folder
+
+
+def measure(run: Run, checkpoint: Path) -> dict[str, dict[str, list[float]]]:
+    """PSNR and SSIM (protocol rgb) of every picture of the test sets, by set."""
+    import torch
+
+    from dtir.apis import RestorationInferencer
+    from dtir.datasets import PairedDataset
+    from dtir.evaluation.metrics.functional import psnr, ssim, to_8_bit
+    from dtir.utils.image_io import read_rgb
+
+    torch.set_num_threads(1)
+    inferencer = RestorationInferencer(str(checkpoint), device="cpu")
+    results = {}
+    for label, (root, task) in test_sets(run, inferencer.tasks).items():
+        values: dict[str, list[float]] = {"PSNR": [], "SSIM": []}
+        for record in PairedDataset(task, root).records:
+            lq, gt = (read_rgb(record[key]) for key in ("lq_path", "gt_path"))
+            pair = [torch.from_numpy(a.astype("float32") / 255).permute(2, 0, 1)[None] for a in (lq, gt)]
+            restored = to_8_bit(inferencer.restore_tensor(pair[0], task))
+            values["PSNR"].append(psnr(restored, pair[1].double()).item())
+            values["SSIM"].append(ssim(restored, pair[1].double()).item())
+        results[label] = values
+    return results
+
+
+def test_sets(run: Run, tasks: tuple[str, ...]) -> dict[str, tuple[str, str]]:
+    """By label: folder of the pairs, and the task they are restored as."""
+    sets = {task: (f"real10/{task}", task) for task in tasks}
+    if "rainy" in tasks:
+        sets["Rain100L"] = ("generalization/Rain100L", "rainy")
+    if "hazy" in tasks:
+        sets["REVIDE"] = ("generalization/REVIDE", "hazy")
+    return sets
+
+
+def run_all(args: argparse.Namespace) -> None:
+    """Pre-trains, then trains what is left, `--jobs` at a time."""
+    out, runs = Path(args.out), all_runs(args.seeds)
+    if args.only:
+        runs = [run for run in runs if run.name in args.only]
+    with concurrent.futures.ProcessPoolExecutor(args.jobs) as pool:
+        seeds = sorted({run.seed for run in runs})
+        before = {seed: pool.submit(carry_out, pretraining(seed), out) for seed in seeds}
+        waiting = list(runs)
+        running: dict = {}
+        finished = 0
+        while waiting or running:
+            ready = [run for run in waiting if before[run.seed].done()][: args.jobs - len(running)]
+            for run in ready:
+                before[run.seed].result()
+                waiting.remove(run)
+                running[pool.submit(carry_out, run, out)] = run
+            done, _ = concurrent.futures.wait(
+                [*running, *(f for f in before.values() if not f.done())],
+                return_when=concurrent.futures.FIRST_COMPLETED,
+            )
+            for future in done & running.keys():
+                running.pop(future)
+                finished += 1
+                print(f"{finished} of {len(runs)}: {future.result()}", flush=True)
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=("run", "table"))
+    parser.add_argument("--out", default="work_dirs/lab_method")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, of one thread each")
+    parser.add_argument("--seeds", type=int, default=2, help="seeds of the main pair")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="runs of these names alone")
+    args = parser.parse_args()
+    if args.command == "run":
+        run_all(args)
+    else:
+        Console().print(args.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
