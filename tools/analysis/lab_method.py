@@ -16,18 +16,28 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 
+import numpy as np
+import torch
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from rich.console import Console
+from torch import Tensor
 
+from dtir.apis import RestorationInferencer
+from dtir.datasets import PairedDataset
+from dtir.engine.checkpoint import load_checkpoint
+from dtir.evaluation.metrics.functional import psnr, ssim, to_8_bit
+from dtir.registry import RESTORERS, SCOPE
 from dtir.utils.atomic import atomic_save, atomic_write
+from dtir.utils.image_io import read_rgb
 from dtir.utils.launch import load_config
 
 REPO = Path(__file__).resolve().parents[2]
 LAB = "configs/_base_/lab/method.py"
 FULL, SINGLE, PLAIN = "dtir/dtir_unet_10task", "dtir/dtir_unet_deraining", "ablations/plain_joint"
-TEN = ("real10",)
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,7 @@ PAIRS = {"Rain100L": "rainy-light", "Rain100H": "rainy", "SOTS": "hazy"}
 def all_runs(seeds: int) -> list[Run]:
     """The main pair, the generalisation pairs, the ablations, and the main pair again with the other seeds."""
     main = [[Run("plain", PLAIN, s), Run("full", FULL, s)] for s in range(seeds)]
-    longer = [Run("plain, all steps", PLAIN, s, longer=3.0) for s in range(seeds)]
+    longer = [Run("plain, all steps", PLAIN, s, longer=37 / 12) for s in range(seeds)]
     single = [
         [Run(f"plain {name}", PLAIN, s, pairs), Run(f"full {name}", SINGLE, s, pairs)]
         for s in range(min(seeds, 2))
@@ -74,7 +84,8 @@ def all_runs(seeds: int) -> list[Run]:
     ]
     ablations = [Run(f"w/o {part}", f"ablations/wo_{part}") for part in ABLATIONS]
     first_single, other_single = single[: len(PAIRS)], single[len(PAIRS) :]
-    return [*main[0], *sum(first_single, []), *ablations, *sum(main[1:], []), *sum(other_single, []), *longer]
+    groups = [main[0], *first_single, ablations, *main[1:], *other_single, longer]
+    return list(chain.from_iterable(groups))
 
 
 def lab_config(run: Run, out: Path) -> Config:
@@ -101,6 +112,8 @@ def lab_config(run: Run, out: Path) -> Config:
     config.optim_wrapper.optimizer, config.optim_wrapper.clip_grad = lab.optimizer, 1.0
     config.merge_from_dict({"default_hooks.checkpoint.interval": 500, "default_hooks.checkpoint.max_keep": 1})
     config.randomness = {"seed": run.seed}
+    for regularizer in config.train_cfg.get("regularizers", []):
+        regularizer.update({"weight": lab.importance_weight} if regularizer.type == "ParameterImportance" else {})
     for hook in config.custom_hooks:
         hook.update({"num_images": 32, "distinct": True} if hook.type == "TimestepMatchingHook" else {})
     for key in ("val_dataloader", "val_cfg", "val_evaluator", "test_dataloader", "test_cfg", "test_evaluator"):
@@ -113,8 +126,8 @@ def _lab_stage(stage: dict, table: dict, run: Run, config: Config) -> dict:
     if stage.name == "finetune" and len(config.train_cfg.stages) <= 2 and not run.pairs:
         # All tasks at once for as long as the fine-tuning and the incremental stages take together.
         small = dict(table["train"])
-    small["iters"] = [int(n * run.longer) for n in small["iters"]] if stage.get("per_task") else int(
-        small["iters"] * run.longer
+    small["iters"] = (
+        [int(n * run.longer) for n in small["iters"]] if stage.get("per_task") else int(small["iters"] * run.longer)
     )
     return {**stage, **small, "validate": False}
 
@@ -142,14 +155,8 @@ def prepare(run: Run, out: Path) -> Path:
 
 def _start(run: Run, config: Config, out: Path) -> Path:
     """The shared pre-training as a checkpoint of the run's own model, which may lack adapters or have other tasks."""
-    import torch
-
-    from dtir.engine.checkpoint import load_checkpoint
-    from dtir.registry import RESTORERS, SCOPE
-
-    from mmengine.registry import DefaultScope  # isort: skip
-
-    trained = load_checkpoint(out / pretraining(run.seed).folder / last_checkpoint(out / pretraining(run.seed).folder))
+    source = out / pretraining(run.seed).folder
+    trained = load_checkpoint(source / last_checkpoint(source))
     with DefaultScope.overwrite_default_scope(SCOPE):
         model = RESTORERS.build(config.model)
     weights = {key: trained["state_dict"][key] for key in model.state_dict() if key.startswith("network.")}
@@ -186,26 +193,24 @@ def carry_out(run: Run, out: Path) -> str:
 
 def measure(run: Run, checkpoint: Path) -> dict[str, dict[str, list[float]]]:
     """PSNR and SSIM (protocol rgb) of every picture of the test sets, by set."""
-    import torch
-
-    from dtir.apis import RestorationInferencer
-    from dtir.datasets import PairedDataset
-    from dtir.evaluation.metrics.functional import psnr, ssim, to_8_bit
-    from dtir.utils.image_io import read_rgb
-
     torch.set_num_threads(1)
     inferencer = RestorationInferencer(str(checkpoint), device="cpu")
     results = {}
     for label, (root, task) in test_sets(run, inferencer.tasks).items():
         values: dict[str, list[float]] = {"PSNR": [], "SSIM": []}
         for record in PairedDataset(task, root).records:
-            lq, gt = (read_rgb(record[key]) for key in ("lq_path", "gt_path"))
-            pair = [torch.from_numpy(a.astype("float32") / 255).permute(2, 0, 1)[None] for a in (lq, gt)]
-            restored = to_8_bit(inferencer.restore_tensor(pair[0], task))
-            values["PSNR"].append(psnr(restored, pair[1].double()).item())
-            values["SSIM"].append(ssim(restored, pair[1].double()).item())
+            restored = _picture(inferencer.restore_array(read_rgb(record["lq_path"]), task))
+            gt = _picture(read_rgb(record["gt_path"]))
+            values["PSNR"].append(psnr(restored, gt).item())
+            values["SSIM"].append(ssim(restored, gt).item())
         results[label] = values
     return results
+
+
+def _picture(rgb: np.ndarray) -> Tensor:
+    """(H, W, 3), uint8 or [0, 1], to (1, 3, H, W) of 8 bits in [0, 1]."""
+    unit = rgb.astype(np.float64) / 255 if rgb.dtype == np.uint8 else rgb
+    return to_8_bit(torch.from_numpy(np.ascontiguousarray(unit)).permute(2, 0, 1)[None])
 
 
 def test_sets(run: Run, tasks: tuple[str, ...]) -> dict[str, tuple[str, str]]:
@@ -224,25 +229,10 @@ def run_all(args: argparse.Namespace) -> None:
     if args.only:
         runs = [run for run in runs if run.name in args.only]
     with concurrent.futures.ProcessPoolExecutor(args.jobs) as pool:
-        seeds = sorted({run.seed for run in runs})
-        before = {seed: pool.submit(carry_out, pretraining(seed), out) for seed in seeds}
-        waiting = list(runs)
-        running: dict = {}
-        finished = 0
-        while waiting or running:
-            ready = [run for run in waiting if before[run.seed].done()][: args.jobs - len(running)]
-            for run in ready:
-                before[run.seed].result()
-                waiting.remove(run)
-                running[pool.submit(carry_out, run, out)] = run
-            done, _ = concurrent.futures.wait(
-                [*running, *(f for f in before.values() if not f.done())],
-                return_when=concurrent.futures.FIRST_COMPLETED,
-            )
-            for future in done & running.keys():
-                running.pop(future)
-                finished += 1
-                print(f"{finished} of {len(runs)}: {future.result()}", flush=True)
+        list(pool.map(carry_out, [pretraining(seed) for seed in sorted({run.seed for run in runs})], repeat(out)))
+        futures = [pool.submit(carry_out, run, out) for run in runs]
+        for finished, future in enumerate(concurrent.futures.as_completed(futures), start=1):
+            print(f"{finished} of {len(runs)}: {future.result()}", flush=True)
 
 
 def main() -> int:
