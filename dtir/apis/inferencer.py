@@ -35,7 +35,8 @@ class RestorationInferencer:
 
     Args:
         checkpoint: Path of a checkpoint, or a restorer: a module with `tasks` (names), `matched_t` (long, one per task,
-            -1 = not matched), `num_timesteps` and `restore(lq (B, 3, H, W) in [0, 1], t (B,) long)`.
+            -1 = not matched), `num_timesteps` and `restore(lq (B, 3, H, W) in [0, 1], t (B,) long)`; it may also have
+            an `apply_in_tiles` of its own in place of `tiled_apply`.
         device: Where the network runs; None takes CUDA if there is one, else the CPU. Pictures stay on the CPU.
         tile: Side of the tiles in pixels; None restores every picture whole; "auto" restores pictures up to
             1024 x 1024 pixels whole and larger ones in tiles of 512.
@@ -70,6 +71,7 @@ class RestorationInferencer:
             check_tiling(AUTO_TILE if tile == "auto" else tile, overlap, self.multiple)
         self.tile, self.overlap, self.batch_size = tile, overlap, batch_size
         self.amp = amp
+        self._apply_in_tiles = getattr(self.restorer, "apply_in_tiles", tiled_apply)
         restore = self.restorer.restore
         self._restore = functools.partial(_self_ensemble, restore) if self_ensemble else restore
 
@@ -125,7 +127,7 @@ class RestorationInferencer:
             rgb: (H, W, 3) RGB; uint8, uint16, or floating point in [0, 1].
             task: Name of its degradation, one of `tasks`, or "auto" to estimate it; or give `t`.
             t: Time step in 0..T, instead of `task`.
-            on_tile: Called as `on_tile(tiles done, tiles in all)`.
+            on_tile: Called as `on_tile(tiles done, tiles in all)`; of a restorer that samples, with steps.
 
         Returns:
             (H, W, 3) float32 RGB in [0, 1].
@@ -138,7 +140,7 @@ class RestorationInferencer:
         step = self.timestep(self.estimate_task(rgb) if task == AUTO else task, t)
         image = torch.from_numpy(_unit_range(rgb)).permute(2, 0, 1)[None]
         with torch.inference_mode(), _explain_out_of_memory(image, self.tile):
-            output = tiled_apply(
+            output = self._apply_in_tiles(
                 lambda tiles: self._restore_tiles(tiles, step),
                 image,
                 tile=self._tile_for(image),

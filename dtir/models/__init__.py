@@ -3,13 +3,21 @@
 from . import adapters, backbones, losses
 from .conditioning import ConditionedNetwork, TimeEmbedding
 from .data_preprocessor import RestorationDataPreprocessor
-from .restorers import DiffusionRestorer, Restorer, SupervisedRestorer
+from .restorers import (
+    ConditionalDiffusionRestorer,
+    DiffusionRestorer,
+    Restorer,
+    SamplingRestorer,
+    SupervisedRestorer,
+)
 
 __all__ = [
+    "ConditionalDiffusionRestorer",
     "ConditionedNetwork",
     "DiffusionRestorer",
     "RestorationDataPreprocessor",
     "Restorer",
+    "SamplingRestorer",
     "SupervisedRestorer",
     "TimeEmbedding",
     "adapters",
