@@ -12,7 +12,18 @@ train_cfg = dict(val_interval=0, stages=[dict(name="train", iters=900, lr=2e-3, 
 train_dataloader = dict(
     batch_size=16,
     dataset=dict(
-        datasets=[dict(**{{_base_._source}}, files={{_base_._train_files}}, patch=32, recolor=0.3)],
+        datasets=[
+            dict(
+                type="SyntheticDataset",
+                task="super-resolution",
+                data_root="asset://photos",
+                files={{_base_._train_files}},
+                degradation="BicubicDownsampling",
+                severity=0.5,
+                patch=32,
+                recolor=0.3,
+            )
+        ],
     ),
 )
 custom_hooks = [dict(type="StageEMAHook", decay=0.99), dict(type="ReportHook")]
