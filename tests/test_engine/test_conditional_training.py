@@ -8,6 +8,7 @@ from test_resume import StopHook, StoppedError
 from tiny_run import ROOT, assert_same_state, last_state, tiny_config, train
 
 from dtir import cli
+from dtir.apis import RestorationInferencer
 from dtir.engine import StagedRunner
 from dtir.utils.launch import build_runner, load_config
 
@@ -61,6 +62,17 @@ def test_a_checkpoint_restores_pictures_of_any_size(tmp_path, trained):
     assert np.array_equal(first, again)
     tiled = restore(checkpoint, source, tmp_path / "tiled", "--tile", 16, "--overlap", 8, "--device", "cpu")
     assert np.abs(first.astype(int) - tiled).mean() < 8
+    other = restore(checkpoint, source, tmp_path / "other", "--seed", 1, "--steps", 2, "--device", "cpu")
+    assert not np.array_equal(first, other)
+
+
+def test_progress_counts_steps(trained):
+    seen = []
+    inferencer = RestorationInferencer(trained[0] / "iter_6.pth", "cpu", num_steps=5)
+    picture = np.zeros((8, 8, 3), np.uint8)
+    inferencer.restore_array(picture, "super-resolution", on_tile=lambda *progress: seen.append(progress))
+    assert seen == [(done, 5) for done in range(1, 6)]
+    assert inferencer.restorer.num_evals == 10
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in CONFIGS.glob("*.py")))

@@ -248,7 +248,7 @@ def test_gradients_reach_every_parameter():
         ({"backbone": "TinyBackbone"}, r"TinyBackbone takes \(x\); expected a conditional network"),
         ({"sampler": {"type": "PosteriorSampler"}}, "PosteriorSampler runs a process from the degraded picture"),
         ({"num_steps": 21}, "cannot take 21 steps from a schedule of 20"),
-        ({"num_steps": 0}, "num_steps=0 must be at least 1"),
+        ({"num_steps": 0}, "cannot take 0 steps from a schedule of 20"),
         ({"condition_dropout": 1.0}, r"condition_dropout=1\.0 must be a number in \[0, 1\)"),
         ({"guidance_scale": 2.0}, "trained without its condition"),
         ({"level": {"type": "TimestepLevel"}, "sampling_scheduler": SHORT}, "knows its own schedule only"),

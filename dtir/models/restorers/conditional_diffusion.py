@@ -101,14 +101,13 @@ class ConditionalDiffusionRestorer(SamplingRestorer):
     def sample(self, lq: Tensor, generator: torch.Generator) -> Tensor:
         """As `SamplingRestorer.sample`."""
         scheduler = self.sampling_scheduler
-        total = self.num_steps or scheduler.num_timesteps
         result = self.sampler.sample(
             self._denoiser(to_centred(lq)),
             scheduler,
             scheduler.marginal(scheduler.num_timesteps)[1] * gaussian_like(lq, generator),
-            num_steps=total,
+            num_steps=self.num_steps,
             generator=generator,
-            callback=lambda done, *_: self.report_progress(done, total),
+            callback=self.report_progress,
         )
         return to_image(result.sample)
 
@@ -141,8 +140,7 @@ class ConditionalDiffusionRestorer(SamplingRestorer):
                 f"model.sampler: {type(self.sampler).__name__} runs a process from the degraded picture; expected a "
                 "sampler of processes to noise, such as DDIMSampler or AncestralSampler."
             )
-        if self.num_steps is not None:
-            self.sampling_scheduler.sample_steps(self.num_steps)
+        self.set_sampling(self.num_steps)
         if not 0 <= self.condition_dropout < 1:
             raise ConfigError(f"model.condition_dropout={self.condition_dropout} must be a number in [0, 1).")
         if self.guidance_scale != 1 and self.condition_dropout == 0:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from dtir.diffusion.schedulers import Scheduler
+from dtir.diffusion.schedulers.bridge import Bridge
 from dtir.registry import BACKBONES, SAMPLERS
-from dtir.utils.errors import ConfigError
 from dtir.utils.tiling import check_tiling, tiled_apply
 
 from .base import Restorer
@@ -32,11 +33,11 @@ class SamplingRestorer(Restorer):
         data_preprocessor: As in `Restorer`.
 
     Attributes:
+        sampling_scheduler: The process that is sampled on; a subclass sets it.
         num_evals: Evaluations of the network per picture in the last sampling.
-
-    Raises:
-        ConfigError: `num_steps` is less than 1.
     """
+
+    sampling_scheduler: Scheduler | Bridge
 
     def __init__(
         self,
@@ -50,8 +51,6 @@ class SamplingRestorer(Restorer):
         data_preprocessor: dict | None = None,
     ) -> None:
         super().__init__(tasks, 0, tile, tile_overlap, data_preprocessor)
-        if num_steps is not None and num_steps < 1:
-            raise ConfigError(f"model.num_steps={num_steps} must be at least 1, or None for all steps.")
         self.backbone = BACKBONES.build(backbone)
         self.sampler = SAMPLERS.build(sampler)
         self.num_steps = num_steps
@@ -64,6 +63,17 @@ class SamplingRestorer(Restorer):
     def num_timesteps(self) -> int:
         """0: every picture is sampled through all steps, whatever its task."""
         return 0
+
+    def set_sampling(self, num_steps: int | None = None, seed: int | None = None) -> None:
+        """Changes the number of steps or the seed of the samplings to come; None leaves it.
+
+        Raises:
+            ConfigError: The schedule has fewer steps.
+        """
+        if num_steps is not None:
+            self.sampling_scheduler.sample_steps(num_steps)
+            self.num_steps = num_steps
+        self.seed = self.seed if seed is None else seed
 
     @abstractmethod
     def sample(self, lq: Tensor, generator: torch.Generator) -> Tensor:
@@ -120,10 +130,10 @@ class SamplingRestorer(Restorer):
         finally:
             self._tiling = self._on_progress = None
 
-    def report_progress(self, done: int, total: int) -> None:
-        """For the sampler's callback: tells who waits how far a sampling is."""
+    def report_progress(self, done: int, t: int, x: Tensor) -> None:
+        """The sampler's callback: tells who waits how many steps are done."""
         if self._on_progress is not None:
-            self._on_progress(done, total)
+            self._on_progress(done, self.num_steps or self.sampling_scheduler.num_timesteps)
 
     def _predict(self, lq: Tensor, sample: dict) -> dict:
         return {**super()._predict(lq, sample), "num_evals": self.num_evals}
