@@ -84,6 +84,11 @@ def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--self-ensemble", action="store_true", help="average over the 8 flips and turns: 8 times the work"
     )
+    parser.add_argument("--steps", type=int, metavar="N", help="steps of a diffusion checkpoint (default: its own)")
+    parser.add_argument("--seed", type=int, metavar="N", help="another sample of a diffusion checkpoint")
+    parser.add_argument(
+        "--colour", action="store_true", help="write grey pictures in colour: for a checkpoint that colours"
+    )
     parser.add_argument(
         "--import",
         dest="imports",
@@ -110,7 +115,15 @@ def run_restore(args: argparse.Namespace) -> int:
 
     _import_modules(args.imports)
     inferencer = RestorationInferencer(
-        args.checkpoint, args.device, args.tile, args.overlap, args.amp, args.self_ensemble
+        args.checkpoint,
+        args.device,
+        args.tile,
+        args.overlap,
+        args.amp,
+        args.self_ensemble,
+        num_steps=args.steps,
+        seed=args.seed,
+        keep_grey=not args.colour,
     )
     report = inferencer.restore_paths(
         args.inputs, args.out, args.task, args.t, args.recursive, args.overwrite, progress=True

@@ -1,6 +1,7 @@
 """Restores arrays, picture files and folders with a trained checkpoint."""
 
 import contextlib
+import dataclasses
 import functools
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -35,7 +36,8 @@ class RestorationInferencer:
 
     Args:
         checkpoint: Path of a checkpoint, or a restorer: a module with `tasks` (names), `matched_t` (long, one per task,
-            -1 = not matched), `num_timesteps` and `restore(lq (B, 3, H, W) in [0, 1], t (B,) long)`.
+            -1 = not matched), `num_timesteps` and `restore(lq (B, 3, H, W) in [0, 1], t (B,) long)`; it may also have
+            an `apply_in_tiles` of its own in place of `tiled_apply`.
         device: Where the network runs; None takes CUDA if there is one, else the CPU. Pictures stay on the CPU.
         tile: Side of the tiles in pixels; None restores every picture whole; "auto" restores pictures up to
             1024 x 1024 pixels whole and larger ones in tiles of 512.
@@ -43,10 +45,13 @@ class RestorationInferencer:
         amp: None computes in float32; "bf16" or "fp16" uses automatic mixed precision.
         self_ensemble: Averages the outputs for the eight flips and quarter turns of the input: slower, a little better.
         batch_size: Tiles per call of the network.
+        num_steps: Steps of a checkpoint that samples (diffusion), in place of its own number.
+        seed: Of the noise of such a checkpoint, in place of its own.
+        keep_grey: Writes grey files for grey files; not wanted of a checkpoint that colours.
 
     Raises:
         CheckpointError: the checkpoint is missing, damaged or another program's.
-        ConfigError: the device, the tiling or the precision cannot be used.
+        ConfigError: the device, the tiling, the precision or the number of steps cannot be used.
     """
 
     def __init__(
@@ -58,6 +63,9 @@ class RestorationInferencer:
         amp: str | None = None,
         self_ensemble: bool = False,
         batch_size: int = 1,
+        num_steps: int | None = None,
+        seed: int | None = None,
+        keep_grey: bool = True,
     ) -> None:
         self.device = resolve_device(device)
         if amp is not None and amp not in AMP_DTYPES:
@@ -65,11 +73,15 @@ class RestorationInferencer:
         if isinstance(tile, str) and tile != "auto":
             raise ConfigError(f"tile='{tile}' is neither a number of pixels nor 'auto'.")
         self.restorer = _load(checkpoint, self.device)
+        if num_steps is not None or seed is not None:
+            _set_sampling(self.restorer, num_steps, seed)
         self.multiple = _size_multiple(self.restorer)
         if tile is not None:
             check_tiling(AUTO_TILE if tile == "auto" else tile, overlap, self.multiple)
         self.tile, self.overlap, self.batch_size = tile, overlap, batch_size
         self.amp = amp
+        self.keep_grey = keep_grey
+        self._apply_in_tiles = getattr(self.restorer, "apply_in_tiles", tiled_apply)
         restore = self.restorer.restore
         self._restore = functools.partial(_self_ensemble, restore) if self_ensemble else restore
 
@@ -125,7 +137,7 @@ class RestorationInferencer:
             rgb: (H, W, 3) RGB; uint8, uint16, or floating point in [0, 1].
             task: Name of its degradation, one of `tasks`, or "auto" to estimate it; or give `t`.
             t: Time step in 0..T, instead of `task`.
-            on_tile: Called as `on_tile(tiles done, tiles in all)`.
+            on_tile: Called as `on_tile(tiles done, tiles in all)`; of a restorer that samples, with steps.
 
         Returns:
             (H, W, 3) float32 RGB in [0, 1].
@@ -138,7 +150,7 @@ class RestorationInferencer:
         step = self.timestep(self.estimate_task(rgb) if task == AUTO else task, t)
         image = torch.from_numpy(_unit_range(rgb)).permute(2, 0, 1)[None]
         with torch.inference_mode(), _explain_out_of_memory(image, self.tile):
-            output = tiled_apply(
+            output = self._apply_in_tiles(
                 lambda tiles: self._restore_tiles(tiles, step),
                 image,
                 tile=self._tile_for(image),
@@ -161,6 +173,8 @@ class RestorationInferencer:
     ) -> bool:
         """Restores one file; format, bit depth, orientation, transparency and colour profile are kept.
 
+        So is grey, unless `keep_grey` was unset.
+
         Returns:
             True if `out_path` was written, False if it existed and `overwrite` is not set.
 
@@ -174,7 +188,9 @@ class RestorationInferencer:
         if out_path.exists() and not overwrite:
             return False
         picture = read_picture(path)
-        write_picture(out_path, picture, self.restore_array(picture.rgb, task, t, on_tile))
+        restored = self.restore_array(picture.rgb, task, t, on_tile)
+        kept = dataclasses.replace(picture, was_grey=picture.was_grey and self.keep_grey)
+        write_picture(out_path, kept, restored)
         return True
 
     def restore_paths(
@@ -270,6 +286,12 @@ def _load(checkpoint: str | Path | nn.Module, device: torch.device) -> nn.Module
 
         checkpoint = load_restorer(checkpoint, device)
     return checkpoint.to(device).eval()
+
+
+def _set_sampling(restorer: nn.Module, num_steps: int | None, seed: int | None) -> None:
+    if not hasattr(restorer, "set_sampling"):
+        raise ConfigError("this checkpoint restores in one step and draws no noise: leave out the steps and the seed.")
+    restorer.set_sampling(num_steps, seed)
 
 
 def _size_multiple(restorer: nn.Module) -> int:

@@ -1,6 +1,7 @@
 """Diffusion: forward processes, reverse processes, and the generative objective."""
 
 from dtir.diffusion.domain import IMAGE_SCALE, to_centred, to_image
+from dtir.diffusion.levels import ConditioningLevel, NoiseLevel, TimestepLevel
 from dtir.diffusion.matching import MATCHING_METHODS, MatchingCurve, distinct_steps, match_timestep
 from dtir.diffusion.objectives import generative_pair
 from dtir.diffusion.samplers import AncestralSampler, DDIMSampler, Sampler, SampleResult
@@ -10,12 +11,15 @@ __all__ = [
     "IMAGE_SCALE",
     "MATCHING_METHODS",
     "AncestralSampler",
+    "ConditioningLevel",
     "DDIMSampler",
     "DDPMScheduler",
     "MatchingCurve",
+    "NoiseLevel",
     "SampleResult",
     "Sampler",
     "Scheduler",
+    "TimestepLevel",
     "distinct_steps",
     "generative_pair",
     "match_timestep",

@@ -4,14 +4,22 @@ from . import adapters, backbones, losses
 from .adapters.folding import FixedStep
 from .conditioning import ConditionedNetwork, TimeEmbedding
 from .data_preprocessor import RestorationDataPreprocessor
-from .restorers import DiffusionRestorer, Restorer, SupervisedRestorer
+from .restorers import (
+    ConditionalDiffusionRestorer,
+    DiffusionRestorer,
+    Restorer,
+    SamplingRestorer,
+    SupervisedRestorer,
+)
 
 __all__ = [
+    "ConditionalDiffusionRestorer",
     "ConditionedNetwork",
     "DiffusionRestorer",
     "FixedStep",
     "RestorationDataPreprocessor",
     "Restorer",
+    "SamplingRestorer",
     "SupervisedRestorer",
     "TimeEmbedding",
     "adapters",

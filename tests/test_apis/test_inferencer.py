@@ -302,3 +302,9 @@ def test_local_network_gives_the_same_picture_in_tiles_and_whole(size):
     tiles = RestorationInferencer(restorer, device="cpu", tile=72, overlap=48).restore_array(picture, t=0)
     assert np.abs(whole - picture / 255).max() > 0.1
     np.testing.assert_allclose(tiles, whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"num_steps": 5}, {"seed": 1}])
+def test_what_does_not_sample_has_no_steps_and_no_seed(inverting_restorer, options):
+    with pytest.raises(ConfigError, match="restores in one step"):
+        RestorationInferencer(inverting_restorer, device="cpu", **options)

@@ -69,6 +69,16 @@ def test_second_run_skips_and_says_so(restorer, pictures, tmp_path, capsys):
     assert "2 pictures restored" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("options", "channels"), [([], 1), (["--colour"], 3)])
+def test_grey_files_stay_grey_unless_told(restorer, tmp_path, options, channels):
+    source = tmp_path / "grey.png"
+    cv2.imwrite(str(source), np.full((5, 7), 100, np.uint8))
+    assert restore(source, "--task", "rainy", "--out", tmp_path / "out", *options) == 0
+    written = cv2.imread(str(tmp_path / "out" / "grey.png"), cv2.IMREAD_UNCHANGED)
+    assert written.reshape(5, 7, -1).shape[2] == channels
+    assert (written == 155).all()
+
+
 def test_failed_picture_gives_exit_code_one_and_its_reason(restorer, pictures, tmp_path, capsys):
     (pictures / "bad [x].png").write_bytes((pictures / "a.png").read_bytes()[:40])
     assert restore(pictures, "--task", "noisy", "--out", tmp_path / "out") == 1

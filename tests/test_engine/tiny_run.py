@@ -15,16 +15,16 @@ ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "tests" / "configs" / "tiny_3task.py"
 
 
-def tiny_config(work_dir: Path, **options) -> Config:
-    config = Config.fromfile(CONFIG)
+def tiny_config(work_dir: Path, path: Path = CONFIG, **options) -> Config:
+    config = Config.fromfile(path)
     config.work_dir = str(work_dir)
     config.experiment_name = f"tiny_{work_dir.name}_{len(os.listdir(work_dir)) if work_dir.is_dir() else 0}"
     config.merge_from_dict(options)
     return config
 
 
-def train(work_dir: Path, **options) -> StagedRunner:
-    runner = StagedRunner.from_cfg(tiny_config(work_dir, **options))
+def train(work_dir: Path, path: Path = CONFIG, **options) -> StagedRunner:
+    runner = StagedRunner.from_cfg(tiny_config(work_dir, path, **options))
     runner.train()
     return runner
 

@@ -19,8 +19,8 @@ def test_every_config_is_valid(path):
     cfg = load_config(path)
 
     assert cfg.work_dir == str(Path("work_dirs") / path.stem)
-    plain = path.parent.name == "baselines"
-    assert cfg.model.type == ("SupervisedRestorer" if plain else "DiffusionRestorer")
+    types = {"baselines": "SupervisedRestorer", "diffusion": "ConditionalDiffusionRestorer"}
+    assert cfg.model.type == types.get(path.parent.name, "DiffusionRestorer")
 
 
 def problem(**config) -> str:

@@ -1,6 +1,6 @@
-# The photographs that come with the package, degraded on the fly; coffee and flower are held out for evaluation.
-_train_files = ["astronaut.png", "chelsea.png", "china.jpg", "motorcycle_left.png", "rocket.jpg"]
-_val_files = ["coffee.png", "flower.jpg"]
+# The photographs that come with the package, degraded on the fly.
+_base_ = "photos.py"
+
 _tasks = [
     "motion-blurry",
     "hazy",
@@ -13,41 +13,18 @@ _tasks = [
     "snowy",
     "inpainting",
 ]
+_source = dict(type="SyntheticDataset", data_root="asset://photos")
 
 model = dict(tasks=_tasks)
 
 train_dataloader = dict(
-    batch_size=8,
-    num_workers=2,
     dataset=dict(
-        type="MultiTaskDataset",
-        datasets=[
-            dict(
-                type="SyntheticDataset",
-                task=task,
-                data_root="asset://photos",
-                files=_train_files,
-                patch=64,
-                recolor=0.3,
-            )
-            for task in _tasks
-        ],
+        datasets=[dict(**_source, task=task, files={{_base_._train_files}}, patch=64, recolor=0.3) for task in _tasks],
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=1,
-    sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(
-        type="MultiTaskDataset",
-        datasets=[
-            dict(type="SyntheticDataset", task=task, data_root="asset://photos", files=_val_files, max_size=320)
-            for task in _tasks
-        ],
+        datasets=[dict(**_source, task=task, files={{_base_._val_files}}, max_size=320) for task in _tasks],
     ),
 )
-val_cfg = dict()
-val_evaluator = [dict(type="PSNR"), dict(type="SSIM"), dict(type="InputPSNR")]
 test_dataloader = val_dataloader
-test_cfg = dict()
-test_evaluator = val_evaluator

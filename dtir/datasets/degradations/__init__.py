@@ -1,8 +1,9 @@
-"""The ten synthetic degradations."""
+"""The ten synthetic degradations, and those of generative restoration."""
 
 from .base import Degradation
 from .occlusion import InpaintingMask, Shadow
 from .optics import GaussianNoise, JPEGCompression, LowLight, MotionBlur
+from .removal import BicubicDownsampling, Greyscale, Uncropping
 from .weather import Haze, Raindrops, RainStreaks, Snow
 
 TASK_DEGRADATIONS = {
@@ -20,8 +21,10 @@ TASK_DEGRADATIONS = {
 
 __all__ = [
     "TASK_DEGRADATIONS",
+    "BicubicDownsampling",
     "Degradation",
     "GaussianNoise",
+    "Greyscale",
     "Haze",
     "InpaintingMask",
     "JPEGCompression",
@@ -31,4 +34,5 @@ __all__ = [
     "Raindrops",
     "Shadow",
     "Snow",
+    "Uncropping",
 ]

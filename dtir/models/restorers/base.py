@@ -1,7 +1,7 @@
 """What every restorer is: mmengine's entry, tasks with their time steps, and prediction in tiles."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from mmengine.model import BaseModel
@@ -62,6 +62,21 @@ class Restorer(BaseModel, ABC):
     def losses(self, lq: Tensor, samples: dict) -> dict[str, Tensor]:
         """Scalars by name, beginning with `loss`; their sum is the mean over the samples."""
 
+    def apply_in_tiles(self, fn: Callable[[Tensor], Tensor], image: Tensor, *args, **options) -> Tensor:
+        """Applies what restores a tile to a whole picture; arguments and result are those of `tiled_apply`."""
+        return tiled_apply(fn, image, *args, **options)
+
+    def refuse_generative(self, samples: dict) -> None:
+        """For restorers without a generative objective.
+
+        Raises:
+            ConfigError: The stage asks for generative samples.
+        """
+        if samples["num_generative"]:
+            raise ConfigError(
+                f"{type(self).__name__} has no generative objective; set generative_share=0 in its stages."
+            )
+
     def task_order(self) -> list[int]:
         """Task indices by ascending t*; equal steps keep the order of `tasks`."""
         steps = self.matched_t.tolist()
@@ -91,7 +106,7 @@ class Restorer(BaseModel, ABC):
         picture = lq[None].to(device) / 255
         task = self.estimator(picture).argmax(1) if self.auto_task else torch.tensor([sample["task"]], device=device)
         t = self.timestep_of(task)
-        restored = tiled_apply(
+        restored = self.apply_in_tiles(
             lambda tiles: self.restore(tiles, t.expand(len(tiles))),
             picture,
             self.tile,

@@ -4,16 +4,15 @@ import math
 from collections.abc import Mapping, Sequence
 
 import torch
-from mmengine.dist import get_rank, get_world_size
 from torch import Tensor, nn
 
 from dtir.diffusion.objectives import generative_pair
 from dtir.registry import CONDITIONING, LOSSES, RESTORERS, SCHEDULERS
 from dtir.tasks import check_task
 from dtir.utils.errors import ConfigError
-from dtir.utils.seeding import device_generator
 
 from .base import Restorer
+from .draws import BatchDraws
 
 UNMATCHED = -1
 
@@ -117,10 +116,7 @@ class DiffusionRestorer(Restorer):
         }
 
     def _noise(self, gt: Tensor, samples: dict) -> tuple[Tensor, Tensor]:
-        """Steps and noise of the generative samples, drawn for the batch of all processes so that splits agree."""
-        generator = device_generator(gt.device, samples["noise_seed"])
-        total, first = len(gt) * get_world_size(), len(gt) * get_rank()
-        slots = samples["slots"][: samples["num_generative"]] + first
-        t = torch.randint(1, self.num_timesteps + 1, (total,), generator=generator, device=gt.device)
-        eps = torch.randn((total, *gt.shape[1:]), generator=generator, device=gt.device)
-        return t[slots], eps[slots]
+        """Steps and noise of the generative samples."""
+        draws = BatchDraws(gt, samples["noise_seed"], samples["slots"][: samples["num_generative"]])
+        t = draws.steps(self.num_timesteps)
+        return t, draws.noise()

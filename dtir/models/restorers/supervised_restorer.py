@@ -62,8 +62,7 @@ class SupervisedRestorer(Restorer):
         Raises:
             ConfigError: The stage asks for generative samples.
         """
-        if samples["num_generative"]:
-            raise ConfigError("SupervisedRestorer has no generative objective; set generative_share=0 in its stages.")
+        self.refuse_generative(samples)
         gt = samples["gt"]
         outputs = decoded_outputs(self.backbone, lq) if self.deep_supervision else [restored_picture(self.backbone, lq)]
         total = sum(

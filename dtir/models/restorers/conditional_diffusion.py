@@ -1,0 +1,159 @@
+"""Conditional direct diffusion: the degraded picture is an input of the network that predicts the noise."""
+
+import inspect
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from dtir.diffusion.domain import to_centred, to_image
+from dtir.diffusion.samplers import Denoiser, Sampler, gaussian_like
+from dtir.registry import LEVELS, LOSSES, RESTORERS, SCHEDULERS
+from dtir.utils.errors import ConfigError
+
+from .draws import BatchDraws
+from .sampling import SamplingRestorer
+
+# What stands for a dropped condition, in the centred domain: mid-grey.
+DROPPED = 0.0
+
+
+@RESTORERS.register_module()
+class ConditionalDiffusionRestorer(SamplingRestorer):
+    """A network `f(x_t, y, level)` that predicts the noise in x_t, given the degraded picture y.
+
+    SR3 (Saharia et al., "Image Super-Resolution via Iterative Refinement", TPAMI 2022) and Palette (Saharia et al.,
+    SIGGRAPH 2022) with `NoiseLevel`; with `TimestepLevel` the same on the steps of DDPM. All pictures that the network
+    sees are in the centred domain [-1, 1].
+
+    Args:
+        backbone: Config of the network, such as `ConditionalUNet` or `ConditionalNAFNet`.
+        tasks: Names of the degradations, in the order of the dataset's tasks.
+        scheduler: Config of the forward process of the training; 1000 steps of DDPM by default.
+        level: Config of what tells the network how noisy x_t is, `NoiseLevel` or `TimestepLevel`.
+        loss: Config of the loss between the predicted noise and that in x_t.
+        condition_dropout: Share in [0, 1) of the training samples whose condition is replaced by mid-grey, so that the
+            network is an unconditional one too (Ho and Salimans, "Classifier-Free Diffusion Guidance", 2022).
+        sampler: Config of a sampler of processes to noise; `DDIMSampler` by default.
+        num_steps: Steps of a sampling; None for all of the schedule.
+        sampling_scheduler: Config of the process that is sampled on; by default the training's own.
+        guidance_scale: w in `eps = eps_without + w (eps_with - eps_without)`; 1 is the plain conditional network, other
+            values take two evaluations, in one call.
+        clip: Bound in centred units that predicted clean pictures are clipped to in every step of a sampling, as SR3
+            does; None for no clipping.
+        seed: As in `SamplingRestorer`.
+        tile: As in `SamplingRestorer`.
+        tile_overlap: As in `SamplingRestorer`.
+        data_preprocessor: As in `SamplingRestorer`.
+
+    Raises:
+        ConfigError: The network takes no condition, the sampler is none of processes to noise, the level does not go
+            with the schedules, `num_steps` is more than the schedule has, the dropout is outside [0, 1), or guidance is
+            asked of a network that never went without its condition.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        tasks: Sequence[str],
+        scheduler: dict | None = None,
+        level: dict | None = None,
+        loss: dict | None = None,
+        condition_dropout: float = 0.0,
+        sampler: dict | None = None,
+        num_steps: int | None = 50,
+        sampling_scheduler: dict | None = None,
+        guidance_scale: float = 1.0,
+        clip: float | None = 1.0,
+        seed: int = 0,
+        tile: int | None = None,
+        tile_overlap: int = 32,
+        data_preprocessor: dict | None = None,
+    ) -> None:
+        super().__init__(
+            backbone, tasks, sampler or {"type": "DDIMSampler"}, num_steps, seed, tile, tile_overlap, data_preprocessor
+        )
+        self.scheduler = SCHEDULERS.build(scheduler or {"type": "DDPMScheduler", "num_timesteps": 1000})
+        self.sampling_scheduler = SCHEDULERS.build(sampling_scheduler) if sampling_scheduler else self.scheduler
+        self.level = LEVELS.build(level or {"type": "NoiseLevel"})
+        self.loss = LOSSES.build(loss or {"type": "L2Loss"})
+        self.condition_dropout = condition_dropout
+        self.guidance_scale = guidance_scale
+        self.clip = clip
+        self._check()
+
+    def losses(self, lq: Tensor, samples: dict) -> dict[str, Tensor]:
+        """`loss_noise`; the samples also hold `noise_seed` (int).
+
+        Raises:
+            ConfigError: The stage asks for generative samples.
+        """
+        self.refuse_generative(samples)
+        draws = BatchDraws(lq, samples["noise_seed"], samples["slots"])
+        t, u = draws.steps(self.scheduler.num_timesteps), draws.uniform()
+        a, sigma, level = self.level.draw(self.scheduler, t, u)
+        kept = draws.uniform() >= self.condition_dropout
+        eps = draws.noise()
+        x_t = a * to_centred(samples["gt"]) + sigma * eps
+        condition = torch.where(kept.view(-1, 1, 1, 1), to_centred(lq), DROPPED)
+        return {"loss_noise": self.loss(self.backbone(x_t, condition, level), eps).mean()}
+
+    def sample(self, lq: Tensor, generator: torch.Generator) -> Tensor:
+        """As `SamplingRestorer.sample`."""
+        scheduler = self.sampling_scheduler
+        result = self.sampler.sample(
+            self._denoiser(to_centred(lq)),
+            scheduler,
+            scheduler.marginal(scheduler.num_timesteps)[1] * gaussian_like(lq, generator),
+            num_steps=self.num_steps,
+            generator=generator,
+            callback=self.report_progress,
+        )
+        return to_image(result.sample)
+
+    def _denoiser(self, condition: Tensor) -> Denoiser:
+        scheduler = self.sampling_scheduler
+
+        def eps_in(x: Tensor, t: Tensor) -> Tensor:
+            eps = self._guided(x, condition, self.level.of_step(scheduler, t))
+            if self.clip is None:
+                return eps
+            a, sigma = scheduler.marginal(t)
+            x0 = (x - sigma * eps) / a
+            # Added rather than computed anew, so that what needs no clipping keeps its noise to the last bit.
+            return eps + a / sigma * (x0 - x0.clamp(-self.clip, self.clip))
+
+        return eps_in
+
+    def _guided(self, x: Tensor, condition: Tensor, level: Tensor) -> Tensor:
+        if self.guidance_scale == 1:
+            return self.evaluate(x, condition, level)
+        both = torch.cat([condition, torch.full_like(condition, DROPPED)])
+        given, free = self.evaluate(torch.cat([x, x]), both, torch.cat([level, level])).chunk(2)
+        return free + self.guidance_scale * (given - free)
+
+    def _check(self) -> None:
+        _check_conditional(self.backbone)
+        self.level.check(self.scheduler, self.sampling_scheduler)
+        if not isinstance(self.sampler, Sampler):
+            raise ConfigError(
+                f"model.sampler: {type(self.sampler).__name__} runs a process from the degraded picture; expected a "
+                "sampler of processes to noise, such as DDIMSampler or AncestralSampler."
+            )
+        self.set_sampling(self.num_steps)
+        if not 0 <= self.condition_dropout < 1:
+            raise ConfigError(f"model.condition_dropout={self.condition_dropout} must be a number in [0, 1).")
+        if self.guidance_scale != 1 and self.condition_dropout == 0:
+            raise ConfigError(
+                f"model.guidance_scale={self.guidance_scale} needs a network that was trained without its condition "
+                "too; set model.condition_dropout, such as 0.1, for the training."
+            )
+
+
+def _check_conditional(backbone: nn.Module) -> None:
+    parameters = list(inspect.signature(backbone.forward).parameters)
+    if len(parameters) < 3:
+        raise ConfigError(
+            f"model.backbone: {type(backbone).__name__} takes ({', '.join(parameters)}); expected a conditional "
+            "network (x_t, condition, level), such as ConditionalUNet or ConditionalNAFNet."
+        )

@@ -1,0 +1,139 @@
+"""What restorers share whose prediction is a run of a sampler."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from dtir.diffusion.schedulers import Scheduler
+from dtir.diffusion.schedulers.bridge import Bridge
+from dtir.registry import BACKBONES, SAMPLERS
+from dtir.utils.tiling import check_tiling, tiled_apply
+
+from .base import Restorer
+
+
+class SamplingRestorer(Restorer):
+    """A restorer that samples: its network is called again and again on a state and the degraded picture.
+
+    A picture is sampled whole, whatever its size; where there are tiles, the network sees one after another and its
+    outputs are blended, in every step. Noise thus belongs to places of the picture, and tiles leave no seams. The
+    network pads to its own multiple.
+
+    Args:
+        backbone: Config of a conditional network, `(state, condition, level) -> output`.
+        tasks: Names of the degradations, in the order of the dataset's tasks.
+        sampler: Config of the reverse process.
+        num_steps: Steps of a sampling; None for all of the schedule.
+        seed: Of the noise of a sampling, drawn on the CPU and anew for every call of `restore`: a picture comes out
+            the same whatever was restored before it.
+        tile: As in `Restorer`.
+        tile_overlap: As in `Restorer`.
+        data_preprocessor: As in `Restorer`.
+
+    Attributes:
+        sampling_scheduler: The process that is sampled on; a subclass sets it.
+        num_evals: Evaluations of the network per picture in the last sampling.
+    """
+
+    sampling_scheduler: Scheduler | Bridge
+
+    def __init__(
+        self,
+        backbone: dict,
+        tasks: Sequence[str],
+        sampler: dict,
+        num_steps: int | None = None,
+        seed: int = 0,
+        tile: int | None = None,
+        tile_overlap: int = 32,
+        data_preprocessor: dict | None = None,
+    ) -> None:
+        super().__init__(tasks, 0, tile, tile_overlap, data_preprocessor)
+        self.backbone = BACKBONES.build(backbone)
+        self.sampler = SAMPLERS.build(sampler)
+        self.num_steps = num_steps
+        self.seed = seed
+        self.num_evals = 0
+        self._tiling: dict | None = None
+        self._on_progress: Callable[[int, int], None] | None = None
+
+    @property
+    def num_timesteps(self) -> int:
+        """0: every picture is sampled through all steps, whatever its task."""
+        return 0
+
+    def set_sampling(self, num_steps: int | None = None, seed: int | None = None) -> None:
+        """Changes the number of steps or the seed of the samplings to come; None leaves it.
+
+        Raises:
+            ConfigError: The schedule has fewer steps.
+        """
+        if num_steps is not None:
+            self.sampling_scheduler.sample_steps(num_steps)
+            self.num_steps = num_steps
+        self.seed = self.seed if seed is None else seed
+
+    @abstractmethod
+    def sample(self, lq: Tensor, generator: torch.Generator) -> Tensor:
+        """Runs the sampler by way of `evaluate`.
+
+        Args:
+            lq: Degraded pictures (B, 3, H, W) in [0, 1].
+            generator: The only source of noise.
+
+        Returns:
+            Pictures (B, 3, H, W) in image units, not clipped.
+        """
+
+    @torch.no_grad()
+    def restore(self, lq: Tensor, t: Tensor) -> Tensor:
+        """One sample for each degraded picture (B, 3, H, W) in [0, 1]; `t` plays no part."""
+        self.num_evals = 0
+        sample = self.sample(lq, torch.Generator().manual_seed(self.seed))
+        self.num_evals //= len(lq)
+        return sample
+
+    def evaluate(self, x: Tensor, condition: Tensor, level: Tensor) -> Tensor:
+        """The network's output for states and conditions (B, C, H, W) and levels (B,), tile by tile where asked for."""
+        self.num_evals += len(x)
+        if self._tiling is None:
+            return self.backbone(x, condition, level).to(x.dtype)
+
+        def on_tiles(pairs: Tensor) -> Tensor:
+            states, conditions = pairs.chunk(2, dim=1)
+            out = self.backbone(states, conditions, level.repeat(len(pairs) // len(level)))
+            # Tiling keeps the number of channels: the condition comes along and is left out of the result.
+            return torch.cat([out, conditions], 1)
+
+        return tiled_apply(on_tiles, torch.cat([x, condition], 1), **self._tiling)[:, : x.shape[1]].to(x.dtype)
+
+    def apply_in_tiles(
+        self,
+        fn: Callable[[Tensor], Tensor],
+        image: Tensor,
+        tile: int | None = 256,
+        overlap: int = 32,
+        batch_size: int = 1,
+        multiple: int = 1,
+        callback: Callable[[int, int], None] | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """As `tiled_apply`, but `fn` is applied to the whole picture; `callback` gets steps done and steps in all."""
+        if tile is not None:
+            check_tiling(tile, overlap, multiple)
+            self._tiling = {"tile": tile, "overlap": overlap, "batch_size": batch_size, "multiple": multiple}
+        self._on_progress = callback
+        try:
+            return fn(image if device is None else image.to(device)).to(image.device)
+        finally:
+            self._tiling = self._on_progress = None
+
+    def report_progress(self, done: int, t: int, x: Tensor) -> None:
+        """The sampler's callback: tells who waits how many steps are done."""
+        if self._on_progress is not None:
+            self._on_progress(done, self.num_steps or self.sampling_scheduler.num_timesteps)
+
+    def _predict(self, lq: Tensor, sample: dict) -> dict:
+        return {**super()._predict(lq, sample), "num_evals": self.num_evals}

@@ -1,0 +1,94 @@
+"""A conditional diffusion model through the training loop, its checkpoints, and `dtir restore`."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from test_resume import StopHook, StoppedError
+from tiny_run import ROOT, assert_same_state, last_state, tiny_config, train
+
+from dtir import cli
+from dtir.apis import RestorationInferencer
+from dtir.engine import StagedRunner
+from dtir.utils.launch import build_runner, load_config
+
+CONFIG = ROOT / "tests" / "configs" / "tiny_conditional.py"
+CONFIGS = ROOT / "configs" / "diffusion"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    work_dir = tmp_path_factory.mktemp("conditional")
+    runner = train(work_dir, CONFIG)
+    return work_dir, runner
+
+
+def test_all_parts_take_part(trained):
+    work_dir, runner = trained
+    state = last_state(work_dir)
+    assert state["meta"]["iter"] == 6
+    assert state["meta"]["best"]["value"] > 0
+    weights = state["state_dict"]["backbone.intro.weight"]
+    # The checkpoint's weights are the average, those that train are kept beside.
+    assert not torch.equal(weights, state["ema_state_dict"]["module.backbone.intro.weight"])
+    assert runner.model.num_evals == 6
+
+
+@pytest.mark.parametrize("iteration", [1, 3, 5])
+def test_stop_anywhere_and_resume(tmp_path, trained, iteration):
+    runner = StagedRunner.from_cfg(tiny_config(tmp_path, CONFIG))
+    runner.register_hook(StopHook(iteration))
+    with pytest.raises(StoppedError):
+        runner.train()
+    train(tmp_path, CONFIG, resume=True)
+    assert_same_state(last_state(tmp_path), last_state(trained[0]))
+
+
+def restore(checkpoint, source, out, *options) -> np.ndarray:
+    command = ["restore", source, "--checkpoint", checkpoint, "--task", "super-resolution", "--out", out, *options]
+    assert cli.main([str(part) for part in command]) == 0
+    return cv2.imread(str(out / source.name))
+
+
+def test_a_checkpoint_restores_pictures_of_any_size(tmp_path, trained):
+    source = tmp_path / "a.png"
+    cv2.imwrite(str(source), np.random.default_rng(0).integers(0, 256, (37, 21, 3), np.uint8))
+    checkpoint = trained[0] / "iter_6.pth"
+    torch.manual_seed(1)
+    first = restore(checkpoint, source, tmp_path / "first", "--device", "cpu")
+    torch.manual_seed(2)
+    again = restore(checkpoint, source, tmp_path / "again", "--device", "cpu")
+    assert first.shape == (37, 21, 3)
+    assert np.array_equal(first, again)
+    tiled = restore(checkpoint, source, tmp_path / "tiled", "--tile", 16, "--overlap", 8, "--device", "cpu")
+    assert np.abs(first.astype(int) - tiled).mean() < 8
+    other = restore(checkpoint, source, tmp_path / "other", "--seed", 1, "--steps", 2, "--device", "cpu")
+    assert not np.array_equal(first, other)
+
+
+def test_progress_counts_steps(trained):
+    seen = []
+    inferencer = RestorationInferencer(trained[0] / "iter_6.pth", "cpu", num_steps=5)
+    picture = np.zeros((8, 8, 3), np.uint8)
+    inferencer.restore_array(picture, "super-resolution", on_tile=lambda *progress: seen.append(progress))
+    assert seen == [(done, 5) for done in range(1, 6)]
+    assert inferencer.restorer.num_evals == 10
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in CONFIGS.glob("*.py")))
+def test_every_config_trains(tmp_path, name):
+    config = load_config(CONFIGS / name, work_dir=tmp_path)
+    small = {"type": "ConditionalNAFNet", "width": 4, "enc_blk_nums": [1], "dec_blk_nums": [1]}
+    config.model.backbone = small
+    config.model.num_steps = 2
+    config.train_cfg.stages = [{"name": "train", "iters": 2, "lr": 1e-3}]
+    for loader in (config.train_dataloader, config.val_dataloader):
+        loader.num_workers = 0
+    config.train_dataloader.batch_size = 2
+    for dataset in config.val_dataloader.dataset.datasets:
+        dataset.max_size = 32
+    config.experiment_name = f"every_config_{name}"
+    runner = build_runner(config)
+    runner.train()
+    assert runner.iter == 2
+    assert (tmp_path / "report" / "panel.png").is_file()

@@ -1,0 +1,273 @@
+"""The conditional restorer: its loss, and samples of a Gaussian whose best network is known."""
+
+import pytest
+import torch
+from torch import nn
+
+from dtir.diffusion.domain import to_centred, to_image
+from dtir.models import ConditionalDiffusionRestorer
+from dtir.models.restorers import draws as draws_module
+from dtir.registry import BACKBONES, RESTORERS
+from dtir.utils.errors import ConfigError
+from dtir.utils.seeding import derive_seed
+
+SHORT = {"type": "DDPMScheduler", "num_timesteps": 20}
+SMALL_NET = {"type": "ConditionalNAFNet", "width": 4, "enc_blk_nums": [1], "dec_blk_nums": [1]}
+
+
+@BACKBONES.register_module()
+class LinearConditional(nn.Module):
+    """x / 2 - condition / 4 + level / 2000, pixel by pixel; keeps what it is given."""
+
+    size_multiple = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(()))
+        self.seen: list[tuple[torch.Tensor, ...]] = []
+
+    def forward(self, x, condition, level):
+        self.seen.append((x, condition, level))
+        return x / 2 - condition / 4 + level.view(-1, 1, 1, 1) / 2000 + self.bias
+
+
+@BACKBONES.register_module()
+class BestForGaussian(nn.Module):
+    """The exact noise where x_0 given y is Gaussian of mean (y + y_0) / 2 and deviation s; y = 0 is no condition.
+
+    With no condition the mean is 0. The level is 1000 a.
+    """
+
+    def __init__(self, s: float = 0.2) -> None:
+        super().__init__()
+        self.s = s
+
+    def forward(self, x, condition, level):
+        a = level.view(-1, 1, 1, 1) / 1000
+        variance = 1 - a**2
+        mean = condition / 2 + 0.2 * (condition != 0)
+        return (x - a * mean) * variance.sqrt() / (a**2 * self.s**2 + variance)
+
+
+def make(backbone="LinearConditional", **options) -> ConditionalDiffusionRestorer:
+    network = {"type": backbone} if isinstance(backbone, str) else backbone
+    config = {"type": "ConditionalDiffusionRestorer", "backbone": network, "tasks": ["hazy"], "scheduler": SHORT}
+    return RESTORERS.build({"num_steps": 4, **config, **options})
+
+
+def batch(size: int = 4, side: int = 6) -> tuple[torch.Tensor, dict]:
+    lq, gt = torch.rand(2, size, 3, side, side, generator=torch.Generator().manual_seed(1))
+    samples = {"gt": gt, "task": torch.zeros(size).long(), "num_generative": 0, "slots": torch.arange(size)}
+    return lq, {**samples, "noise_seed": 5}
+
+
+def by_hand(lq, gt, discrete: bool):
+    """x_t, condition, level and noise of a batch, from the seed of the batch and the equations."""
+    generator = torch.Generator().manual_seed(derive_seed(5))
+    size = len(lq)
+    t = torch.randint(1, 21, (size,), generator=generator)
+    u = torch.rand(size, generator=generator)
+    torch.rand(size, generator=generator)
+    eps = torch.randn(lq.shape, generator=generator)
+    betas = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
+    roots = torch.cat([torch.ones(1), (1 - betas).cumprod(0)[49::50].sqrt()])
+    a = roots[t] if discrete else u * roots[t - 1] + (1 - u) * roots[t]
+    wide = a.view(-1, 1, 1, 1)
+    x_t = wide * (2 * gt - 1) + (1 - wide**2).sqrt() * eps
+    return x_t.float(), 2 * lq - 1, t if discrete else (1000 * a).float(), eps
+
+
+@pytest.mark.parametrize(("level", "discrete"), [("TimestepLevel", True), ("NoiseLevel", False)])
+def test_loss_is_that_of_the_equations(level, discrete):
+    lq, samples = batch()
+    x_t, condition, expected_level, eps = by_hand(lq, samples["gt"], discrete)
+    model = make(level={"type": level})
+    loss = model(lq, samples, mode="loss")
+    ((seen_x, seen_condition, seen_level),) = model.backbone.seen
+    torch.testing.assert_close(seen_x, x_t, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(seen_condition, condition)
+    torch.testing.assert_close(seen_level, expected_level)
+    out = x_t / 2 - condition / 4 + expected_level.view(-1, 1, 1, 1) / 2000
+    assert list(loss) == ["loss_noise"]
+    torch.testing.assert_close(loss["loss_noise"], (out - eps).square().mean(), rtol=1e-4, atol=1e-5)
+    absolute = make(level={"type": level}, loss={"type": "L1Loss"})(lq, samples, mode="loss")["loss_noise"]
+    torch.testing.assert_close(absolute, (out - eps).abs().mean(), rtol=1e-4, atol=1e-5)
+
+
+def test_dropped_conditions_are_grey_and_of_the_right_share():
+    lq, samples = batch(size=4000, side=1)
+    plain, dropping = make(), make(condition_dropout=0.1)
+    plain(lq, samples, mode="loss")
+    dropping(lq, samples, mode="loss")
+    (x, condition, level), (same_x, partial, same_level) = plain.backbone.seen[0], dropping.backbone.seen[0]
+    dropped = (partial == 0).flatten(1).all(1)
+    assert dropped.float().mean() == pytest.approx(0.1, abs=0.015)
+    assert torch.equal(partial[~dropped], condition[~dropped])
+    assert torch.equal(x, same_x)
+    assert torch.equal(level, same_level)
+
+
+def test_two_processes_draw_what_one_draws(monkeypatch):
+    lq, samples = batch(8)
+    one = make(condition_dropout=0.5)
+    one(lq, samples, mode="loss")
+    monkeypatch.setattr(draws_module, "get_world_size", lambda: 2)
+    parts = []
+    for rank in range(2):
+        monkeypatch.setattr(draws_module, "get_rank", lambda rank=rank: rank)
+        half = slice(4 * rank, 4 * rank + 4)
+        two = make(condition_dropout=0.5)
+        two(lq[half], {**samples, "gt": samples["gt"][half], "slots": torch.arange(4)}, mode="loss")
+        parts.append(two.backbone.seen[0])
+    for whole, halves in zip(one.backbone.seen[0], zip(*parts, strict=True), strict=True):
+        assert torch.equal(whole, torch.cat(halves))
+
+
+@pytest.mark.parametrize(
+    ("sampler", "steps", "sampling"),
+    [
+        ({"type": "AncestralSampler"}, 1000, None),
+        ({"type": "DDIMSampler"}, 100, None),
+        ({"type": "DDIMSampler", "eta": 1.0}, 200, None),
+        ({"type": "DPMSolverPP2M"}, 40, None),
+        ({"type": "AncestralSampler"}, None, {"num_timesteps": 200, "train_timesteps": 200, "beta_end": 0.09}),
+    ],
+)
+def test_the_best_network_samples_the_conditional_distribution(sampler, steps, sampling):
+    model = make(
+        "BestForGaussian",
+        scheduler={"type": "DDPMScheduler", "num_timesteps": 1000},
+        sampler=sampler,
+        num_steps=steps,
+        sampling_scheduler=sampling and {"type": "DDPMScheduler", **sampling},
+        clip=None,
+    )
+    lq = torch.stack([torch.full((3, 64, 64), value) for value in (0.2, 0.9)])
+    samples = to_centred(model.restore(lq, torch.zeros(2)))
+    for sample, y in zip(samples, to_centred(lq), strict=True):
+        assert sample.mean() == pytest.approx(y.mean().item() / 2 + 0.2, abs=0.01)
+        # Few steps narrow the spread a little, whatever the sampler.
+        assert sample.std() == pytest.approx(0.2, rel=0.03 if steps == 1000 else 0.12)
+
+
+def test_guidance_moves_the_mean_away_from_the_unconditional_one():
+    lq = torch.full((1, 3, 48, 48), 0.8)
+    options = {"num_steps": 20, "clip": None, "condition_dropout": 0.1}
+    means = [
+        to_centred(make("BestForGaussian", guidance_scale=w, **options).restore(lq, torch.zeros(1))).mean().item()
+        for w in (0.0, 1.0, 2.0)
+    ]
+    assert means == pytest.approx([0.0, 0.5, 1.0], abs=0.02)
+
+
+def test_a_guidance_of_one_is_the_plain_network_at_half_the_evaluations():
+    torch.manual_seed(0)
+    plain, guided, almost = (make(SMALL_NET, condition_dropout=0.1, guidance_scale=w) for w in (1, 3.0, 1 + 1e-7))
+    for model in (guided, almost):
+        model.load_state_dict(plain.state_dict())
+    lq = torch.rand(2, 3, 9, 10)
+    first, stronger, near = (model.restore(lq, torch.zeros(2)) for model in (plain, guided, almost))
+    assert [model.num_evals for model in (plain, guided, almost)] == [4, 8, 8]
+    torch.testing.assert_close(near, first, rtol=0, atol=1e-4)
+    assert not torch.allclose(stronger, first, atol=1e-4)
+
+
+def test_both_evaluations_of_guidance_are_one_call():
+    model = make(condition_dropout=0.1, guidance_scale=2.0, num_steps=3)
+    lq = torch.rand(2, 3, 4, 4)
+    model.restore(lq, torch.zeros(2))
+    assert len(model.backbone.seen) == 3
+    x, condition, _ = model.backbone.seen[0]
+    assert torch.equal(x[:2], x[2:])
+    torch.testing.assert_close(condition, torch.cat([2 * lq - 1, torch.zeros_like(lq)]))
+
+
+def test_clipping_bounds_the_prediction_and_leaves_the_rest_alone():
+    lq = torch.rand(1, 3, 8, 8)
+    free, wide = make(clip=None).restore(lq, torch.zeros(1)), make(clip=1e6).restore(lq, torch.zeros(1))
+    assert torch.equal(free, wide)
+    assert (free - 0.5).abs().max() > 0.5
+    clipped = make().restore(lq, torch.zeros(1))
+    assert (clipped - 0.5).abs().max() <= 0.5 + 1e-5
+
+
+def test_prediction_runs_the_sampler_from_the_seed():
+    lq = torch.randint(0, 256, (3, 11, 20), dtype=torch.uint8)
+    model = make(SMALL_NET).eval()
+    torch.manual_seed(3)
+    (first,), (again,) = (model([lq], [{"task": 0, "name": "a"}], mode="predict") for _ in range(2))
+    assert torch.equal(first["pred"], again["pred"])
+    assert first["num_evals"] == 4
+    assert first["name"] == "a"
+    assert first["pred"].shape == lq.shape
+    torch.testing.assert_close(first["pred"], model.restore(lq[None] / 255, torch.zeros(1))[0].clamp(0, 1))
+    model.seed = 1
+    assert not torch.equal(model([lq], [{"task": 0}], mode="predict")[0]["pred"], first["pred"])
+
+
+def test_first_state_is_noise_and_steps_are_those_asked_for():
+    model = make(level={"type": "TimestepLevel"}, num_steps=5, clip=None)
+    model.restore(torch.rand(1, 3, 40, 40), torch.zeros(1))
+    x = model.backbone.seen[0][0]
+    assert x.std() == pytest.approx(1, abs=0.03)
+    assert [level.item() for *_, level in model.backbone.seen] == [20, 16, 12, 8, 4]
+    every = make(num_steps=None)
+    every.restore(torch.rand(1, 3, 4, 4), torch.zeros(1))
+    assert every.num_evals == 20
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_tiles_share_the_noise_of_the_picture(guidance):
+    options = {"condition_dropout": 0.1, "guidance_scale": guidance}
+    whole, tiled = make(**options), make(tile=16, tile_overlap=4, **options)
+    lq = torch.randint(0, 256, (3, 40, 24), dtype=torch.uint8)
+    expected = whole([lq], [{"task": 0}], mode="predict")[0]
+    found = tiled([lq], [{"task": 0}], mode="predict")[0]
+    torch.testing.assert_close(found["pred"], expected["pred"], rtol=0, atol=1e-5)
+    assert found["num_evals"] == expected["num_evals"]
+    assert max(x.shape[-1] for x, *_ in tiled.backbone.seen) == 16
+
+
+def test_state_dict_is_the_backbones_and_the_tasks():
+    keys = set(make().state_dict())
+    assert keys == {"matched_t", "backbone.bias"}
+    assert make().num_timesteps == 0
+
+
+def test_gradients_reach_every_parameter():
+    torch.manual_seed(0)
+    model = make({"type": "ConditionalUNet", "nf": 8, "depth": 2}, condition_dropout=0.5)
+    lq, samples = batch(4, side=8)
+    model(lq, samples, mode="loss")["loss_noise"].backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"backbone": "TinyBackbone"}, r"TinyBackbone takes \(x\); expected a conditional network"),
+        ({"sampler": {"type": "PosteriorSampler"}}, "PosteriorSampler runs a process from the degraded picture"),
+        ({"num_steps": 21}, "cannot take 21 steps from a schedule of 20"),
+        ({"num_steps": 0}, "cannot take 0 steps from a schedule of 20"),
+        ({"condition_dropout": 1.0}, r"condition_dropout=1\.0 must be a number in \[0, 1\)"),
+        ({"guidance_scale": 2.0}, "trained without its condition"),
+        ({"level": {"type": "TimestepLevel"}, "sampling_scheduler": SHORT}, "knows its own schedule only"),
+    ],
+)
+def test_wrong_settings_are_named(options, message):
+    import dtir.testing  # noqa: F401
+
+    with pytest.raises(ConfigError, match=message):
+        make(**options)
+
+
+def test_generative_samples_are_refused():
+    lq, samples = batch()
+    with pytest.raises(ConfigError, match="ConditionalDiffusionRestorer has no generative objective"):
+        make()(lq, {**samples, "num_generative": 1}, mode="loss")
+
+
+def test_image_units_come_out():
+    model = make("BestForGaussian", clip=None, num_steps=20)
+    out = model.restore(torch.full((1, 3, 32, 32), 0.5 + 1e-6), torch.zeros(1))
+    assert out.mean() == pytest.approx(to_image(torch.tensor(0.2)).item(), abs=0.01)
