@@ -1,4 +1,4 @@
-"""PSNR and SSIM."""
+"""PSNR, SSIM and MAE."""
 
 import logging
 import math
@@ -56,3 +56,14 @@ class SSIM(PictureMetric):
     def measure(self, picture: Tensor, gt: Tensor) -> Tensor:
         """SSIM by the protocol."""
         return self.protocol.ssim(self.protocol.prepare(picture), self.protocol.prepare(gt))
+
+
+@METRICS.register_module()
+class MAE(PictureMetric):
+    """Mean absolute error, of values in [0, 1]."""
+
+    name = "MAE"
+
+    def measure(self, picture: Tensor, gt: Tensor) -> Tensor:
+        """MAE by the protocol."""
+        return functional.mae(self.protocol.prepare(picture), self.protocol.prepare(gt))
