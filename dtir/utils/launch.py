@@ -46,6 +46,13 @@ def add_test_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="checkpoint file written by training")
     parser.add_argument("--out", metavar="FILE", help="write the metrics to this JSON file as well")
     parser.add_argument("--task", choices=("auto",), help="estimate every picture's task in place of the data's")
+    parser.add_argument("--save-images", action="store_true", help="write every restored picture to report/images")
+    parser.add_argument("--tta", action="store_true", help="average over the 8 flips and turns: 8 times the work")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="leave out pictures that an interrupted test of this checkpoint, config and options has measured",
+    )
     _add_common_arguments(parser)
 
 
@@ -122,13 +129,22 @@ def run_test(args: argparse.Namespace) -> int:
     _require(cfg, args.config, "test_dataloader", "test_cfg", "test_evaluator")
     cfg.load_from = args.checkpoint
     cfg.resume = False
-    if args.task:
-        cfg.custom_hooks = [*cfg.get("custom_hooks", []), {"type": "AutoTaskHook"}]
+    chosen = {"AutoTaskHook": args.task, "SelfEnsembleHook": args.tta, "SaveImagesHook": args.save_images}
+    kinds = [kind for kind, wanted in chosen.items() if wanted]
+    cfg.custom_hooks = [*cfg.get("custom_hooks", []), *_missing_hooks(cfg, [*kinds, "TestReportHook"])]
+    if args.resume:
+        cfg.test_cfg["resume"] = True
     metrics = build_runner(cfg).test()
     if args.out and is_main_process():
         with atomic_write(args.out, "w", encoding="utf-8") as file:
             json.dump({name: float(value) for name, value in metrics.items()}, file, indent=2)
     return 0
+
+
+def _missing_hooks(cfg: "Config", kinds: Sequence[str]) -> list[dict]:
+    """Configs of the hooks that a config does not have already, perhaps with settings of its own."""
+    present = {str(hook.get("type")).rpartition(".")[2] for hook in cfg.get("custom_hooks", [])}
+    return [{"type": kind} for kind in kinds if kind not in present]
 
 
 def _prepare(args: argparse.Namespace) -> "Config":

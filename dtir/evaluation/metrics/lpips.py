@@ -52,6 +52,10 @@ class LPIPS(PictureMetric):
         self.name = NAMES[net]
         self.model = build_lpips(net, find_weights(net, weights))
 
+    def describe(self) -> str:
+        """As `PictureMetric.describe`, with the network."""
+        return f"{TRUNKS[self.net][0]}, {super().describe()}"
+
     @torch.no_grad()
     def measure(self, picture: Tensor, gt: Tensor) -> Tensor:
         """LPIPS by the protocol.
