@@ -67,8 +67,15 @@ def _parsed(line: str) -> dict | None:
 
 def stamp_of(sample: Mapping[str, Any]) -> str:
     """Paths, sizes in bytes and times of change of a picture's files, `lq_path` and `gt_path`."""
-    paths = [sample[key] for key in ("lq_path", "gt_path") if key in sample]
-    return "|".join(f"{path}:{os.stat(path).st_size}:{os.stat(path).st_mtime_ns}" for path in paths)
+    return "|".join(_file_stamp(str(sample[key])) for key in ("lq_path", "gt_path") if key in sample)
+
+
+def _file_stamp(path: str) -> str:
+    # What a dataset calls a path need not be a file: it may be a key of a database.
+    if not os.path.isfile(path):
+        return path
+    status = os.stat(path)
+    return f"{path}:{status.st_size}:{status.st_mtime_ns}"
 
 
 def settings_key(checkpoint: str | Path | None, settings: Mapping[str, Any]) -> str:

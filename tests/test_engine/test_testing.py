@@ -191,6 +191,22 @@ def test_two_processes_equal_one_and_take_over(folder, whole, tmp_path, monkeypa
     assert [len([line for line in part if line]) for part in lines] == [4 + 3, 2]
 
 
+def test_several_protocols_in_one_table(folder, tmp_path):
+    config = tmp_path / "c.py"
+    config.write_text(
+        f"_base_ = {str(folder / 'c.py')!r}\n"
+        "test_evaluator = [dict(type='PSNR'), dict(type='SSIM'), dict(type='InputPSNR'),\n"
+        "                  dict(type='PSNR', protocol='y', prefix='y'), dict(type='MAE')]\n"
+    )
+    for words in ([], ["--resume"]):
+        command = ["test", str(config), str(folder / "w.pth"), "--work-dir", str(tmp_path / "run"), *words]
+        assert main(command) == 0
+        header, first, *_ = csv.reader((tmp_path / "run" / "report" / "pictures.csv").open())
+        assert header[2:] == ["PSNR [rgb]", "SSIM [rgb]", "PSNR_LQ [rgb]", "y/PSNR [y]", "MAE [rgb]"]
+        assert abs(float(first[2]) - float(first[5])) > 0.1
+    assert "y/PSNR: protocol 'y' (RGB rounded" in (tmp_path / "run" / "report" / "test.md").read_text()
+
+
 def test_saved_pictures_are_the_measured_ones(folder, tmp_path):
     run_test(folder, tmp_path, "--save-images")
     for entry in json.loads((tmp_path / "report" / "pictures.json").read_text())["pictures"]:

@@ -43,6 +43,7 @@ def test_stamp_changes_with_the_files(tmp_path):
     os.utime(paths["gt_path"], ns=(1, 1))
     assert stamp_of(paths) != before
     assert stamp_of({"name": "a"}) == ""
+    assert stamp_of({"lq_path": "key/1", "gt_path": "key/2"}) == "key/1|key/2"
 
 
 def test_key_tells_checkpoints_and_settings_apart(tmp_path):

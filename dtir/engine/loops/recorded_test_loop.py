@@ -61,8 +61,10 @@ class RecordedTestLoop(TestLoop):
         self.records = [done[index] for index in mine if index in done]
         self._hand_to_metrics()
         self.dataloader = loader_of(self.dataloader, [index for index in mine if index not in done])
-        if self.resume:
-            self.runner.logger.info(f"{len(done)} of {len(dataset)} pictures are recorded in {self.folder}.")
+        self.runner.logger.info(
+            f"{len(done)} of {len(dataset)} pictures are recorded in {self.folder}; if this test is interrupted, the "
+            "same command with --resume goes on."
+        )
         return super().run()
 
     @torch.no_grad()

@@ -92,4 +92,4 @@ class ExampleStore:
                 pictures = [arrays[name] for name in PICTURES]
         except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
             return None
-        return PanelRow(pictures, [record.name, f"restored {record.values[self.label]:.2f} dB", "GT"])
+        return PanelRow(pictures, [f"LQ {record.name}", f"restored {record.values[self.label]:.2f} dB", "GT"])
