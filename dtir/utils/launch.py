@@ -125,15 +125,14 @@ def run_test(args: argparse.Namespace) -> int:
 
     from dtir.utils.atomic import atomic_write
 
-    cfg = _prepare(args)
+    # An option, so that a test loop of the config's own that cannot be resumed is named by the config check.
+    cfg = _prepare(args, ["test_cfg.resume=True"] if args.resume else [])
     _require(cfg, args.config, "test_dataloader", "test_cfg", "test_evaluator")
     cfg.load_from = args.checkpoint
     cfg.resume = False
     chosen = {"AutoTaskHook": args.task, "SelfEnsembleHook": args.tta, "SaveImagesHook": args.save_images}
     kinds = [kind for kind, wanted in chosen.items() if wanted]
     cfg.custom_hooks = [*cfg.get("custom_hooks", []), *_missing_hooks(cfg, [*kinds, "TestReportHook"])]
-    if args.resume:
-        cfg.test_cfg["resume"] = True
     metrics = build_runner(cfg).test()
     if args.out and is_main_process():
         with atomic_write(args.out, "w", encoding="utf-8") as file:
@@ -147,12 +146,12 @@ def _missing_hooks(cfg: "Config", kinds: Sequence[str]) -> list[dict]:
     return [{"type": kind} for kind in kinds if kind not in present]
 
 
-def _prepare(args: argparse.Namespace) -> "Config":
+def _prepare(args: argparse.Namespace, options: Sequence[str] = ()) -> "Config":
     if args.launcher == "pytorch":
         end_with_parent()
         # For launchers that pass the rank as an argument only.
         os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
-    cfg = load_config(args.config, args.cfg_options, args.work_dir)
+    cfg = load_config(args.config, [*args.cfg_options, *options], args.work_dir)
     cfg.launcher = args.launcher
     return cfg
 

@@ -104,10 +104,23 @@ def test_a_configs_own_hook_of_tests_is_kept(runner, monkeypatch):
     own = [{"type": "dtir.TestReportHook", "examples": 7}]
     monkeypatch.setattr(launch, "load_config", lambda *args: Config({**TESTING, "custom_hooks": own}))
 
-    launch.run_test(parse("test", "c.py", "w.pth", "--resume"))
+    launch.run_test(parse("test", "c.py", "w.pth"))
 
     assert runner.cfg.custom_hooks == own
-    assert runner.cfg.test_cfg == {"resume": True}
+
+
+@pytest.mark.parametrize("kind", ["", "type='RecordedTestLoop'", "type='TestLoop'"])
+def test_resuming_a_test(runner, tmp_path, kind):
+    config = tmp_path / "c.py"
+    config.write_text(f"test_cfg = dict({kind})\ntest_dataloader = dict()\ntest_evaluator = []\n")
+    words = parse("test", str(config), "w.pth", "--resume", "--work-dir", str(tmp_path))
+
+    if "'TestLoop'" in kind:
+        with pytest.raises(ConfigError, match=r"unknown key 'test_cfg.resume'.* of TestLoop"):
+            launch.run_test(words)
+    else:
+        launch.run_test(words)
+        assert runner.cfg.test_cfg.resume is True
 
 
 def test_help_needs_no_heavy_module():

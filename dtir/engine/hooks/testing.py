@@ -41,7 +41,10 @@ class TestReportHook(Hook):
         """Begins the collection of examples, with what a resumed test has kept."""
         loop = runner.test_loop
         if not isinstance(loop, RecordedTestLoop):
-            raise ConfigError(f"TestReportHook needs test_cfg of type RecordedTestLoop, not {type(loop).__name__}.")
+            raise ConfigError(
+                f"the report of a test needs test_cfg of type RecordedTestLoop, not {type(loop).__name__}: leave the "
+                "type out of test_cfg, or name RecordedTestLoop or a subclass of it."
+            )
         if "PSNR" not in [metric.label for metric in loop.metrics]:
             raise ConfigError("TestReportHook ranks pictures by PSNR: put dict(type='PSNR') into test_evaluator.")
         self.store = ExampleStore(loop.folder / "examples", self.examples)
