@@ -15,6 +15,7 @@ from dtir.apis.folder import RestoreReport, restore_all
 from dtir.tasks import check_task
 from dtir.utils.errors import ConfigError, ImageFileError
 from dtir.utils.image_io import read_picture, write_picture
+from dtir.utils.self_ensemble import averaged_over_symmetries
 from dtir.utils.tiling import check_tiling, tiled_apply
 
 logger = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ class RestorationInferencer:
         self.keep_grey = keep_grey
         self._apply_in_tiles = getattr(self.restorer, "apply_in_tiles", tiled_apply)
         restore = self.restorer.restore
-        self._restore = functools.partial(_self_ensemble, restore) if self_ensemble else restore
+        self._restore = functools.partial(averaged_over_symmetries, restore) if self_ensemble else restore
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -311,16 +312,6 @@ def _unit_range(rgb: np.ndarray) -> np.ndarray:
     if not (rgb.min() >= 0 and rgb.max() <= 1):
         raise ValueError(f"expected floating-point values in [0, 1], got {rgb.min()} to {rgb.max()}.")
     return np.ascontiguousarray(rgb, dtype=np.float32)
-
-
-def _self_ensemble(restore: Callable[[Tensor, Tensor], Tensor], image: Tensor, t: Tensor) -> Tensor:
-    """Mean over the eight symmetries of the square of: turn, restore, turn back."""
-    total = torch.zeros_like(image)
-    for turns in range(4):
-        turned = image.rot90(turns, (-2, -1))
-        mirrored = restore(turned.flip(-1), t).flip(-1)
-        total += (restore(turned, t) + mirrored).float().rot90(-turns, (-2, -1))
-    return total / 8
 
 
 @contextlib.contextmanager

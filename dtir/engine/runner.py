@@ -10,7 +10,7 @@ import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import master_only
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
 from dtir.engine.checkpoint import find_last_checkpoint, load_checkpoint, load_state, to_cpu
@@ -54,6 +54,10 @@ class StagedRunner(Runner):
         for name, hook in {**DEFAULT_HOOKS, **(hooks or {})}.items():
             if hook is not None:
                 self.register_hook(_with_type(hook, DEFAULT_HOOKS.get(name)))
+
+    def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Builds the test loop, a `RecordedTestLoop` where `test_cfg` names no other."""
+        return super().build_test_loop({"type": "dtir.RecordedTestLoop", **loop} if isinstance(loop, dict) else loop)
 
     def train(self) -> nn.Module:
         """Trains, and lets hooks give back what they hold (`close(runner)`), after an error too."""

@@ -1,6 +1,17 @@
 """Measuring and reporting: protocols, metrics, tables and pictures."""
 
-from .metrics import LPIPS, PSNR, SSIM, InputPSNR, PictureMetric
+from .metrics import LPIPS, MAE, NIQE, PSNR, SSIM, InputPSNR, PictureMetric
 from .protocols import PROTOCOLS, Protocol, get_protocol
 
-__all__ = ["LPIPS", "PROTOCOLS", "PSNR", "SSIM", "InputPSNR", "PictureMetric", "Protocol", "get_protocol"]
+__all__ = [
+    "LPIPS",
+    "MAE",
+    "NIQE",
+    "PROTOCOLS",
+    "PSNR",
+    "SSIM",
+    "InputPSNR",
+    "PictureMetric",
+    "Protocol",
+    "get_protocol",
+]

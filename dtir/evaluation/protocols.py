@@ -8,9 +8,11 @@ Published figures of one model differ by decibels between them, so every table n
 | rgb_crop4 | the same, 4 px cut from each border | RAM; IR-SDE |
 | y | luma of the 8-bit picture, not rounded | DiffUIR; X-Restormer for rain |
 | y_crop4 | the same, 4 px cut | IR-SDE; X-Restormer for super-resolution |
-| y_8bit | luma rounded to 8 bits, as MATLAB's rgb2ycbcr returns | Restormer for rain |
+| y_8bit | luma rounded to 8 bits, as MATLAB's rgb2ycbcr returns | Restormer for rain; NIQE |
+| y_8bit_crop4 | the same, 4 px cut | NIQE of super-resolution |
 | nafnet, nafnet_crop4, nafnet_y, nafnet_y_crop4 | as rgb, ..., with SSIM's window over the channels too | NAFNet |
 | skimage | RGB, clipped but not rounded; SSIM with a uniform 7x7 window | AirNet, PromptIR |
+| dehazeformer | RGB, clipped but not rounded; SSIM after pooling by round(min(H, W) / 256) | DehazeFormer |
 """
 
 import difflib
@@ -19,7 +21,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from dtir.evaluation.metrics.functional import rgb_to_y, ssim, ssim_3d, ssim_uniform, to_8_bit
+from dtir.evaluation.metrics.functional import rgb_to_y, ssim, ssim_3d, ssim_downsampled, ssim_uniform, to_8_bit
 from dtir.utils.errors import ConfigError
 
 
@@ -42,6 +44,15 @@ class Protocol:
     round_rgb: bool = True
     round_luma: bool = False
     ssim: Callable[[Tensor, Tensor], Tensor] = ssim
+
+    def describe(self) -> str:
+        """What is compared, in words, as tables print it."""
+        rounding = "rounded to 8 bits" if self.round_rgb else "not rounded"
+        parts = [f"RGB {rounding}"]
+        if self.luma:
+            parts.append(f"BT.601 luma {'rounded to 8 bits' if self.round_luma else 'not rounded'}")
+        parts.append(f"{self.crop} px cut from every border" if self.crop else "whole picture")
+        return ", ".join(parts)
 
     def prepare(self, picture: Tensor) -> Tensor:
         """RGB (N, 3, H, W) in [0, 1] to what is compared, float64 in [0, 1]: clipped, rounded, cropped, perhaps luma.
@@ -71,11 +82,13 @@ PROTOCOLS = {
         Protocol("y", luma=True),
         Protocol("y_crop4", luma=True, crop=4),
         Protocol("y_8bit", luma=True, round_luma=True),
+        Protocol("y_8bit_crop4", luma=True, round_luma=True, crop=4),
         Protocol("nafnet", ssim=ssim_3d),
         Protocol("nafnet_crop4", crop=4, ssim=ssim_3d),
         Protocol("nafnet_y", luma=True, ssim=ssim_3d),
         Protocol("nafnet_y_crop4", luma=True, crop=4, ssim=ssim_3d),
         Protocol("skimage", round_rgb=False, ssim=ssim_uniform),
+        Protocol("dehazeformer", round_rgb=False, ssim=ssim_downsampled),
     )
 }
 

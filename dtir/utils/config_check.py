@@ -37,7 +37,7 @@ DEFAULT_TYPES = {
     "optim_wrapper": "OptimWrapper",
     "log_processor": "LogProcessor",
     "val_cfg": "ValLoop",
-    "test_cfg": "TestLoop",
+    "test_cfg": "RecordedTestLoop",
     "val_evaluator": "Evaluator",
     "test_evaluator": "Evaluator",
 }

@@ -46,6 +46,13 @@ def add_test_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="checkpoint file written by training")
     parser.add_argument("--out", metavar="FILE", help="write the metrics to this JSON file as well")
     parser.add_argument("--task", choices=("auto",), help="estimate every picture's task in place of the data's")
+    parser.add_argument("--save-images", action="store_true", help="write every restored picture to report/images")
+    parser.add_argument("--tta", action="store_true", help="average over the 8 flips and turns: 8 times the work")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="leave out pictures that an interrupted test of this checkpoint, config and options has measured",
+    )
     _add_common_arguments(parser)
 
 
@@ -118,12 +125,14 @@ def run_test(args: argparse.Namespace) -> int:
 
     from dtir.utils.atomic import atomic_write
 
-    cfg = _prepare(args)
+    # An option, so that a test loop of the config's own that cannot be resumed is named by the config check.
+    cfg = _prepare(args, ["test_cfg.resume=True"] if args.resume else [])
     _require(cfg, args.config, "test_dataloader", "test_cfg", "test_evaluator")
     cfg.load_from = args.checkpoint
     cfg.resume = False
-    if args.task:
-        cfg.custom_hooks = [*cfg.get("custom_hooks", []), {"type": "AutoTaskHook"}]
+    chosen = {"AutoTaskHook": args.task, "SelfEnsembleHook": args.tta, "SaveImagesHook": args.save_images}
+    kinds = [kind for kind, wanted in chosen.items() if wanted]
+    cfg.custom_hooks = [*cfg.get("custom_hooks", []), *_missing_hooks(cfg, [*kinds, "TestReportHook"])]
     metrics = build_runner(cfg).test()
     if args.out and is_main_process():
         with atomic_write(args.out, "w", encoding="utf-8") as file:
@@ -131,12 +140,18 @@ def run_test(args: argparse.Namespace) -> int:
     return 0
 
 
-def _prepare(args: argparse.Namespace) -> "Config":
+def _missing_hooks(cfg: "Config", kinds: Sequence[str]) -> list[dict]:
+    """Configs of the hooks that a config does not have already, perhaps with settings of its own."""
+    present = {str(hook.get("type")).rpartition(".")[2] for hook in cfg.get("custom_hooks", [])}
+    return [{"type": kind} for kind in kinds if kind not in present]
+
+
+def _prepare(args: argparse.Namespace, options: Sequence[str] = ()) -> "Config":
     if args.launcher == "pytorch":
         end_with_parent()
         # For launchers that pass the rank as an argument only.
         os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
-    cfg = load_config(args.config, args.cfg_options, args.work_dir)
+    cfg = load_config(args.config, [*args.cfg_options, *options], args.work_dir)
     cfg.launcher = args.launcher
     return cfg
 

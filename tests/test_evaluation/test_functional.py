@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from dtir.evaluation.metrics.functional import psnr, rgb_to_y, rgb_to_ycbcr, ssim, ssim_3d, ssim_uniform, to_8_bit
+from dtir.evaluation.metrics.functional import (
+    mae,
+    psnr,
+    rgb_to_y,
+    rgb_to_ycbcr,
+    ssim,
+    ssim_3d,
+    ssim_downsampled,
+    ssim_uniform,
+    to_8_bit,
+)
 from dtir.evaluation.protocols import PROTOCOLS, get_protocol
 from dtir.utils.errors import ConfigError
 
@@ -70,6 +80,9 @@ def test_colour_conversions(published):
     np.testing.assert_array_equal(ycbcr.round(), arrays["bgr2ycbcr"])
     np.testing.assert_allclose(ycbcr[..., 0] / 255, arrays["bgr2ycbcr_f32_y"], atol=1e-6)
     np.testing.assert_allclose(ycbcr[..., :1], arrays["to_y_channel"], atol=1e-4)
+    np.testing.assert_array_equal(
+        (rgb_to_ycbcr(a.flip(1))[0].permute(1, 2, 0).numpy() * 255).round(), arrays["rgb2ycbcr"]
+    )
     rounded = PROTOCOLS["y_8bit"].prepare(a)[0, 0].numpy() * 255
     np.testing.assert_allclose(rounded, arrays["bgr2ycbcr_y"], atol=1e-9)
 
@@ -119,16 +132,50 @@ def test_ssim_uniform_equals_a_loop_over_windows():
     assert got.item() == pytest.approx(np.mean(values), abs=1e-10)
 
 
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_batch_of_the_published_pictures(published, name, device):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    pictures, values, _ = published
+    protocol, case = PROTOCOLS[name], CASES[name]
+    a, b = (protocol.prepare(torch.cat(order).to(device)) for order in (pictures, pictures[::-1]))
+    expected = [values[f"{case['ssim'][0]}_ssim_{case['key']}"]] * 2
+    assert protocol.ssim(a, b).tolist() == pytest.approx(expected, abs=1e-5)
+    assert psnr(a, b).tolist() == pytest.approx([values[f"{case['psnr'][0]}_psnr_{case['key']}"]] * 2, abs=1e-5)
+
+
+def pooling(side: int, ratio: int) -> np.ndarray:
+    """(side // ratio, side): cells from floor to ceil of even steps."""
+    count = side // ratio
+    matrix = np.zeros((count, side))
+    for k in range(count):
+        start, end = k * side // count, -(-(k + 1) * side // count)
+        matrix[k, start:end] = 1 / (end - start)
+    return matrix
+
+
+@pytest.mark.parametrize(("height", "width", "ratio"), [(383, 900, 1), (385, 391, 2), (641, 700, 3), (640, 700, 2)])
+def test_dehazeformer_pools_before_ssim(height, width, ratio):
+    rng = np.random.default_rng(0)
+    a = rng.random((1, 1, height, width))
+    b = np.clip(a + rng.normal(0, 0.2, a.shape), 0, 1)
+    pooled = [pooling(height, ratio) @ x @ pooling(width, ratio).T for x in (a, b)]
+    protocol = PROTOCOLS["dehazeformer"]
+    got = protocol.ssim(*(protocol.prepare(torch.from_numpy(x)) for x in (a, b)))
+    assert got.item() == pytest.approx(ssim(*map(torch.from_numpy, pooled)).item(), abs=1e-9)
+
+
 def test_batches_are_measured_picture_by_picture():
     generator = torch.Generator().manual_seed(0)
     a, b = torch.rand(2, 3, 3, 14, 13, generator=generator)
-    for function in (psnr, ssim, ssim_3d, ssim_uniform):
+    for function in (psnr, ssim, ssim_3d, ssim_uniform, ssim_downsampled, mae):
         singles = torch.cat([function(a[k : k + 1], b[k : k + 1]) for k in range(3)])
         torch.testing.assert_close(function(a, b), singles, rtol=0, atol=1e-12)
 
 
 def test_pictures_of_different_shapes_are_refused():
-    for function in (psnr, ssim, ssim_3d, ssim_uniform):
+    for function in (psnr, ssim, ssim_3d, ssim_uniform, ssim_downsampled, mae):
         with pytest.raises(ValueError, match=r"one shape, got \(1, 3, 12, 12\), \(1, 1, 12, 12\)"):
             function(torch.rand(1, 3, 12, 12), torch.rand(1, 1, 12, 12))
 
@@ -136,7 +183,8 @@ def test_pictures_of_different_shapes_are_refused():
 def test_which_protocols_round():
     picture = torch.full((1, 3, 12, 12), 100.4 / 255)
     assert PROTOCOLS["rgb"].prepare(picture).unique().item() == pytest.approx(100 / 255, abs=1e-12)
-    assert PROTOCOLS["skimage"].prepare(picture).unique().item() == pytest.approx(100.4 / 255, abs=1e-7)
+    for name in ("skimage", "dehazeformer"):
+        assert PROTOCOLS[name].prepare(picture).unique().item() == pytest.approx(100.4 / 255, abs=1e-7)
     luma = PROTOCOLS["y"].prepare(picture).unique().item() * 255
     assert luma == pytest.approx(16 + 219 * 100 / 255, abs=1e-9)
     assert PROTOCOLS["y_8bit"].prepare(picture).unique().item() * 255 == pytest.approx(round(luma), abs=1e-9)
@@ -155,6 +203,25 @@ def test_psnr_closed_form_and_equality():
         # Flat pictures: only the luminance term is left.
         expected = (2 * 127.5 * 51 + 6.5025) / (127.5**2 + 51**2 + 6.5025)
         assert function(flat, torch.full_like(flat, 0.2)).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_mae_closed_form():
+    a = torch.full((2, 3, 4, 4), 0.5)
+    b = a.clone()
+    b[0, 0], b[1] = 0.2, 0.6
+    torch.testing.assert_close(mae(a, b), torch.tensor([0.1, 0.1]).double(), rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("rgb", "RGB rounded to 8 bits, whole picture"),
+        ("y_8bit_crop4", "RGB rounded to 8 bits, BT.601 luma rounded to 8 bits, 4 px cut from every border"),
+        ("skimage", "RGB not rounded, whole picture"),
+    ],
+)
+def test_protocols_say_what_they_compare(name, words):
+    assert PROTOCOLS[name].describe() == words
 
 
 def test_rounding_and_small_pictures():

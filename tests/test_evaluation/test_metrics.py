@@ -7,7 +7,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 import torchvision
 
-from dtir.evaluation import LPIPS, PSNR, SSIM, InputPSNR
+from dtir.evaluation import LPIPS, MAE, PSNR, SSIM, InputPSNR
 from dtir.evaluation.metrics import fidelity
 from dtir.evaluation.metrics.functional import psnr, ssim
 from dtir.utils.errors import ConfigError, DatasetError
@@ -43,6 +43,17 @@ def test_ssim_and_input_psnr():
     expected = ssim(structural.protocol.prepare(sample["pred"][None]), gt).item()
     assert structural.evaluate(1)["noisy/SSIM"] == pytest.approx(expected, abs=1e-9)
     assert before.evaluate(1)["noisy/PSNR_LQ"] == pytest.approx(psnr(sample["lq"][None] / 255, gt).item(), abs=1e-6)
+
+
+def test_mae_follows_its_protocol():
+    sample = {**samples()[0], "pred": torch.full((3, 16, 20), 0.5)}
+    sample["gt"] = torch.full((3, 16, 20), 100, dtype=torch.uint8)
+    metric = MAE()
+    metric.process({}, [sample])
+    assert metric.evaluate(1)["noisy/MAE"] == pytest.approx(28 / 255, abs=1e-9)
+    unrounded = MAE(protocol="skimage")
+    unrounded.process({}, [sample])
+    assert unrounded.evaluate(1)["noisy/MAE"] == pytest.approx(27.5 / 255, abs=1e-7)
 
 
 def test_values_are_plain_and_counted():
@@ -174,3 +185,34 @@ def test_lpips_never_measures_with_other_weights(tmp_path, monkeypatch):
         LPIPS(net="resnet")
     with pytest.raises(ConfigError, match="protocol 'y' is luma"):
         LPIPS(protocol="y")
+
+
+class SmallVGG(torch.nn.Module):
+    """VGG-16 without its classifier, 124 M weights that LPIPS does not look at."""
+
+    def __init__(self, **_):
+        super().__init__()
+        self.features = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["D"])
+
+
+def test_both_lpips_stand_in_one_evaluation(alexnet, tmp_path, monkeypatch):
+    monkeypatch.setattr(torchvision.models, "vgg16", SmallVGG)
+    torch.manual_seed(0)
+    torch.save(torchvision.models.vgg16(weights=None).state_dict(), tmp_path / "vgg.pth")
+    metrics = [LPIPS(weights=str(alexnet[1])), LPIPS(net="vgg", weights=str(tmp_path / "vgg.pth"))]
+    gt = torch.zeros(3, 32, 32, dtype=torch.uint8)
+    sample = {"pred": torch.rand(3, 32, 32), "gt": gt, "lq": gt, "task_name": "noisy", "name": "a"}
+    values = {}
+    for metric in metrics:
+        metric.process({}, [sample])
+        values.update(metric.evaluate(1))
+    assert values.keys() == {"noisy/LPIPS", "average/LPIPS", "noisy/LPIPS_VGG", "average/LPIPS_VGG"}
+    assert values["noisy/LPIPS_VGG"] > 0
+
+
+def test_vgg_is_never_measured_with_other_weights(alexnet, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(ConfigError, match=r"torchvision's vgg16 weights, and there is no file '.*vgg16-397923af.pth'"):
+        LPIPS(net="vgg")
+    with pytest.raises(ConfigError, match="does not hold torchvision's vgg16 weights"):
+        LPIPS(net="vgg", weights=str(alexnet[1]))

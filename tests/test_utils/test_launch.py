@@ -83,6 +83,46 @@ def test_testing_writes_the_metrics(runner, monkeypatch, tmp_path):
     assert json.loads((tmp_path / "m.json").read_text()) == {"noisy/PSNR": 30.0}
 
 
+@pytest.mark.parametrize(
+    ("words", "kinds"),
+    [
+        ([], ["TestReportHook"]),
+        (["--tta", "--save-images"], ["SelfEnsembleHook", "SaveImagesHook", "TestReportHook"]),
+        (["--task", "auto"], ["AutoTaskHook", "TestReportHook"]),
+    ],
+)
+def test_options_of_testing_are_hooks(runner, monkeypatch, words, kinds):
+    monkeypatch.setattr(launch, "load_config", lambda *args: Config({**TESTING, "custom_hooks": [{"type": "Mine"}]}))
+
+    launch.run_test(parse("test", "c.py", "w.pth", *words))
+
+    assert [hook["type"] for hook in runner.cfg.custom_hooks] == ["Mine", *kinds]
+    assert "resume" not in runner.cfg.test_cfg
+
+
+def test_a_configs_own_hook_of_tests_is_kept(runner, monkeypatch):
+    own = [{"type": "dtir.TestReportHook", "examples": 7}]
+    monkeypatch.setattr(launch, "load_config", lambda *args: Config({**TESTING, "custom_hooks": own}))
+
+    launch.run_test(parse("test", "c.py", "w.pth"))
+
+    assert runner.cfg.custom_hooks == own
+
+
+@pytest.mark.parametrize("kind", ["", "type='RecordedTestLoop'", "type='TestLoop'"])
+def test_resuming_a_test(runner, tmp_path, kind):
+    config = tmp_path / "c.py"
+    config.write_text(f"test_cfg = dict({kind})\ntest_dataloader = dict()\ntest_evaluator = []\n")
+    words = parse("test", str(config), "w.pth", "--resume", "--work-dir", str(tmp_path))
+
+    if "'TestLoop'" in kind:
+        with pytest.raises(ConfigError, match=r"unknown key 'test_cfg.resume'.* of TestLoop"):
+            launch.run_test(words)
+    else:
+        launch.run_test(words)
+        assert runner.cfg.test_cfg.resume is True
+
+
 def test_help_needs_no_heavy_module():
     code = "import sys, dtir.cli; sys.exit(any(name in sys.modules for name in ('torch', 'mmengine', 'cv2')))"
 

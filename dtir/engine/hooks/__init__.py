@@ -1,4 +1,4 @@
-"""Hooks: stages, logging, averages, checkpoints, matching, reports."""
+"""Hooks: stages, logging, averages, checkpoints, matching, reports, tests."""
 
 from .blind_task import AutoTaskHook, BlindTaskHook
 from .checkpoint import AtomicCheckpointHook
@@ -10,6 +10,7 @@ from .matching import TimestepMatchingHook
 from .progress import ProgressHook
 from .report import ReportHook
 from .stage_switch import StageSwitchHook
+from .testing import SaveImagesHook, SelfEnsembleHook, TestReportHook
 
 __all__ = [
     "AtomicCheckpointHook",
@@ -20,9 +21,12 @@ __all__ = [
     "ForgettingHook",
     "ProgressHook",
     "ReportHook",
+    "SaveImagesHook",
+    "SelfEnsembleHook",
     "StageEMAHook",
     "StageLoggerHook",
     "StageRuntimeInfoHook",
     "StageSwitchHook",
+    "TestReportHook",
     "TimestepMatchingHook",
 ]

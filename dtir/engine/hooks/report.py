@@ -24,7 +24,8 @@ class ReportHook(Hook):
     """Writes `report/` into the work folder after each validation and test: `results.{md,csv,json}`, `panel.png`, and
     `learning_curves.png`.
 
-    The panel shows the first picture of each task: LQ | restored | GT. The last table is also printed when a run ends.
+    The panel shows the first picture of each task: LQ | restored | GT; in a resumed test, the first of those that were
+    left. The last table is also printed when a run ends.
     Needs the metrics PSNR, SSIM and InputPSNR in the evaluator.
     """
 
@@ -76,11 +77,12 @@ class ReportHook(Hook):
         tasks, steps = runner.model.tasks, runner.model.matched_t.tolist()
         training = isinstance(runner._train_loop, BaseLoop)
         iteration = f" at iteration {runner.iter}" if training else ""
-        self.title = f"{runner.model_name} on {len(samples)} tasks{iteration}, protocol '{metric.protocol.name}'"
         self.rows = result_rows(metrics, tasks, steps, metric.counts)
+        self.title = f"{runner.model_name} on {len(self.rows) - 1} tasks{iteration}, protocol '{metric.protocol.name}'"
         folder = Path(runner.work_dir) / "report"
         write_results(folder, self.rows, self.title, metric.protocol.name)
-        save_panel(folder / "panel.png", [_panel_row(task, samples[task]) for task in tasks if task in samples])
+        if samples:
+            save_panel(folder / "panel.png", [_panel_row(task, samples[task]) for task in tasks if task in samples])
         if training:
             logs = sorted(Path(runner.work_dir).glob("*/vis_data/scalars.json"))
             lines = [json.loads(line) for log in logs for line in log.read_text(encoding="utf-8").splitlines()]

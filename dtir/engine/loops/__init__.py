@@ -1,5 +1,6 @@
-"""Training and validation loops."""
+"""Training and test loops."""
 
+from .recorded_test_loop import RecordedTestLoop
 from .staged_train_loop import StagedTrainLoop
 
-__all__ = ["StagedTrainLoop"]
+__all__ = ["RecordedTestLoop", "StagedTrainLoop"]

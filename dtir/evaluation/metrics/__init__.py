@@ -1,7 +1,8 @@
 """Metrics: a functional core and thin classes for mmengine's evaluator."""
 
 from .base import PictureMetric
-from .fidelity import PSNR, SSIM, InputPSNR
+from .fidelity import MAE, PSNR, SSIM, InputPSNR
 from .lpips import LPIPS
+from .niqe import NIQE
 
-__all__ = ["LPIPS", "PSNR", "SSIM", "InputPSNR", "PictureMetric"]
+__all__ = ["LPIPS", "MAE", "NIQE", "PSNR", "SSIM", "InputPSNR", "PictureMetric"]

@@ -42,6 +42,15 @@ class PictureMetric(BaseMetric):
         self.protocol = get_protocol(protocol)
         self.counts: dict[str, int] = {}
 
+    @property
+    def label(self) -> str:
+        """Name of the value in tables: `name`, after the prefix where one is set."""
+        return f"{self.prefix}/{self.name}" if self.prefix else self.name
+
+    def describe(self) -> str:
+        """How the value is measured, in words, as tables print it."""
+        return f"protocol '{self.protocol.name}' ({self.protocol.describe()})"
+
     @abstractmethod
     def measure(self, picture: Tensor, gt: Tensor) -> Tensor:
         """Values (N,) of pictures and GTs (N, 3, H, W) in [0, 1]."""

@@ -1,4 +1,4 @@
-"""PSNR and SSIM."""
+"""PSNR, SSIM and MAE."""
 
 import logging
 import math
@@ -10,6 +10,13 @@ from dtir.registry import METRICS
 
 from . import functional
 from .base import PictureMetric
+
+SSIM_KINDS = {
+    functional.ssim: "Gaussian 11x11",
+    functional.ssim_3d: "Gaussian 11x11 over the channels too",
+    functional.ssim_uniform: "uniform 7x7",
+    functional.ssim_downsampled: "Gaussian 11x11 after pooling by round(min(H, W) / 256)",
+}
 
 
 @METRICS.register_module()
@@ -49,10 +56,25 @@ class InputPSNR(PSNR):
 
 @METRICS.register_module()
 class SSIM(PictureMetric):
-    """Structural similarity, 11x11 Gaussian of sigma 1.5."""
+    """Structural similarity, of the kind that belongs to the protocol."""
 
     name = "SSIM"
+
+    def describe(self) -> str:
+        """As `PictureMetric.describe`, with the kind of SSIM."""
+        return f"{SSIM_KINDS[self.protocol.ssim]}, {super().describe()}"
 
     def measure(self, picture: Tensor, gt: Tensor) -> Tensor:
         """SSIM by the protocol."""
         return self.protocol.ssim(self.protocol.prepare(picture), self.protocol.prepare(gt))
+
+
+@METRICS.register_module()
+class MAE(PictureMetric):
+    """Mean absolute error, of values in [0, 1]."""
+
+    name = "MAE"
+
+    def measure(self, picture: Tensor, gt: Tensor) -> Tensor:
+        """MAE by the protocol."""
+        return functional.mae(self.protocol.prepare(picture), self.protocol.prepare(gt))

@@ -1,4 +1,4 @@
-"""PSNR and SSIM as published code computes them, batched, on any device that has float64.
+"""PSNR, SSIM and MAE as published code computes them, batched, on any device that has float64.
 
 Pictures are (N, C, H, W) in [0, 1]; arithmetic is in float64, and that of SSIM on the 0..255 scale.
 """
@@ -12,6 +12,7 @@ from torch.nn import functional as F
 SSIM_WINDOW = 11
 SSIM_SIGMA = 1.5
 UNIFORM_WINDOW = 7
+POOLED_SIDE = 256
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 # ITU-R BT.601, studio range: rows Y, Cb, Cr of RGB in [0, 1], on the 0..255 scale.
@@ -33,6 +34,16 @@ def psnr(pred: Tensor, gt: Tensor, eps: float = 0.0) -> Tensor:
     _require_equal_shapes(pred, gt)
     mse = (pred.double() - gt.double()).square().flatten(1).mean(1)
     return -10 * (mse + eps).log10()
+
+
+def mae(pred: Tensor, gt: Tensor) -> Tensor:
+    """Mean absolute error of each picture, (N,), in [0, 1].
+
+    Raises:
+        ValueError: The shapes differ.
+    """
+    _require_equal_shapes(pred, gt)
+    return (pred.double() - gt.double()).abs().flatten(1).mean(1)
 
 
 def ssim(pred: Tensor, gt: Tensor) -> Tensor:
@@ -86,6 +97,21 @@ def ssim_uniform(pred: Tensor, gt: Tensor) -> Tensor:
         return F.avg_pool2d(x, UNIFORM_WINDOW, stride=1)
 
     return _mean_ssim(pred, gt, local_mean, unbias=count / (count - 1))
+
+
+def ssim_downsampled(pred: Tensor, gt: Tensor) -> Tensor:
+    """SSIM of each picture after average pooling by round(min(H, W) / 256), as DehazeFormer's test script measures.
+
+    The pooled sides are floor(side / ratio), their cells as even as whole pixels allow.
+
+    Raises:
+        ValueError: A side is shorter than the window, or the shapes differ.
+    """
+    _require_equal_shapes(pred, gt)
+    height, width = pred.shape[-2:]
+    ratio = max(1, round(min(height, width) / POOLED_SIDE))
+    size = (height // ratio, width // ratio)
+    return ssim(F.adaptive_avg_pool2d(pred.double(), size), F.adaptive_avg_pool2d(gt.double(), size))
 
 
 def rgb_to_ycbcr(rgb: Tensor) -> Tensor:

@@ -16,6 +16,9 @@ from .base import PictureMetric
 # torchvision's ImageNet weights of the networks that LPIPS looks through.
 TRUNKS = {"alex": ("alexnet", "alexnet-owt-7be5be79.pth"), "vgg": ("vgg16", "vgg16-397923af.pth")}
 
+# The paper's table says LPIPS for AlexNet; the other has a name of its own, so that both can stand in one table.
+NAMES = {"alex": "LPIPS", "vgg": "LPIPS_VGG"}
+
 # Pictures with a shorter side leave nothing after the networks' strides.
 MIN_SIDE = {"alex": 31, "vgg": 16}
 
@@ -28,7 +31,7 @@ class LPIPS(PictureMetric):
     and never downloaded.
 
     Args:
-        net: "alex" (the paper's) or "vgg".
+        net: "alex" (the paper's; its value is named LPIPS) or "vgg" (named LPIPS_VGG).
         weights: File with torchvision's weights of the network; None looks in torch's hub cache.
         protocol: Name of the protocol; RGB ones only.
         **kwargs: Of mmengine's `BaseMetric`.
@@ -46,7 +49,12 @@ class LPIPS(PictureMetric):
         if self.protocol.luma:
             raise ConfigError(f"LPIPS compares RGB; protocol '{protocol}' is luma.")
         self.net = net
+        self.name = NAMES[net]
         self.model = build_lpips(net, find_weights(net, weights))
+
+    def describe(self) -> str:
+        """As `PictureMetric.describe`, with the network."""
+        return f"{TRUNKS[self.net][0]}, {super().describe()}"
 
     @torch.no_grad()
     def measure(self, picture: Tensor, gt: Tensor) -> Tensor:

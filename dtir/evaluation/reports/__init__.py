@@ -1,15 +1,19 @@
 """Reports people can look at: tables, curves, panels."""
 
+from .comparison import TestReport, write_test_report
 from .confusion import write_confusion
 from .curves import plot_learning_curves, plot_matching_curves
+from .examples import ExampleStore
 from .experts import write_expert_use
 from .forgetting import write_forgetting
 from .panels import PanelRow, save_panel
 from .tables import ResultRow, result_rows, rich_table, write_results
 
 __all__ = [
+    "ExampleStore",
     "PanelRow",
     "ResultRow",
+    "TestReport",
     "plot_learning_curves",
     "plot_matching_curves",
     "result_rows",
@@ -19,4 +23,5 @@ __all__ = [
     "write_expert_use",
     "write_forgetting",
     "write_results",
+    "write_test_report",
 ]

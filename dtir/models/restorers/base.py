@@ -1,5 +1,6 @@
 """What every restorer is: mmengine's entry, tasks with their time steps, and prediction in tiles."""
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
@@ -8,6 +9,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from dtir.utils.errors import ConfigError
+from dtir.utils.self_ensemble import averaged_over_symmetries
 from dtir.utils.tiling import tiled_apply
 
 
@@ -24,6 +26,7 @@ class Restorer(BaseModel, ABC):
     Attributes:
         estimator: Tells the task from a degraded picture (`TaskEstimator`), None where none was trained.
         auto_task: Whether prediction uses it in place of the samples' tasks.
+        self_ensemble: Whether prediction is the mean over the eight flips and turns of the picture.
 
     Raises:
         ConfigError: A task is named twice or none is given.
@@ -47,6 +50,7 @@ class Restorer(BaseModel, ABC):
         self.tile_overlap = tile_overlap
         self.estimator: nn.Module | None = None
         self.auto_task = False
+        self.self_ensemble = False
         self.register_buffer("matched_t", torch.full((len(self.tasks),), initial_t))
 
     @property
@@ -106,8 +110,9 @@ class Restorer(BaseModel, ABC):
         picture = lq[None].to(device) / 255
         task = self.estimator(picture).argmax(1) if self.auto_task else torch.tensor([sample["task"]], device=device)
         t = self.timestep_of(task)
+        restore = functools.partial(averaged_over_symmetries, self.restore) if self.self_ensemble else self.restore
         restored = self.apply_in_tiles(
-            lambda tiles: self.restore(tiles, t.expand(len(tiles))),
+            lambda tiles: restore(tiles, t.expand(len(tiles))),
             picture,
             self.tile,
             self.tile_overlap,
