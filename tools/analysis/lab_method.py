@@ -76,7 +76,7 @@ PAIRS = {"Rain100L": "rainy-light", "Rain100H": "rainy", "SOTS": "hazy"}
 def all_runs(seeds: int) -> list[Run]:
     """The main pair, the generalisation pairs, the ablations, and the main pair again with the other seeds."""
     main = [[Run("plain", PLAIN, s), Run("full", FULL, s)] for s in range(seeds)]
-    longer = [Run("plain, all steps", PLAIN, s, longer=37 / 12) for s in range(seeds)]
+    longer = [Run("plain, all steps", PLAIN, s, longer=3.5) for s in range(seeds)]
     single = [
         [Run(f"plain {name}", PLAIN, s, pairs), Run(f"full {name}", SINGLE, s, pairs)]
         for s in range(min(seeds, 2))
@@ -84,7 +84,7 @@ def all_runs(seeds: int) -> list[Run]:
     ]
     ablations = [Run(f"w/o {part}", f"ablations/wo_{part}") for part in ABLATIONS]
     first_single, other_single = single[: len(PAIRS)], single[len(PAIRS) :]
-    groups = [main[0], *first_single, ablations, *main[1:], *other_single, longer]
+    groups = [main[0], *first_single, ablations, *main[1:], longer, *other_single]
     return list(chain.from_iterable(groups))
 
 

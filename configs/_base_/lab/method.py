@@ -14,9 +14,9 @@ train_sets.update(
 # By the name of the stage; `train` is plain training.
 stages = dict(
     pretrain=dict(iters=2500, lr=2e-3, min_lr=2e-4, warmup_iters=50),
-    finetune=dict(iters=700, lr=2e-3, min_lr=6e-4, warmup_iters=50),
-    incremental=dict(iters=[15] * 9 + [365], lr=6e-4, min_lr=2e-5),
-    train=dict(iters=1200, lr=2e-3, min_lr=2e-5, warmup_iters=50),
+    finetune=dict(iters=600, lr=2e-3, min_lr=6e-4, warmup_iters=50),
+    incremental=dict(iters=[12] * 9 + [292], lr=6e-4, min_lr=2e-5),
+    train=dict(iters=1000, lr=2e-3, min_lr=2e-5, warmup_iters=50),
 )
 optimizer = dict(type="AdamW", lr=1e-3, betas=(0.9, 0.99))
 # L_imp is a mean over the parameters, 0.75 M here.
@@ -24,6 +24,6 @@ importance_weight = 3e4
 
 # Of one task: the same length for both ways of training.
 single_stages = dict(
-    finetune=dict(iters=800, lr=2e-3, min_lr=2e-5, warmup_iters=50),
-    train=dict(iters=800, lr=2e-3, min_lr=2e-5, warmup_iters=50),
+    finetune=dict(iters=600, lr=2e-3, min_lr=2e-5, warmup_iters=50),
+    train=dict(iters=600, lr=2e-3, min_lr=2e-5, warmup_iters=50),
 )
