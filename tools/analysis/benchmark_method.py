@@ -82,27 +82,6 @@ def iteration_seconds(path: str, rounds: int) -> dict[str, float]:
         turns = {}
         for name, options in VARIANTS.items():
             config = load_config(path)
-            config.merge_from_dict({"work_dir": folder, "train_cfg.stages": [stage]})
-    config.default_hooks.checkpoint.interval = 10**9
-    config.val_dataloader = config.val_cfg = config.val_evaluator = None
-    config.custom_hooks, config.default_hooks.logger = [{"type": "StageEMAHook"}], None
-    config.experiment_name = f"benchmark_{time.time_ns()}"
-    turn = Turn()
-    runner = StagedRunner.from_cfg(config)
-    runner.register_hook(turn)
-    threading.Thread(target=runner.train, daemon=True).start()
-    turn.waiting.acquire()
-    return turn
-
-
-def iteration_seconds(path: str, rounds: int) -> dict[str, float]:
-    """Median seconds of an iteration of each variant."""
-    total = rounds + WARM_UP_ROUNDS
-    seconds: dict[str, list[float]] = {name: [] for name in VARIANTS}
-    with tempfile.TemporaryDirectory() as folder:
-        turns = {}
-        for name, options in VARIANTS.items():
-            config = load_config(path)
             config.merge_from_dict({"train_dataloader.num_workers": 1, **options})
             # One more than are run, so that none ends and writes a checkpoint.
             turns[name] = start_training(config, total + 1, f"{folder}/{len(turns)}")

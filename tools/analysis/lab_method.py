@@ -121,6 +121,8 @@ def lab_config(run: Run, out: Path) -> Config:
     }
     if "network" in config.model:
         config.model.network.backbone, config.model.restoration_loss = lab.backbone, lab.loss
+        if config.model.network.get("adapter"):
+            config.model.network.adapter.rank = lab.adapter_rank
     else:
         config.model.backbone, config.model.losses = lab.backbone, [lab.loss]
     table = {**lab.stages, **(lab.single_stages if run.pairs else {})}
@@ -132,7 +134,7 @@ def lab_config(run: Run, out: Path) -> Config:
     for regularizer in config.train_cfg.get("regularizers", []):
         regularizer.update({"weight": lab.importance_weight} if regularizer.type == "ParameterImportance" else {})
     for hook in config.custom_hooks:
-        hook.update({"num_images": 32, "distinct": True} if hook.type == "TimestepMatchingHook" else {})
+        hook.update({"num_images": 8, "distinct": True} if hook.type == "TimestepMatchingHook" else {})
     for key in ("val_dataloader", "val_cfg", "val_evaluator", "test_dataloader", "test_cfg", "test_evaluator"):
         config[key] = None
     return config
@@ -176,8 +178,9 @@ def _start(run: Run, config: Config, out: Path) -> Path:
     trained = load_checkpoint(source / last_checkpoint(source))
     with DefaultScope.overwrite_default_scope(SCOPE):
         model = RESTORERS.build(config.model)
-    weights = {key: trained["state_dict"][key] for key in model.state_dict() if key.startswith("network.")}
-    state = {"matched_t": torch.full((len(model.tasks),), -1), **weights}
+    state = model.state_dict()
+    # Adapters are as they were at first.
+    state.update({k: trained["state_dict"][k] for k in state if k.startswith("network.") and ".adapters." not in k})
     path = out / run.folder / "start.pth"
     atomic_save({"state_dict": state}, path)
     return path
