@@ -199,7 +199,7 @@ def _take(pictures: Mapping[str, Member], names: Mapping[str, set[str]], split: 
 
 
 def _matching(members: Iterable[Member], patterns: Sequence[str], without: Sequence[str]) -> dict[str, Member]:
-    split_patterns = [pattern.split("/") for pattern in patterns]
+    split_patterns = [pattern.lower().split("/") for pattern in patterns]
     found: dict[str, Member] = {}
     for member in members:
         parts = PurePosixPath(member.name).with_suffix("").parts
@@ -234,7 +234,9 @@ def _with_targets(outputs: Iterable[Output]) -> list[Output]:
 
 
 def _nothing_found(benchmark: Benchmark, members: Sequence[Member], wanted: str) -> str:
-    layouts = {layout.name: layout for part in benchmark.parts for layout in part.all_layouts(benchmark.task)}
+    layouts: dict[str, Layout] = {}
+    for layout in (layout for part in benchmark.parts for layout in part.all_layouts(benchmark.task)):
+        layouts.setdefault(layout.name, layout)
     if wanted and wanted not in layouts:
         return f"{benchmark.name} has no layout '{wanted}'; it has: {'; '.join(layouts)}."
     expected = "; ".join(

@@ -68,6 +68,7 @@ def _carry_out(
     todo = _left_to_do(plan, folder, digest)
     old = read_manifest(folder)
     if old and old.plan == digest and not todo:
+        (folder / JOURNAL).unlink(missing_ok=True)
         return old
     _begin(folder, digest)
     _make_all(todo, folder, copy)

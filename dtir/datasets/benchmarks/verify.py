@@ -27,7 +27,7 @@ class SetReport:
     """What was found in one folder with LQ and GT.
 
     Attributes:
-        folder: Its path within the root.
+        folder: `<split>/<name>`, the last two parts of its path.
         benchmark: Name of the benchmark, empty where it is not known.
         pairs: Number of complete pairs.
         expected: Numbers of pairs that are right, empty where it is not known.
@@ -57,8 +57,8 @@ class _Set:
     manifest: Manifest | None
 
     @property
-    def split(self) -> str:
-        return self.report.folder.split("/")[0]
+    def is_training(self) -> bool:
+        return "train" in self.report.folder.split("/")
 
 
 def verify(
@@ -80,7 +80,7 @@ def verify(
     Raises:
         DatasetError: There is no such folder, or nothing to verify in it.
     """
-    sets = [_open_set(root, path, benchmarks) for path in _find_sets(root)]
+    sets = [_open_set(path, benchmarks) for path in _find_sets(root)]
     if only:
         sets = [one for one in sets if one.report.benchmark == only.name]
     if not sets:
@@ -103,17 +103,16 @@ def _find_sets(root: Path) -> list[Path]:
     return sorted(found)
 
 
-def _open_set(root: Path, path: Path, benchmarks: Mapping[str, Benchmark]) -> _Set:
+def _open_set(path: Path, benchmarks: Mapping[str, Benchmark]) -> _Set:
     manifest = read_manifest(path)
-    folder = path.relative_to(root).as_posix()
-    name = manifest.benchmark if manifest else _known_by_folder(path, benchmarks)
-    part = _part_of(benchmarks.get(name), manifest.folder if manifest else "/".join(path.parts[-2:]))
-    report = SetReport(folder if folder != "." else path.name, name, expected=part.counts if part else ())
+    folder = "/".join(path.resolve().parts[-2:])
+    name = manifest.benchmark if manifest else _known_by_folder(folder, benchmarks)
+    part = _part_of(benchmarks.get(name), manifest.folder if manifest else folder)
+    report = SetReport(folder, name, expected=part.counts if part else ())
     return _Set(path, report, _pictures(path / "LQ", report), _pictures(path / "GT", report), manifest)
 
 
-def _known_by_folder(path: Path, benchmarks: Mapping[str, Benchmark]) -> str:
-    folder = "/".join(path.resolve().parts[-2:])
+def _known_by_folder(folder: str, benchmarks: Mapping[str, Benchmark]) -> str:
     return next((name for name, benchmark in benchmarks.items() if _part_of(benchmark, folder)), "")
 
 
@@ -188,10 +187,10 @@ def _check_sums(one: _Set, facts: Mapping[Path, PictureFacts]) -> None:
 
 
 def _check_leaks(sets: Sequence[_Set], facts: Mapping[Path, PictureFacts]) -> None:
-    train = [path for one in sets if one.split == "train" for path in one.gt.values() if not facts[path].error]
+    train = [path for one in sets if one.is_training for path in one.gt.values() if not facts[path].error]
     trained = _by_content(train, facts)
     for one in sets:
-        if one.split == "train":
+        if one.is_training:
             continue
         tested = [path for path in one.gt.values() if not facts[path].error]
         one.report.problems["leaks"] += [
@@ -224,7 +223,7 @@ def _signs(hashes: Iterable[int]) -> np.ndarray:
 
 
 def _missing_parts(only: Benchmark, reports: Sequence[SetReport]) -> list[SetReport]:
-    there = {"/".join(report.folder.split("/")[-2:]) for report in reports}
+    there = {report.folder for report in reports}
     missing = [SetReport(part.folder, only.name, 0, part.counts) for part in only.parts if part.folder not in there]
     for report in missing:
         report.problems["count"].append("this part is missing: prepare it")
