@@ -32,15 +32,21 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def table(reports: Sequence[SetReport]) -> Table:
-    """A row a set: numbers of problems by check, '-' where there is none."""
+    """A row a set, a column for each check that found something anywhere: the number of its findings."""
+    found = [check for check in CHECKS[1:] if any(report.problems[check] for report in reports)]
     shown = Table(title="data sets")
-    for column in ("set", "benchmark", "pairs", "expected", *CHECKS[1:], "notices"):
-        shown.add_column(column, justify="left" if column in ("set", "benchmark") else "right", overflow="fold")
+    for column in ("set", "benchmark"):
+        shown.add_column(column, no_wrap=True)
+    for column in ("pairs", "expected", *found, "notices", "result"):
+        shown.add_column(column, justify="right")
     for report in reports:
         expected = " or ".join(map(str, report.expected)) or "?"
-        counts = [str(len(report.problems[check])) if report.problems[check] else "-" for check in CHECKS[1:]]
-        known = report.benchmark or "?"
-        shown.add_row(report.folder, known, str(report.pairs), expected, *counts, str(len(report.notices) or "-"))
+        counts = [str(len(report.problems[check]) or "-") for check in found]
+        result = "ok" if report.is_right else "problems"
+        name = report.benchmark or "?"
+        shown.add_row(
+            report.folder, name, str(report.pairs), expected, *counts, str(len(report.notices) or "-"), result
+        )
     return shown
 
 
