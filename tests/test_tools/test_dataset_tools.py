@@ -4,6 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dtir.datasets.benchmarks import BENCHMARKS
+from dtir.datasets.pairing import RULES
 from dtir.utils.image_io import Picture, write_picture
 
 TOOLS = Path(__file__).parents[2] / "tools"
@@ -78,3 +80,15 @@ def test_verify_ends_with_1_if_there_are_problems(prepare, verify, source, tmp_p
 def test_errors_of_verify_are_for_people(verify, tmp_path, capsys):
     assert verify([str(tmp_path / "none")]) == 2
     assert "give the folder that prepare.py wrote to" in capsys.readouterr().err
+
+
+def test_every_benchmark_has_a_section_with_a_command_and_its_counts():
+    text = (TOOLS.parent / "docs" / "datasets.md").read_text(encoding="utf-8")
+    sections = {section.split("\n")[0]: section for section in text.split("\n### ")[1:]}
+    assert list(sections) == list(BENCHMARKS)
+    for name, benchmark in BENCHMARKS.items():
+        assert f"prepare.py {name} --source" in sections[name]
+        assert f"(#{name})" in text
+        assert all(str(count) in sections[name] for part in benchmark.parts for count in part.counts)
+    rules = text.split("| `pairing` |")[1].split("\n\n")[0]
+    assert all(f"| `{rule}`" in rules and f"`{RULES[rule].example[1]}`" in rules for rule in RULES)

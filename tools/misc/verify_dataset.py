@@ -38,9 +38,9 @@ def table(reports: Sequence[SetReport]) -> Table:
     for column in ("set", "benchmark"):
         shown.add_column(column, no_wrap=True)
     for column in ("pairs", "expected", *found, "notices", "result"):
-        shown.add_column(column, justify="right")
+        shown.add_column(column, justify="right", overflow="fold")
     for report in reports:
-        expected = " or ".join(map(str, report.expected)) or "?"
+        expected = "/".join(map(str, report.expected)) or "?"
         counts = [str(len(report.problems[check]) or "-") for check in found]
         result = "ok" if report.is_right else "problems"
         name = report.benchmark or "?"

@@ -9,6 +9,7 @@ import numpy as np
 from dtir.datasets.degradations.base import Degradation
 from dtir.datasets.degradations.optics import GaussianNoise, JPEGCompression
 from dtir.utils.errors import ImageFileError
+from dtir.utils.image_format import find_damage
 
 FACE_SIZE = 256
 
@@ -59,7 +60,8 @@ def decode(data: bytes, origin: str) -> np.ndarray:
     Raises:
         ImageFileError: It is damaged.
     """
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    is_whole = data and not find_damage(data)
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if is_whole else None
     if pixels is None:
         raise ImageFileError(f"'{origin}' cannot be decoded: it is damaged. Download it again.")
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)

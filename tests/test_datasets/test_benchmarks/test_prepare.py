@@ -10,7 +10,7 @@ import pytest
 
 from dtir.datasets import PairedDataset
 from dtir.datasets.benchmarks import recipes
-from dtir.utils.errors import DatasetError
+from dtir.utils.errors import DatasetError, ImageFileError
 from dtir.utils.image_io import read_rgb
 
 LOL = [
@@ -245,6 +245,14 @@ def test_a_damaged_picture_is_named_and_not_recorded(work):
     with pytest.raises(DatasetError, match=r"1 pictures of LOL-v1 cannot be read: .*GT/2\.png' is damaged"):
         work.prepare("lol_v1")
     assert not (work.out / "train/low-light/manifest.json").exists()
+
+
+def test_nothing_is_derived_from_a_damaged_picture(work):
+    work.tree("CBSD68/1.png")
+    path = work.sources / "CBSD68/1.png"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ImageFileError, match=r"CBSD68/1\.png' cannot be decoded: it is damaged"):
+        work.prepare("cbsd68")
 
 
 def test_a_damaged_archive_is_an_error(work, tmp_path):
