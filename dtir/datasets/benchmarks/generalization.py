@@ -1,4 +1,4 @@
-"""Sets that a model is tested on without training on them (docs/method.md, Setting A), and Rain100L's training part."""
+"""Sets that a model is tested but not trained on (arXiv 2506.21722, Setting A), and Rain100L's training part."""
 
 from .declare import Benchmark, Part, folders
 from .ten_tasks import rain_part

@@ -110,20 +110,24 @@ def _split_of(entry: PurePosixPath) -> str:
 def _plan_part(
     part: Part, layouts: Sequence[Layout], members: Sequence[Member], wanted: str, names: Mapping[str, set[str]]
 ) -> Plan | None:
-    first_error = None
+    misfit = None
     for layout in layouts:
         if wanted and layout.name != wanted:
             continue
         try:
             outputs = _outputs(part, layout, members, names)
-        except DatasetError as error:
-            first_error = first_error or error
+        except _OtherNamesError as error:
+            misfit = misfit or error
             continue
         if outputs:
             return Plan(part, layout, tuple(outputs))
-    if first_error:
-        raise first_error
+    if misfit:
+        raise misfit
     return None
+
+
+class _OtherNamesError(DatasetError):
+    """The folders of a layout are there, but no two names make a pair by its rule."""
 
 
 def _outputs(part: Part, layout: Layout, members: Sequence[Member], names: Mapping[str, set[str]]) -> list[Output]:
@@ -138,7 +142,9 @@ def _outputs(part: Part, layout: Layout, members: Sequence[Member], names: Mappi
     is_subset = bool(names)
     if matched.lq_alone or (matched.gt_alone and not is_subset):
         message = describe_alone(matched, layout.lq[0], layout.gt[0], layout.rule)
-        raise DatasetError(f"{part.folder}, layout '{layout.name}': {message} The archive may be incomplete.")
+        # Where some names do make pairs, another layout would hide that files are missing.
+        kind = DatasetError if matched.pairs else _OtherNamesError
+        raise kind(f"{part.folder}, layout '{layout.name}': {message} The archive may be incomplete.")
     masks = _matching(members, layout.mask, layout.without)
     return _with_targets(_paired(matched, masks))
 
@@ -180,10 +186,12 @@ def _mask_of(part: Part, masks: Sequence[Member], number: int, name: str) -> Mem
 def _select(part: Part, gt: Mapping[str, Member], names: Mapping[str, set[str]]) -> dict[str, Member]:
     if not part.held_out:
         return _take(gt, names, part.split)
-    held_out = _take(gt, names or {"val": {_flat(name) for name in list(gt)[: part.held_out]}}, "val")
+    first = {_flat(name) for name in list(gt)[: part.held_out]}
+    held_out = _take(gt, {"val": names.get("val") or names.get("") or first}, "val")
     if part.split == "val":
         return held_out
-    return {name: member for name, member in gt.items() if name not in held_out}
+    rest = {name: member for name, member in gt.items() if name not in held_out}
+    return _take(rest, {"train": names["train"]}, "train") if "train" in names else rest
 
 
 def _take(pictures: Mapping[str, Member], names: Mapping[str, set[str]], split: str) -> dict[str, Member]:

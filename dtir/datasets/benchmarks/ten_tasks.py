@@ -1,4 +1,4 @@
-"""The ten benchmarks of the universal setting (DA-CLIP's sets; counts of docs/method.md, Setting B)."""
+"""The ten benchmarks of the universal setting (DA-CLIP's sets; counts of arXiv 2506.21722, Setting B)."""
 
 from .declare import Benchmark, Layout, Part, folders
 

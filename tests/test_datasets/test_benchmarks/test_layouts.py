@@ -259,6 +259,25 @@ def test_an_incomplete_source_names_what_is_alone(work):
     assert not work.out.exists()
 
 
+def test_a_complete_layout_does_not_stand_in_for_an_incomplete_one(work):
+    work.tree(*(f"train/G/{folder}/{name}.png" for folder in ("blur", "blur_gamma", "sharp") for name in "ab"))
+    (work.sources / "train/G/blur/b.png").unlink()
+    with pytest.raises(DatasetError, match=r"layout 'GOPRO_Large': 1 pictures have no partner.*sharp/b\.png"):
+        work.prepare("gopro")
+
+
+def test_a_list_names_the_faces_that_are_held_out(work, tmp_path):
+    work.tree("celeba_hq_256/1.png", "celeba_hq_256/2.png", "celeba_hq_256/3.png", "thin/0.png")
+    table = tmp_path / "list.txt"
+    table.write_text("val/inpainting/LQ/2.png\n")
+    manifests = work.prepare("celebahq_inpainting", names=table)
+    assert [name for name in manifests["val/inpainting"].files if name.startswith("GT")] == ["GT/2.png"]
+    assert [name for name in manifests["train/inpainting"].files if name[:2] == "GT"] == ["GT/1.png", "GT/3.png"]
+    work.out = tmp_path / "other"
+    table.write_text("val/inpainting/LQ/2.png\ntrain/inpainting/LQ/3.png\n")
+    assert work.prepare("celebahq_inpainting", names=table)["train/inpainting"].pairs == 1
+
+
 def test_a_list_selects_a_subset(work, tmp_path):
     work.tree(*(f"Snow100K-L/{folder}/{name}.jpg" for folder in ("synthetic", "gt") for name in "abc"))
     table = tmp_path / "daclip_val.csv"
@@ -271,6 +290,19 @@ def test_a_list_selects_a_subset(work, tmp_path):
     table.write_text("/u/val/hazy/LQ/c.png\ta tree: hazy\n")
     with pytest.raises(DatasetError, match="names no pictures of the task 'snowy'"):
         work.prepare("snow100k_l", names=table)
+
+
+def test_a_part_that_no_path_of_the_list_names_is_taken_whole(work, tmp_path):
+    work.tree(
+        *(f"{part}/{side}/{name}.png" for part in ("our485", "eval15") for side in ("low", "high") for name in "ab")
+    )
+    (tmp_path / "list.txt").write_text("train/low-light/LQ/b.png\n")
+    manifests = work.prepare("lol_v1", names=tmp_path / "list.txt")
+    assert {folder: one.pairs for folder, one in manifests.items()} == {"train/low-light": 1, "val/low-light": 2}
+    (tmp_path / "list.txt").write_text("b\n")
+    work.out = tmp_path / "other"
+    manifests = work.prepare("lol_v1", names=tmp_path / "list.txt")
+    assert [list(one.files) for one in manifests.values()] == [["LQ/b.png", "GT/b.png"]] * 2
 
 
 def test_every_task_has_a_training_and_a_test_part():
