@@ -35,10 +35,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--copy", action="store_true", help="copy instead of linking")
     parser.add_argument("--layout", default="", metavar="NAME", help="layout to take instead of the first that fits")
     parser.add_argument("--names", metavar="FILE", help="list of the pictures to take, a name or path a line")
-    parser.add_argument(
-        "--workers", type=int, default=default_workers(), help="processes for the checksums (all cores)"
-    )
-    return parser.parse_args(argv)
+    parser.add_argument("--workers", type=int, default=default_workers(), help="pictures at a time (as many as cores)")
+    args = parser.parse_args(argv)
+    if args.workers < 1:
+        parser.error(f"--workers {args.workers}: expected at least 1")
+    return args
 
 
 def summary(manifest: Manifest, out: str) -> str:

@@ -28,7 +28,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--benchmark", metavar="NAME", help=f"only this one: {', '.join(BENCHMARKS)}")
     parser.add_argument("--checksums", action="store_true", help="compare every file with the manifest")
     parser.add_argument("--workers", type=int, default=default_workers(), help="processes (all cores)")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.workers < 1:
+        parser.error(f"--workers {args.workers}: expected at least 1")
+    return args
 
 
 def table(reports: Sequence[SetReport]) -> Table:

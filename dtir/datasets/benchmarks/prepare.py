@@ -4,8 +4,9 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ def prepare(
         copy: Whether to copy what a folder holds instead of linking to it; archives are always copied from.
         layout: Name of the layout, if not the first that fits.
         names: From `read_names`, to prepare a subset.
-        workers: Processes that compute the checksums.
+        workers: How many pictures are made, and read again for the checksums, at a time.
 
     Returns:
         The manifests that were written, one a part.
@@ -71,7 +72,7 @@ def _carry_out(
         (folder / JOURNAL).unlink(missing_ok=True)
         return old
     _begin(folder, digest)
-    _make_all(todo, folder, copy)
+    _make_all(todo, folder, copy, workers)
     manifest = _describe(benchmark, plan, sources, folder, copy, workers, digest)
     manifest.write(folder)
     (folder / JOURNAL).unlink()
@@ -135,7 +136,7 @@ def _begin(folder: Path, digest: str) -> None:
         (folder / name).mkdir(exist_ok=True)
 
 
-def _make_all(todo: Sequence[Output], folder: Path, copy: bool) -> None:
+def _make_all(todo: Sequence[Output], folder: Path, copy: bool, workers: int) -> None:
     links = [not copy and not output.recipe and _file_of(output) is not None for output in todo]
     linked = [output for output, is_link in zip(todo, links, strict=True) if is_link]
     written = [output for output, is_link in zip(todo, links, strict=True) if not is_link]
@@ -145,8 +146,7 @@ def _make_all(todo: Sequence[Output], folder: Path, copy: bool) -> None:
             advance(1)
         masks = _read_masks(written)
         for source, outputs in _by_source(written):
-            for name, data in source.read(list(outputs)):
-                _write_all(outputs[name], data, masks, folder)
+            for name in _write_from(source, outputs, masks, folder, workers):
                 advance(len(outputs[name]))
 
 
@@ -170,6 +170,19 @@ def _read_masks(outputs: Sequence[Output]) -> dict[Member, bytes]:
         for name, data in source.read([mask.name for mask in masks if mask.source is source]):
             found[Member(source, name)] = data
     return found
+
+
+def _write_from(
+    source: Source, outputs: Mapping[str, list[Output]], masks: Mapping[Member, bytes], folder: Path, workers: int
+) -> Iterator[str]:
+    contents = source.read(list(outputs))
+    # Coding pictures leaves Python's lock, so threads suffice; a batch at a time bounds the memory.
+    with ThreadPoolExecutor(workers) as pool:
+        while batch := list(islice(contents, 4 * workers)):
+            jobs = [pool.submit(_write_all, outputs[name], data, masks, folder) for name, data in batch]
+            for (name, _), job in zip(batch, jobs, strict=True):
+                job.result()
+                yield name
 
 
 def _write_all(outputs: Sequence[Output], data: bytes, masks: Mapping[Member, bytes], folder: Path) -> None:

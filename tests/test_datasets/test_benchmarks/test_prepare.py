@@ -157,6 +157,13 @@ def test_inpainting_is_white_where_the_mask_is_black(work, write, monkeypatch):
     np.testing.assert_array_equal(read_rgb(root / "LQ/4.png"), np.where(masks[4 % 3] > 0, faces[4], 255))
 
 
+def test_several_at_a_time_make_the_same(work, tmp_path):
+    work.tree(*(f"CBSD68/{number}.png" for number in range(20)))
+    one = work.prepare("cbsd68")
+    work.out = tmp_path / "other"
+    assert work.prepare("cbsd68", workers=3) == one
+
+
 def test_inpainting_scales_pictures_to_256(picture):
     face = recipes.fit_face(picture("a", 512), "a", None)
     np.testing.assert_array_equal(face, cv2.resize(picture("a", 512), (256, 256), interpolation=cv2.INTER_AREA))
