@@ -80,10 +80,15 @@ def folders(name: str, lq: str, gt: str, rule: str = "same", without: tuple[str,
     return Layout(name, (f"{gt}/*",), (f"{lq}/*",), rule, without=without)
 
 
+def task_folders(task: str) -> tuple[str, ...]:
+    """What the folder of a task may be called in DA-CLIP's tree."""
+    return _DACLIP_NAMES.get(task, (task,))
+
+
 def _tree_layouts(part: Part, task: str) -> list[Layout]:
     if part.folder != f"{part.split}/{task}":
         return [_tree(f"prepared tree, {part.folder}", part.folder)]
-    names = _DACLIP_NAMES.get(task, (task,))
+    names = task_folders(task)
     trees = [_tree(f"DA-CLIP's tree, {part.split}/{name}", f"{part.split}/{name}") for name in names]
     if part.split == "train":
         trees += [_tree(f"DA-CLIP's tree, {name}", name, ("val", "test", "generalization")) for name in names]

@@ -10,7 +10,7 @@ from dtir.datasets.pairing import Matched, describe_alone, match_pairs, some
 from dtir.utils.errors import DatasetError
 from dtir.utils.image_io import natural_key
 
-from .declare import Benchmark, Layout, Part
+from .declare import Benchmark, Layout, Part, task_folders
 from .recipes import RECIPES, seed_of
 from .sources import Member
 
@@ -92,15 +92,11 @@ def read_names(path: Path, task: str) -> dict[str, set[str]]:
     paths = [PurePosixPath(line.split("\t")[0].strip()) for line in lines if line.strip()]
     names: dict[str, set[str]] = {}
     for entry in paths:
-        if len(entry.parts) == 1 or _is_of_task(entry, task):
+        if len(entry.parts) == 1 or set(task_folders(task)) & set(entry.parts):
             names.setdefault(_split_of(entry), set()).add(entry.stem)
     if not names:
         raise DatasetError(f"'{path}' names no pictures of the task '{task}'; expected one name, or path, a line.")
     return names
-
-
-def _is_of_task(entry: PurePosixPath, task: str) -> bool:
-    return bool({task, "uncompleted" if task == "inpainting" else task} & set(entry.parts))
 
 
 def _split_of(entry: PurePosixPath) -> str:
