@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from dtir.diffusion.operators import LinearOperator
+from dtir.diffusion.operators import LinearOperator, Operator
 from dtir.diffusion.samplers.base import Run, Sampler, gaussian_like
 from dtir.utils.errors import ConfigError
 
@@ -16,11 +16,21 @@ class GuidedSampler(Sampler):
         y: Measurements, in that domain too.
         sigma_y: Standard deviation of their noise.
 
+    Attributes:
+        needs: Kind of operator that a guidance can be used with.
+
     Raises:
-        ConfigError: `sigma_y` is negative.
+        ConfigError: `sigma_y` is negative, or the operator of another kind than is needed.
     """
 
+    needs: type[Operator] = LinearOperator
+
     def __init__(self, operator: LinearOperator, y: Tensor, sigma_y: float = 0.0) -> None:
+        if not isinstance(operator, self.needs):
+            raise ConfigError(
+                f"{type(self).__name__} needs the operator to be a {self.needs.__name__}, not "
+                f"{type(operator).__name__}. DPS takes any differentiable operator."
+            )
         if sigma_y < 0:
             raise ConfigError(f"{type(self).__name__}: sigma_y={sigma_y} must not be negative.")
         self.operator, self.y, self.sigma_y = operator, y, sigma_y

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dtir.diffusion.guidance.base import GuidedSampler, differentiable_x0, stochastic_step
-from dtir.diffusion.operators import LinearOperator, SpectralOperator
+from dtir.diffusion.operators import LinearOperator, Operator, SpectralOperator
 from dtir.diffusion.samplers.base import Run, Sampler, gaussian_like
 from dtir.registry import GUIDANCE
 
@@ -16,13 +16,14 @@ class DPS(Sampler):
     """Diffusion posterior sampling (Chung et al., ICLR 2023): a step down the gradient of `|y - A(x_0(x_t))|`.
 
     Args:
-        forward: The degradation, differentiable, not necessarily linear: `operator.A` or any function.
+        operator: The degradation, differentiable, not necessarily linear; or any such function of pictures.
         y: Measurements.
         scale: Length of the step, over the misfit.
     """
 
-    def __init__(self, forward: Callable[[Tensor], Tensor], y: Tensor, scale: float = 1.0) -> None:
-        self.forward, self.y, self.scale = forward, y, scale
+    def __init__(self, operator: Operator | Callable[[Tensor], Tensor], y: Tensor, scale: float = 1.0) -> None:
+        self.forward = operator.A if isinstance(operator, Operator) else operator
+        self.y, self.scale = y, scale
 
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
         """As `Sampler.advance`."""
@@ -47,7 +48,7 @@ class MCG(GuidedSampler):
 
     def __init__(self, operator: LinearOperator, y: Tensor, scale: float = 1.0) -> None:
         super().__init__(operator, y)
-        self.gradient = DPS(operator.A, y, scale)
+        self.gradient = DPS(operator, y, scale)
 
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
         """As `Sampler.advance`."""
@@ -68,6 +69,8 @@ class PiGDM(GuidedSampler):
         eta: Share of the posterior's noise that is drawn anew.
         spread: Standard deviation of the data, which bounds r: `r_t^2 = s^2 sigma_t^2 / (a_t^2 s^2 + sigma_t^2)`.
     """
+
+    needs = SpectralOperator
 
     def __init__(
         self, operator: SpectralOperator, y: Tensor, sigma_y: float = 0.0, eta: float = 1.0, spread: float = 1.0

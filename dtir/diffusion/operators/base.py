@@ -1,19 +1,43 @@
-"""What a linear degradation offers to training-free guidance."""
+"""What a degradation offers to training-free guidance."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable
 
+import torch
 from torch import Tensor
 
 
-class LinearOperator(ABC):
-    """A linear map A from pictures x (B, C, H, W) to measurements y, with its adjoint and pseudo-inverse.
+class Operator(ABC):
+    """A degradation A of pictures x (B, C, H, W), differentiable, on the centred domain [-1, 1]."""
 
-    `A A_pinv A = A`, and `<A x, y> = <x, At y>`. Values are in whatever domain x is; A has no offset.
-    """
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[Hashable, Tensor]] = {}
 
     @abstractmethod
     def A(self, x: Tensor) -> Tensor:  # noqa: N802 as in the field
         """Measurements of pictures (B, C, H, W)."""
+
+    def _constant(self, name: str, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
+        """What `make` gives for a key; only that of the last key is kept.
+
+        A constant is so made, or copied to a device, once in a run and not in each of its steps.
+        """
+        if name not in self._kept or self._kept[name][0] != key:
+            # A tensor made in inference mode could not be used under DPS's gradient later.
+            with torch.inference_mode(False):
+                self._kept[name] = (key, make())
+        return self._kept[name][1]
+
+    def _like(self, name: str, value: Tensor, like: Tensor) -> Tensor:
+        """A constant of the operator with the type and on the device of `like`."""
+        return self._constant(name, (like.dtype, like.device), lambda: value.to(like))
+
+
+class LinearOperator(Operator):
+    """A linear map A with its adjoint and pseudo-inverse.
+
+    `A A_pinv A = A`, and `<A x, y> = <x, At y>`. Values are in whatever domain x is; A has no offset.
+    """
 
     @abstractmethod
     def At(self, y: Tensor) -> Tensor:  # noqa: N802 as in the field

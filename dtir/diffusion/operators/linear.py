@@ -26,6 +26,7 @@ class Inpainting(SpectralOperator):
     """
 
     def __init__(self, mask: Tensor) -> None:
+        super().__init__()
         self.mask = mask
 
     def to_spectrum(self, x: Tensor) -> Tensor:
@@ -44,7 +45,7 @@ class Inpainting(SpectralOperator):
 
     def singular_values(self, like: Tensor) -> Tensor:
         """The mask."""
-        return self.mask.to(like)
+        return self._like("mask", self.mask, like)
 
 
 def _first_basis(n: int) -> Tensor:
@@ -64,15 +65,17 @@ class Colorization(SpectralOperator):
     """The mean of the three channels: y is (B, 1, H, W)."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.basis = _first_basis(3)
+        self.values = torch.tensor([3**-0.5, 0, 0], dtype=torch.float64).view(1, 3, 1, 1)
 
     def to_spectrum(self, x: Tensor) -> Tensor:
         """As `SpectralOperator.to_spectrum`; the first channel is the measured one."""
-        return torch.einsum("ij,bjhw->bihw", self.basis.to(x), x)
+        return torch.einsum("ij,bjhw->bihw", self._like("basis", self.basis, x), x)
 
     def from_spectrum(self, z: Tensor) -> Tensor:
         """As `SpectralOperator.from_spectrum`."""
-        return torch.einsum("ij,bihw->bjhw", self.basis.to(z), z)
+        return torch.einsum("ij,bihw->bjhw", self._like("basis", self.basis, z), z)
 
     def measured_spectrum(self, y: Tensor) -> Tensor:
         """As `SpectralOperator.measured_spectrum`."""
@@ -84,7 +87,7 @@ class Colorization(SpectralOperator):
 
     def singular_values(self, like: Tensor) -> Tensor:
         """`1 / sqrt(3)` for the mean, 0 for the rest."""
-        return like.new_tensor([3**-0.5, 0, 0]).view(1, 3, 1, 1)
+        return self._like("values", self.values, like)
 
 
 @OPERATORS.register_module()
@@ -98,6 +101,7 @@ class AverageDownsampling(SpectralOperator):
     def __init__(self, factor: int) -> None:
         if factor < 1:
             raise ConfigError(f"AverageDownsampling: factor={factor} must be at least 1.")
+        super().__init__()
         self.factor, self.basis = factor, _first_basis(factor**2)
 
     def to_spectrum(self, x: Tensor) -> Tensor:
@@ -111,16 +115,16 @@ class AverageDownsampling(SpectralOperator):
                 f"AverageDownsampling: pictures of {x.shape[-2]} x {x.shape[-1]} pixels are not made of blocks of "
                 f"factor={self.factor}; crop them."
             )
-        return self._turn(x, self.basis)
+        return self._turn(x, self._like("basis", self.basis, x))
 
     def from_spectrum(self, z: Tensor) -> Tensor:
         """As `SpectralOperator.from_spectrum`."""
-        return self._turn(z, self.basis.t())
+        return self._turn(z, self._like("basis", self.basis, z).t())
 
     def _turn(self, x: Tensor, matrix: Tensor) -> Tensor:
         f, (batch, channels, height, width) = self.factor, x.shape
         blocks = x.reshape(batch, channels, height // f, f, width // f, f).transpose(3, 4).flatten(4)
-        turned = (blocks @ matrix.t().to(x)).unflatten(4, (f, f)).transpose(3, 4)
+        turned = (blocks @ matrix.t()).unflatten(4, (f, f)).transpose(3, 4)
         return turned.reshape(x.shape)
 
     def measured_spectrum(self, y: Tensor) -> Tensor:
@@ -151,6 +155,7 @@ class SeparableOperator(SpectralOperator):
     """
 
     def __init__(self, rows: Tensor, columns: Tensor, threshold: float = LEAST_VALUE) -> None:
+        super().__init__()
         self.parts = []
         for matrix in (rows, columns):
             u, s, vt = torch.linalg.svd(matrix.double(), full_matrices=True)
@@ -158,35 +163,40 @@ class SeparableOperator(SpectralOperator):
             full[: len(s)] = torch.where(s < threshold * s.max(), 0, s)
             self.parts.append((u, full, vt))
 
-    def _along(self, x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        return rows.to(x) @ x @ columns.to(x).t()
+    def _sides(self, which: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """One factor of the decomposition (0 for U, 1 for S, 2 for V^T) of the rows and of the columns."""
+        rows, columns = (part[which] for part in self.parts)
+        return self._like(f"rows{which}", rows, like), self._like(f"columns{which}", columns, like)
 
     def to_spectrum(self, x: Tensor) -> Tensor:
         """As `SpectralOperator.to_spectrum`."""
-        return self._along(x, self.parts[0][2], self.parts[1][2])
+        rows, columns = self._sides(2, x)
+        return rows @ x @ columns.t()
 
     def from_spectrum(self, z: Tensor) -> Tensor:
         """As `SpectralOperator.from_spectrum`."""
-        return self._along(z, self.parts[0][2].t(), self.parts[1][2].t())
+        rows, columns = self._sides(2, z)
+        return rows.t() @ z @ columns
 
     def measured_spectrum(self, y: Tensor) -> Tensor:
         """As `SpectralOperator.measured_spectrum`."""
-        (u_rows, s_rows, _), (u_columns, s_columns, _) = self.parts
-        z = self._along(y, u_rows.t(), u_columns.t())
-        full = y.new_zeros(*y.shape[:2], len(s_rows), len(s_columns))
-        h, w = min(z.shape[-2], len(s_rows)), min(z.shape[-1], len(s_columns))
+        rows, columns = self._sides(0, y)
+        z = rows.t() @ y @ columns
+        height, width = (len(part[1]) for part in self.parts)
+        full = y.new_zeros(*y.shape[:2], height, width)
+        h, w = min(z.shape[-2], height), min(z.shape[-1], width)
         full[..., :h, :w] = z[..., :h, :w]
         return full * (self.singular_values(full) > 0)
 
     def measurement(self, z: Tensor) -> Tensor:
         """As `SpectralOperator.measurement`."""
-        (u_rows, *_), (u_columns, *_) = self.parts
-        h, w = min(len(u_rows), z.shape[-2]), min(len(u_columns), z.shape[-1])
-        return self._along(z[..., :h, :w], u_rows[:, :h], u_columns[:, :w])
+        rows, columns = self._sides(0, z)
+        h, w = min(len(rows), z.shape[-2]), min(len(columns), z.shape[-1])
+        return rows[:, :h] @ z[..., :h, :w] @ columns[:, :w].t()
 
     def singular_values(self, like: Tensor) -> Tensor:
         """The products of those of both matrices."""
-        return torch.outer(self.parts[0][1], self.parts[1][1]).to(like)
+        return torch.outer(*self._sides(1, like))
 
 
 def bicubic_matrix(size: int, factor: int) -> Tensor:
@@ -241,16 +251,18 @@ class CircularBlur(SpectralOperator):
     def __init__(self, kernel: Tensor, threshold: float = LEAST_VALUE) -> None:
         if kernel.ndim != 2 or not all(side % 2 for side in kernel.shape):
             raise ConfigError(f"CircularBlur: a kernel of shape {tuple(kernel.shape)}; two odd sides are needed.")
+        super().__init__()
         self.kernel, self.threshold = kernel.double(), threshold
 
-    def _transfer(self, like: Tensor) -> Tensor:
-        """The kernel's transfer function (H, W), complex."""
-        height, width = like.shape[-2:]
+    def _transfer(self, height: int, width: int) -> Tensor:
+        """The kernel's transfer function (H, W), complex128, on the CPU."""
         rows, columns = self.kernel.shape
-        padded = torch.zeros(height, width, dtype=torch.float64, device=like.device)
-        for i in range(rows):
-            for j in range(columns):
-                padded[(i - rows // 2) % height, (j - columns // 2) % width] += self.kernel[i, j]
+        padded = torch.zeros(height, width, dtype=torch.float64)
+        places = (
+            (torch.arange(rows) - rows // 2)[:, None] % height,
+            (torch.arange(columns) - columns // 2)[None] % width,
+        )
+        padded.index_put_(places, self.kernel, accumulate=True)
         return torch.fft.fft2(padded)
 
     def to_spectrum(self, x: Tensor) -> Tensor:
@@ -272,13 +284,19 @@ class CircularBlur(SpectralOperator):
 
     def _turned(self, x: Tensor, direction: int) -> Tensor:
         """Every frequency turned by the kernel's phase."""
-        transfer = self._transfer(x)
-        phase = torch.exp(1j * direction * transfer.angle())
-        return torch.fft.ifft2(torch.fft.fft2(x.double()) * phase).real.to(x.dtype)
+        phase = self._constant("phase", (x.shape[-2:], x.dtype, x.device), lambda: self._phase(x))
+        return torch.fft.ifft2(torch.fft.fft2(x) * (phase if direction > 0 else phase.conj())).real
+
+    def _phase(self, like: Tensor) -> Tensor:
+        angle = self._transfer(*like.shape[-2:]).angle()
+        return torch.polar(torch.ones_like(angle), angle).to(like.device, like.dtype.to_complex())
 
     def singular_values(self, like: Tensor) -> Tensor:
         """The moduli of the transfer function, small ones as 0."""
-        s = self._transfer(like).abs()
+        return self._constant("values", (like.shape[-2:], like.dtype, like.device), lambda: self._moduli(like))
+
+    def _moduli(self, like: Tensor) -> Tensor:
+        s = self._transfer(*like.shape[-2:]).abs()
         return torch.where(s < self.threshold * s.max(), 0, s).to(like)
 
 
@@ -322,34 +340,39 @@ class WalshHadamard(SpectralOperator):
             raise ConfigError(
                 f"WalshHadamard: {height} x {width} pixels must be a power of 2, and ratio={ratio} in (0, 1]."
             )
+        super().__init__()
         generator = torch.Generator().manual_seed(seed)
         self.shape = height, width
         self.order = torch.randperm(n, generator=generator)
         self.kept = torch.randperm(n, generator=generator)[: max(1, round(ratio * n))]
 
+    def _on_device(self, name: str, like: Tensor) -> Tensor:
+        return self._constant(name, like.device, lambda: getattr(self, name).to(like.device))
+
     def to_spectrum(self, x: Tensor) -> Tensor:
         """As `SpectralOperator.to_spectrum`."""
-        return _hadamard(x.flatten(2)[..., self.order.to(x.device)]).view(x.shape)
+        return _hadamard(x.flatten(2)[..., self._on_device("order", x)]).view(x.shape)
 
     def from_spectrum(self, z: Tensor) -> Tensor:
         """As `SpectralOperator.from_spectrum`."""
         out = torch.empty_like(z).flatten(2)
-        out[..., self.order.to(z.device)] = _hadamard(z.flatten(2))
+        out[..., self._on_device("order", z)] = _hadamard(z.flatten(2))
         return out.view(z.shape)
 
     def measured_spectrum(self, y: Tensor) -> Tensor:
         """As `SpectralOperator.measured_spectrum`."""
         z = y.new_zeros(*y.shape[:2], self.shape[0] * self.shape[1])
-        z[..., self.kept.to(y.device)] = y
+        z[..., self._on_device("kept", y)] = y
         return z.unflatten(2, self.shape)
 
     def measurement(self, z: Tensor) -> Tensor:
         """As `SpectralOperator.measurement`."""
-        return z.flatten(2)[..., self.kept.to(z.device)]
+        return z.flatten(2)[..., self._on_device("kept", z)]
 
     def singular_values(self, like: Tensor) -> Tensor:
         """1 for the measured coefficients, else 0."""
-        return self.measured_spectrum(like.new_ones(1, 1, len(self.kept)))
+        key = (like.dtype, like.device)
+        return self._constant("values", key, lambda: self.measured_spectrum(like.new_ones(1, 1, len(self.kept))))
 
 
 def _hadamard(x: Tensor) -> Tensor:
