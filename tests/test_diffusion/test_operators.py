@@ -5,12 +5,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from dtir import registry
 from dtir.diffusion.operators import (
     AverageDownsampling,
     BicubicDownsampling,
     CircularBlur,
     Colorization,
     Inpainting,
+    LinearOperator,
     SeparableOperator,
     WalshHadamard,
     gaussian_kernel,
@@ -37,6 +39,11 @@ EVERY = pytest.mark.parametrize("operator", OPERATORS.values(), ids=OPERATORS)
 X = random(2, 3, 16, 8)
 
 
+def test_every_registered_linear_operator_is_tested_here():
+    linear = {name for name, kind in registry.OPERATORS.module_dict.items() if issubclass(kind, LinearOperator)}
+    assert linear == {type(operator).__name__ for operator in OPERATORS.values()}
+
+
 @EVERY
 def test_adjoint(operator):
     y = operator.A(X)
@@ -55,6 +62,33 @@ def test_pseudo_inverse(operator):
     torch.testing.assert_close(operator.project(projected), projected)
     assert ((X - projected) * projected).sum().abs() < 1e-8
     torch.testing.assert_close(operator.A(X - projected), torch.zeros_like(y), rtol=0, atol=1e-9)
+
+
+@EVERY
+def test_the_pseudo_inverse_gives_the_picture_of_least_norm(operator):
+    least = operator.project(X)
+    unseen = random(*X.shape, seed=2) - operator.project(random(*X.shape, seed=2))
+    torch.testing.assert_close(operator.A(least + unseen), operator.A(X), rtol=0, atol=1e-9)
+    assert least.norm() <= (least + unseen).norm()
+
+
+@EVERY
+def test_constants_follow_the_pictures_type_and_size(operator):
+    """They are kept from call to call; what is kept of one picture must not be used for another."""
+    operator.A_pinv(operator.A(X.float()))
+    torch.testing.assert_close(operator.project(operator.project(X)), operator.project(X))
+    with torch.inference_mode():
+        operator.A(X.float())
+    x = X.float().requires_grad_()
+    operator.A(x).sum().backward()
+    assert x.grad.isfinite().all()
+
+
+def test_a_blur_takes_pictures_of_any_size():
+    operator = CircularBlur(gaussian_kernel(1.0, 5))
+    for x in (random(1, 1, 12, 9), random(1, 1, 7, 16), random(1, 1, 12, 9)):
+        expected = CircularBlur(gaussian_kernel(1.0, 5)).A(x)
+        torch.testing.assert_close(operator.A(x), expected)
 
 
 @EVERY
