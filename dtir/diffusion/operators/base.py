@@ -6,6 +6,9 @@ from collections.abc import Callable, Hashable
 import torch
 from torch import Tensor
 
+# Singular values below this share of the largest are taken as 0, as DDRM does: their inverse would be all noise.
+LEAST_VALUE = 3e-2
+
 
 class Operator(ABC):
     """A degradation A of pictures x (B, C, H, W), differentiable, on the centred domain [-1, 1]."""
@@ -16,6 +19,28 @@ class Operator(ABC):
     @abstractmethod
     def A(self, x: Tensor) -> Tensor:  # noqa: N802 as in the field
         """Measurements of pictures (B, C, H, W)."""
+
+    @classmethod
+    def fitting_size(cls, height: int, width: int, **settings: object) -> tuple[int, int]:
+        """Height and width of the largest picture within those given that an operator of such settings can measure."""
+        return height, width
+
+    @classmethod
+    def picture_size(cls, height: int, width: int, **settings: object) -> tuple[int, int]:
+        """Height and width of the pictures whose measurements, seen as pictures, have those given."""
+        return height, width
+
+    def y_as_picture(self, y: Tensor) -> Tensor:
+        """Measurements as pictures (B, 3, h, w), centred."""
+        return y
+
+    def y_from_picture(self, picture: Tensor) -> Tensor:
+        """Measurements that pictures (B, 3, h, w), centred, show.
+
+        Raises:
+            ConfigError: The measurements are no picture.
+        """
+        return picture
 
     def _constant(self, name: str, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
         """What `make` gives for a key; only that of the last key is kept.
@@ -53,7 +78,7 @@ class LinearOperator(Operator):
 
 
 class SpectralOperator(LinearOperator):
-    """A linear map with a singular value decomposition `A = U S V^T`, V orthogonal.
+    """A linear map with a singular value decomposition `A = U S V^T`, V orthogonal (Kawar et al., DDRM, NeurIPS 2022).
 
     A subclass gives `to_spectrum` (V^T), its inverse, and the measurements' side (U^T and U), all in coefficients of
     the picture's own shape: a coefficient whose singular value is 0 is not measured, and is 0 in U^T y.
@@ -97,3 +122,15 @@ class SpectralOperator(LinearOperator):
 def inverse_or_zero(s: Tensor) -> Tensor:
     """1 / s, and 0 where s is 0."""
     return (1 / s).where(s > 0, s.new_zeros(()))
+
+
+def orthogonal_basis(n: int) -> Tensor:
+    """An orthogonal matrix (n, n) in float64 whose first row is constant (a Householder reflection)."""
+    ones = torch.full((n,), n**-0.5, dtype=torch.float64)
+    normal = ones.clone()
+    normal[0] -= 1
+    length = normal.norm()
+    if length == 0:
+        return torch.eye(n, dtype=torch.float64)
+    normal = normal / length
+    return torch.eye(n, dtype=torch.float64) - 2 * torch.outer(normal, normal)

@@ -116,6 +116,12 @@ class JPEG(Operator):
         inverse = self._constant("rgb", (x.dtype, x.device), lambda: self.luma.inverse().to(x))
         return to_centred(torch.einsum("ij,bjhw->bihw", inverse, decoded) / PEAK)
 
+    @classmethod
+    def fitting_size(cls, height: int, width: int, **settings: object) -> tuple[int, int]:
+        """As `Operator.fitting_size`: whole blocks."""
+        side = BLOCK * SUBSAMPLINGS[settings.get("subsampling", "4:2:0")]
+        return height // side * side, width // side * side
+
     def _quantised(self, x: Tensor, which: int) -> Tensor:
         """Planes (B, C, h, w) after quantisation of their blocks' cosine coefficients by one of the tables."""
         cosines = self._like("cosines", self.cosines, x)

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from dtir.diffusion.domain import to_centred, to_image
 from dtir.diffusion.operators.base import Operator
-from dtir.diffusion.operators.linear import gaussian_kernel
+from dtir.diffusion.operators.blur import gaussian_kernel
 from dtir.registry import OPERATORS
 from dtir.utils.errors import ConfigError
 

@@ -1,0 +1,90 @@
+"""Compressed sensing as an operator."""
+
+import torch
+from torch import Tensor
+
+from dtir.diffusion.operators.base import SpectralOperator
+from dtir.registry import OPERATORS
+from dtir.utils.errors import ConfigError
+
+
+@OPERATORS.register_module()
+class WalshHadamard(SpectralOperator):
+    """Compressed sensing: some of the Walsh-Hadamard coefficients of each channel, its pixels shuffled first.
+
+    Measurements are (B, C, m).
+
+    Args:
+        height: Of the pictures; height times width is a power of 2.
+        width: Of the pictures.
+        ratio: Share of the coefficients that are measured, in (0, 1].
+        seed: Of the shuffling and the choice.
+
+    Raises:
+        ConfigError: The number of pixels is no power of 2, or `ratio` is outside (0, 1].
+    """
+
+    def __init__(self, height: int, width: int, ratio: float, seed: int = 0) -> None:
+        n = height * width
+        if n & (n - 1) or not 0 < ratio <= 1:
+            raise ConfigError(
+                f"WalshHadamard: {height} x {width} pixels must be a power of 2, and ratio={ratio} in (0, 1]."
+            )
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.shape = height, width
+        self.order = torch.randperm(n, generator=generator)
+        self.kept = torch.randperm(n, generator=generator)[: max(1, round(ratio * n))]
+
+    def _on_device(self, name: str, like: Tensor) -> Tensor:
+        return self._constant(name, like.device, lambda: getattr(self, name).to(like.device))
+
+    def to_spectrum(self, x: Tensor) -> Tensor:
+        """As `SpectralOperator.to_spectrum`."""
+        return _hadamard(x.flatten(2)[..., self._on_device("order", x)]).view(x.shape)
+
+    def from_spectrum(self, z: Tensor) -> Tensor:
+        """As `SpectralOperator.from_spectrum`."""
+        out = torch.empty_like(z).flatten(2)
+        out[..., self._on_device("order", z)] = _hadamard(z.flatten(2))
+        return out.view(z.shape)
+
+    def measured_spectrum(self, y: Tensor) -> Tensor:
+        """As `SpectralOperator.measured_spectrum`."""
+        z = y.new_zeros(*y.shape[:2], self.shape[0] * self.shape[1])
+        z[..., self._on_device("kept", y)] = y
+        return z.unflatten(2, self.shape)
+
+    def measurement(self, z: Tensor) -> Tensor:
+        """As `SpectralOperator.measurement`."""
+        return z.flatten(2)[..., self._on_device("kept", z)]
+
+    def singular_values(self, like: Tensor) -> Tensor:
+        """1 for the measured coefficients, else 0."""
+        key = (like.dtype, like.device)
+        return self._constant("values", key, lambda: self.measured_spectrum(like.new_ones(1, 1, len(self.kept))))
+
+    @classmethod
+    def fitting_size(cls, height: int, width: int, **settings: object) -> tuple[int, int]:
+        """As `Operator.fitting_size`: powers of 2."""
+        return 1 << (height.bit_length() - 1), 1 << (width.bit_length() - 1)
+
+    def y_as_picture(self, y: Tensor) -> Tensor:
+        """As `Operator.y_as_picture`: the coefficients at their places, 0 where none is measured."""
+        return self.measured_spectrum(y)
+
+    def y_from_picture(self, picture: Tensor) -> Tensor:
+        """As `Operator.y_from_picture`: none."""
+        raise ConfigError(
+            "WalshHadamard: its measurements are no picture; simulate them from a clean one (dtir guide: --simulate), "
+            "or give them to GuidedRestorer.restore."
+        )
+
+
+def _hadamard(x: Tensor) -> Tensor:
+    """The orthonormal Walsh-Hadamard transform along the last axis, whose length is a power of 2."""
+    n = x.shape[-1]
+    for bit in range(n.bit_length() - 1):
+        pairs = x.unflatten(-1, (-1, 2, 2**bit))
+        x = torch.stack([pairs[..., 0, :] + pairs[..., 1, :], pairs[..., 0, :] - pairs[..., 1, :]], -2).flatten(-3)
+    return x / n**0.5
