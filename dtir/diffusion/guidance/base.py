@@ -5,10 +5,19 @@ from torch import Tensor
 
 from dtir.diffusion.operators import LinearOperator, Operator
 from dtir.diffusion.samplers.base import Run, Sampler, gaussian_like
+from dtir.diffusion.schedulers.base import Scheduler
 from dtir.utils.errors import ConfigError
 
 
-class GuidedSampler(Sampler):
+class Guidance(Sampler):
+    """A sampler that is led by measurements; built as `(operator, y, ...)`."""
+
+    def start(self, scheduler: Scheduler, like: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The state at T for pictures like `like`: noise."""
+        return scheduler.marginal(scheduler.num_timesteps)[1] * gaussian_like(like, generator)
+
+
+class GuidedSampler(Guidance):
     """A sampler of the unconditional model that is led to agree with measurements `y = A x + sigma_y n`.
 
     Args:

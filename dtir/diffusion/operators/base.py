@@ -21,12 +21,12 @@ class Operator(ABC):
         """Measurements of pictures (B, C, H, W)."""
 
     @classmethod
-    def fitting_size(cls, height: int, width: int, **settings: object) -> tuple[int, int]:
+    def fitting_size(cls, height: int, width: int, /, **settings: object) -> tuple[int, int]:
         """Height and width of the largest picture within those given that an operator of such settings can measure."""
         return height, width
 
     @classmethod
-    def picture_size(cls, height: int, width: int, **settings: object) -> tuple[int, int]:
+    def picture_size(cls, height: int, width: int, /, **settings: object) -> tuple[int, int]:
         """Height and width of the pictures whose measurements, seen as pictures, have those given."""
         return height, width
 

@@ -117,7 +117,7 @@ class JPEG(Operator):
         return to_centred(torch.einsum("ij,bjhw->bihw", inverse, decoded) / PEAK)
 
     @classmethod
-    def fitting_size(cls, height: int, width: int, **settings: object) -> tuple[int, int]:
+    def fitting_size(cls, height: int, width: int, /, **settings: object) -> tuple[int, int]:
         """As `Operator.fitting_size`: whole blocks."""
         side = BLOCK * SUBSAMPLINGS[settings.get("subsampling", "4:2:0")]
         return height // side * side, width // side * side

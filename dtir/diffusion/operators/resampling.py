@@ -14,13 +14,13 @@ class Downsampling(SpectralOperator):
     """What down-sampling by a `factor` has in common: the sizes that go with it."""
 
     @classmethod
-    def fitting_size(cls, height: int, width: int, **settings: object) -> tuple[int, int]:
+    def fitting_size(cls, height: int, width: int, /, **settings: object) -> tuple[int, int]:
         """As `Operator.fitting_size`: multiples of the factor."""
         factor = settings["factor"]
         return height // factor * factor, width // factor * factor
 
     @classmethod
-    def picture_size(cls, height: int, width: int, **settings: object) -> tuple[int, int]:
+    def picture_size(cls, height: int, width: int, /, **settings: object) -> tuple[int, int]:
         """As `Operator.picture_size`: larger by the factor."""
         return height * settings["factor"], width * settings["factor"]
 

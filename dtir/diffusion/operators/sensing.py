@@ -65,7 +65,7 @@ class WalshHadamard(SpectralOperator):
         return self._constant("values", key, lambda: self.measured_spectrum(like.new_ones(1, 1, len(self.kept))))
 
     @classmethod
-    def fitting_size(cls, height: int, width: int, **settings: object) -> tuple[int, int]:
+    def fitting_size(cls, height: int, width: int, /, **settings: object) -> tuple[int, int]:
         """As `Operator.fitting_size`: powers of 2."""
         return 1 << (height.bit_length() - 1), 1 << (width.bit_length() - 1)
 
