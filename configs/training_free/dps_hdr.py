@@ -2,4 +2,4 @@
 _base_ = "dps_jpeg.py"
 
 operator = dict(_delete_=True, type="HDR", scale=2.0)
-guidance = dict(scale=40.0)
+guidance = dict(scale=25.0)

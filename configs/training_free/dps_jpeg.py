@@ -3,4 +3,4 @@
 _base_ = "../_base_/guided/every_step.py"
 
 operator = dict(type="JPEG", quality=10)
-guidance = dict(type="DPS", scale=20.0)
+guidance = dict(type="DPS", scale=20.0, clip=(-1.0, 1.0))

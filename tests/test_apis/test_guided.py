@@ -134,7 +134,7 @@ def test_guidance_that_does_not_go_with_the_operator_is_refused(prior):
 
 def test_samples_that_diverge_are_refused(prior):
     guided = restorer(prior, guidance="DPS")
-    with pytest.raises(ConfigError, match="DPS diverged .* smaller scale"):
+    with pytest.raises(ConfigError, match=r"DPS diverged .* smaller scale"):
         guided.restore(torch.full((1, 3, 8, 8), torch.inf))
 
 

@@ -20,19 +20,29 @@ class DPS(Guidance):
         y: Measurements.
         scale: Length of the step, in units of the gradient. The misfit is a norm over all pixels, as published, so that
             a picture of twice the side needs twice the scale; and so does half the number of steps.
+        clip: Bounds of the predicted x_0, such as (-1, 1) as published; None for none.
     """
 
-    def __init__(self, operator: Operator | Callable[[Tensor], Tensor], y: Tensor, scale: float = 1.0) -> None:
+    def __init__(
+        self,
+        operator: Operator | Callable[[Tensor], Tensor],
+        y: Tensor,
+        scale: float = 1.0,
+        clip: tuple[float, float] | None = None,
+    ) -> None:
         self.forward = operator.A if isinstance(operator, Operator) else operator
-        self.y, self.scale = y, scale
+        self.y, self.scale, self.clip = y, scale, clip
 
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
         """As `Sampler.advance`."""
         leaf, eps, x0 = differentiable_x0(run, x, t)
         with torch.enable_grad():
+            x0 = x0 if self.clip is None else x0.clamp(*self.clip)
             # One norm per sample, so that samples do not see each other.
             misfit = (self.y - self.forward(x0)).flatten(1).norm(dim=1)
             (gradient,) = torch.autograd.grad(misfit.sum(), leaf)
+        if self.clip is not None:
+            eps = run.scheduler.eps_from_x0(x, x0.detach(), t)
         step = stochastic_step(run, x, x0.detach(), eps, t, t_prev, eta=1.0)
         return step - self.scale * gradient
 
