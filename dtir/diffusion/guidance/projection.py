@@ -106,10 +106,9 @@ class DDNM(GuidedSampler):
         # What is corrected of a direction, so that the noise it brings fits into that of the step.
         share = torch.where(carried > 0, (sigma / carried.clamp(min=torch.finfo(x.dtype).tiny)).clamp(max=1), 1.0)
         z = self.operator.measured_spectrum(missing) * inverse_or_zero(s) * share
-        x0 = x0 + self.operator.from_spectrum(z)
         left = (sigma**2 - (share * carried) ** 2).clamp(min=0).sqrt()
         noise = (1 - self.eta**2) ** 0.5 * eps + self.eta * gaussian_like(x, run.generator)
-        return a * x0 + self.operator.from_spectrum(left * self.operator.to_spectrum(noise))
+        return a * x0 + self.operator.from_spectrum(a * z + left * self.operator.to_spectrum(noise))
 
 
 @GUIDANCE.register_module()

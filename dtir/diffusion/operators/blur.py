@@ -1,11 +1,12 @@
 """Blur round the border: its decomposition is that of the Fourier transform."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from dtir.diffusion.operators.base import LEAST_VALUE, SpectralOperator
+from dtir.diffusion.operators.base import LEAST_VALUE, SpectralOperator, inverse_or_zero
 from dtir.registry import OPERATORS
 from dtir.utils.errors import ConfigError
 
@@ -48,29 +49,52 @@ class CircularBlur(SpectralOperator):
 
     def measured_spectrum(self, y: Tensor) -> Tensor:
         """As `SpectralOperator.measured_spectrum`."""
-        z = self.to_spectrum(self._turned(y, -1))
+        z = self.to_spectrum(self._filtered(y, "turned back", lambda h: _phase(h).conj()))
         return z * (self.singular_values(z) > 0)
 
     def measurement(self, z: Tensor) -> Tensor:
         """As `SpectralOperator.measurement`."""
-        return self._turned(self.from_spectrum(z), 1)
+        return self._filtered(self.from_spectrum(z), "turned", _phase)
 
-    def _turned(self, x: Tensor, direction: int) -> Tensor:
-        """Every frequency turned by the kernel's phase."""
-        phase = self._constant("phase", (x.shape[-2:], x.dtype, x.device), lambda: self._phase(x))
-        return torch.fft.ifft2(torch.fft.fft2(x) * (phase if direction > 0 else phase.conj())).real
+    # One transform there and back, where the spectrum takes two.
 
-    def _phase(self, like: Tensor) -> Tensor:
-        angle = self._transfer(*like.shape[-2:]).angle()
-        return torch.polar(torch.ones_like(angle), angle).to(like.device, like.dtype.to_complex())
+    def A(self, x: Tensor) -> Tensor:  # noqa: N802 as in the field
+        """As `LinearOperator.A`."""
+        return self._filtered(x, "A", self._cut)
+
+    def At(self, y: Tensor) -> Tensor:  # noqa: N802 as in the field
+        """As `LinearOperator.At`."""
+        return self._filtered(y, "At", lambda h: self._cut(h).conj())
+
+    def A_pinv(self, y: Tensor) -> Tensor:  # noqa: N802 as in the field
+        """As `LinearOperator.A_pinv`."""
+        return self._filtered(y, "A_pinv", lambda h: _phase(h).conj() * inverse_or_zero(self._cut(h).abs()))
+
+    def _filtered(self, x: Tensor, name: str, make: Callable[[Tensor], Tensor]) -> Tensor:
+        """Every frequency times what `make` gives for the transfer function; its name is for keeping it."""
+        size = x.shape[-2:]
+
+        def half() -> Tensor:
+            return make(self._transfer(*size))[:, : size[1] // 2 + 1].to(x.device, x.dtype.to_complex())
+
+        factor = self._constant(name, (size, x.dtype, x.device), half)
+        return torch.fft.irfft2(torch.fft.rfft2(x) * factor, s=size)
+
+    def _cut(self, transfer: Tensor) -> Tensor:
+        """The transfer function with its small values as 0."""
+        s = transfer.abs()
+        return torch.where(s < self.threshold * s.max(), 0, transfer)
 
     def singular_values(self, like: Tensor) -> Tensor:
         """The moduli of the transfer function, small ones as 0."""
-        return self._constant("values", (like.shape[-2:], like.dtype, like.device), lambda: self._moduli(like))
+        size = like.shape[-2:]
+        return self._constant(
+            "s", (size, like.dtype, like.device), lambda: self._cut(self._transfer(*size)).abs().to(like)
+        )
 
-    def _moduli(self, like: Tensor) -> Tensor:
-        s = self._transfer(*like.shape[-2:]).abs()
-        return torch.where(s < self.threshold * s.max(), 0, s).to(like)
+
+def _phase(transfer: Tensor) -> Tensor:
+    return torch.polar(torch.ones_like(transfer.real), transfer.angle())
 
 
 def gaussian_kernel(sigma: float, side: int = 9) -> Tensor:

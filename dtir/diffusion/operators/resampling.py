@@ -1,11 +1,12 @@
 """Down-sampling as operators."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from dtir.diffusion.operators.base import LEAST_VALUE, SpectralOperator, orthogonal_basis
+from dtir.diffusion.operators.base import LEAST_VALUE, SpectralOperator, inverse_or_zero, orthogonal_basis
 from dtir.registry import OPERATORS
 from dtir.utils.errors import ConfigError
 
@@ -79,6 +80,25 @@ class AverageDownsampling(Downsampling):
         return s
 
 
+class _Decomposition(NamedTuple):
+    """`matrix = U S V^T` (h, H) without its small singular values, and its pseudo-inverse; s (H,) ends in zeros."""
+
+    u: Tensor
+    s: Tensor
+    vt: Tensor
+    matrix: Tensor
+    inverse: Tensor
+
+
+def _decomposed(matrix: Tensor, threshold: float) -> _Decomposition:
+    u, s, vt = torch.linalg.svd(matrix, full_matrices=True)
+    s = torch.where(s < threshold * s.max(), 0, s)
+    kept, n = torch.zeros(matrix.shape[1], dtype=s.dtype), len(s)
+    kept[:n] = s
+    inverse = vt[:n].t() * inverse_or_zero(s) @ u[:, :n].t()
+    return _Decomposition(u, kept, vt, u[:, :n] * s @ vt[:n], inverse)
+
+
 @OPERATORS.register_module()
 class SeparableOperator(SpectralOperator):
     """One matrix along the rows and one along the columns of every channel, such as a resampling.
@@ -91,33 +111,45 @@ class SeparableOperator(SpectralOperator):
 
     def __init__(self, rows: Tensor, columns: Tensor, threshold: float = LEAST_VALUE) -> None:
         super().__init__()
-        self.parts = []
-        for matrix in (rows, columns):
-            u, s, vt = torch.linalg.svd(matrix.double(), full_matrices=True)
-            full = torch.zeros(matrix.shape[1], dtype=s.dtype)
-            full[: len(s)] = torch.where(s < threshold * s.max(), 0, s)
-            self.parts.append((u, full, vt))
+        self.parts = [_decomposed(matrix.double(), threshold) for matrix in (rows, columns)]
 
-    def _sides(self, which: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        """One factor of the decomposition (0 for U, 1 for S, 2 for V^T) of the rows and of the columns."""
-        rows, columns = (part[which] for part in self.parts)
-        return self._like(f"rows{which}", rows, like), self._like(f"columns{which}", columns, like)
+    def _sides(self, which: str, like: Tensor) -> tuple[Tensor, Tensor]:
+        """The same part of both decompositions."""
+        rows, columns = (getattr(part, which) for part in self.parts)
+        return self._like(f"rows {which}", rows, like), self._like(f"columns {which}", columns, like)
+
+    # In two products of small matrices, where the spectrum takes four.
+
+    def A(self, x: Tensor) -> Tensor:  # noqa: N802 as in the field
+        """As `LinearOperator.A`."""
+        rows, columns = self._sides("matrix", x)
+        return rows @ x @ columns.t()
+
+    def At(self, y: Tensor) -> Tensor:  # noqa: N802 as in the field
+        """As `LinearOperator.At`."""
+        rows, columns = self._sides("matrix", y)
+        return rows.t() @ y @ columns
+
+    def A_pinv(self, y: Tensor) -> Tensor:  # noqa: N802 as in the field
+        """As `LinearOperator.A_pinv`."""
+        rows, columns = self._sides("inverse", y)
+        return rows @ y @ columns.t()
 
     def to_spectrum(self, x: Tensor) -> Tensor:
         """As `SpectralOperator.to_spectrum`."""
-        rows, columns = self._sides(2, x)
+        rows, columns = self._sides("vt", x)
         return rows @ x @ columns.t()
 
     def from_spectrum(self, z: Tensor) -> Tensor:
         """As `SpectralOperator.from_spectrum`."""
-        rows, columns = self._sides(2, z)
+        rows, columns = self._sides("vt", z)
         return rows.t() @ z @ columns
 
     def measured_spectrum(self, y: Tensor) -> Tensor:
         """As `SpectralOperator.measured_spectrum`."""
-        rows, columns = self._sides(0, y)
+        rows, columns = self._sides("u", y)
         z = rows.t() @ y @ columns
-        height, width = (len(part[1]) for part in self.parts)
+        height, width = (len(part.s) for part in self.parts)
         full = y.new_zeros(*y.shape[:2], height, width)
         h, w = min(z.shape[-2], height), min(z.shape[-1], width)
         full[..., :h, :w] = z[..., :h, :w]
@@ -125,13 +157,13 @@ class SeparableOperator(SpectralOperator):
 
     def measurement(self, z: Tensor) -> Tensor:
         """As `SpectralOperator.measurement`."""
-        rows, columns = self._sides(0, z)
+        rows, columns = self._sides("u", z)
         h, w = min(len(rows), z.shape[-2]), min(len(columns), z.shape[-1])
         return rows[:, :h] @ z[..., :h, :w] @ columns[:, :w].t()
 
     def singular_values(self, like: Tensor) -> Tensor:
         """The products of those of both matrices."""
-        return torch.outer(*self._sides(1, like))
+        return torch.outer(*self._sides("s", like))
 
 
 def bicubic_matrix(size: int, factor: int) -> Tensor:

@@ -35,19 +35,27 @@ class WalshHadamard(SpectralOperator):
         self.shape = height, width
         self.order = torch.randperm(n, generator=generator)
         self.kept = torch.randperm(n, generator=generator)[: max(1, round(ratio * n))]
+        # The transform of n numbers is that of both sides of any rectangle that they are laid out in.
+        rows = 1 << (n.bit_length() - 1) // 2
+        self.factors = [hadamard_matrix(side) for side in (rows, n // rows)]
 
     def _on_device(self, name: str, like: Tensor) -> Tensor:
         return self._constant(name, like.device, lambda: getattr(self, name).to(like.device))
 
     def to_spectrum(self, x: Tensor) -> Tensor:
         """As `SpectralOperator.to_spectrum`."""
-        return _hadamard(x.flatten(2)[..., self._on_device("order", x)]).view(x.shape)
+        return self._transformed(x.flatten(2)[..., self._on_device("order", x)]).view(x.shape)
 
     def from_spectrum(self, z: Tensor) -> Tensor:
         """As `SpectralOperator.from_spectrum`."""
         out = torch.empty_like(z).flatten(2)
-        out[..., self._on_device("order", z)] = _hadamard(z.flatten(2))
+        out[..., self._on_device("order", z)] = self._transformed(z.flatten(2))
         return out.view(z.shape)
+
+    def _transformed(self, x: Tensor) -> Tensor:
+        """The orthonormal Walsh-Hadamard transform along the last axis, its own inverse."""
+        left, right = (self._like(f"factor{i}", factor, x) for i, factor in enumerate(self.factors))
+        return (left @ x.unflatten(-1, (len(left), len(right))) @ right).flatten(-2)
 
     def measured_spectrum(self, y: Tensor) -> Tensor:
         """As `SpectralOperator.measured_spectrum`."""
@@ -81,10 +89,10 @@ class WalshHadamard(SpectralOperator):
         )
 
 
-def _hadamard(x: Tensor) -> Tensor:
-    """The orthonormal Walsh-Hadamard transform along the last axis, whose length is a power of 2."""
-    n = x.shape[-1]
-    for bit in range(n.bit_length() - 1):
-        pairs = x.unflatten(-1, (-1, 2, 2**bit))
-        x = torch.stack([pairs[..., 0, :] + pairs[..., 1, :], pairs[..., 0, :] - pairs[..., 1, :]], -2).flatten(-3)
-    return x / n**0.5
+def hadamard_matrix(n: int) -> Tensor:
+    """(n, n) in float64, orthonormal and symmetric, in the natural order; n is a power of 2."""
+    matrix = torch.ones(1, 1, dtype=torch.float64)
+    pair = torch.tensor([[1.0, 1.0], [1.0, -1.0]], dtype=torch.float64) / 2**0.5
+    while len(matrix) < n:
+        matrix = torch.kron(pair, matrix)
+    return matrix
