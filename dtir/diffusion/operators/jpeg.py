@@ -92,8 +92,9 @@ class JPEG(Operator):
         self.factor = SUBSAMPLINGS[subsampling]
         self.size_multiple = BLOCK * self.factor
         self.luma = luma_matrix()
-        self.cosines = cosine_matrix()
-        self.tables = [quantisation_table(table, quality) for table in (LUMINANCE, CHROMINANCE)]
+        # Of a block in one row of 64 numbers.
+        self.cosines = torch.kron(cosine_matrix(), cosine_matrix())
+        self.tables = [quantisation_table(table, quality).flatten() for table in (LUMINANCE, CHROMINANCE)]
 
     def A(self, x: Tensor) -> Tensor:  # noqa: N802 as in the field
         """As `Operator.A`.
@@ -127,6 +128,6 @@ class JPEG(Operator):
         cosines = self._like("cosines", self.cosines, x)
         table = self._like(f"table{which}", self.tables[which], x)
         blocks = x.unflatten(3, (-1, BLOCK)).unflatten(2, (-1, BLOCK)).transpose(3, 4)
-        steps = cosines @ blocks @ cosines.t() / table
-        blocks = cosines.t() @ (straight_through_round(steps) * table) @ cosines
+        steps = blocks.flatten(4) @ cosines.t() / table
+        blocks = ((straight_through_round(steps) * table) @ cosines).unflatten(4, (BLOCK, BLOCK))
         return blocks.transpose(3, 4).reshape(x.shape)

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from dtir.diffusion.domain import to_centred, to_image
 from dtir.diffusion.operators.base import Operator
-from dtir.diffusion.operators.blur import gaussian_kernel
+from dtir.diffusion.operators.blur import CircularBlur, gaussian_kernel
 from dtir.registry import OPERATORS
 from dtir.utils.errors import ConfigError
 
@@ -66,8 +66,9 @@ class GammaBlur(Operator):
             )
         super().__init__()
         self.gamma, self.exposure = gamma, exposure
-        # Along one side; the Gaussian is the product of both.
-        self.line = gaussian_kernel(sigma, side).sum(0)
+        self.border = side // 2
+        # Round the border of the padded picture, which is cut off.
+        self.blur = CircularBlur(gaussian_kernel(sigma, side), threshold=0)
 
     def A(self, x: Tensor) -> Tensor:  # noqa: N802 as in the field
         """As `Operator.A`: (B, C, H, W) in [-1, 1]; the gradient is 0 where light is clipped."""
@@ -76,8 +77,16 @@ class GammaBlur(Operator):
         return to_centred(seen ** (1 / self.gamma))
 
     def _blurred(self, light: Tensor) -> Tensor:
-        # Channels as samples: convolution with one channel is faster than with groups.
-        planes, border = light.flatten(0, 1)[:, None], len(self.line) // 2
-        line = self._like("line", self.line, light)
-        padded = F.pad(planes, (border,) * 4, mode="replicate")
-        return F.conv2d(F.conv2d(padded, line.view(1, 1, 1, -1)), line.view(1, 1, -1, 1)).view(light.shape)
+        height, width = light.shape[-2:]
+        bottom, right = (fast_length(side + 2 * self.border) - side - self.border for side in (height, width))
+        padded = F.pad(light, (self.border, right, self.border, bottom), mode="replicate")
+        return self.blur.A(padded)[..., self.border : self.border + height, self.border : self.border + width]
+
+
+def fast_length(n: int) -> int:
+    """The smallest number from n on without prime factors above 5, for which a Fourier transform is fast."""
+    rest = n
+    for prime in (2, 3, 5):
+        while rest % prime == 0:
+            rest //= prime
+    return n if rest == 1 else fast_length(n + 1)
