@@ -34,6 +34,7 @@ class WalshHadamard(SpectralOperator):
         generator = torch.Generator().manual_seed(seed)
         self.shape = height, width
         self.order = torch.randperm(n, generator=generator)
+        self.back = self.order.argsort()
         self.kept = torch.randperm(n, generator=generator)[: max(1, round(ratio * n))]
         # The transform of n numbers is that of both sides of any rectangle that they are laid out in.
         rows = 1 << (n.bit_length() - 1) // 2
@@ -44,13 +45,11 @@ class WalshHadamard(SpectralOperator):
 
     def to_spectrum(self, x: Tensor) -> Tensor:
         """As `SpectralOperator.to_spectrum`."""
-        return self._transformed(x.flatten(2)[..., self._on_device("order", x)]).view(x.shape)
+        return self._transformed(x.flatten(2).index_select(-1, self._on_device("order", x))).view(x.shape)
 
     def from_spectrum(self, z: Tensor) -> Tensor:
         """As `SpectralOperator.from_spectrum`."""
-        out = torch.empty_like(z).flatten(2)
-        out[..., self._on_device("order", z)] = self._transformed(z.flatten(2))
-        return out.view(z.shape)
+        return self._transformed(z.flatten(2)).index_select(-1, self._on_device("back", z)).view(z.shape)
 
     def _transformed(self, x: Tensor) -> Tensor:
         """The orthonormal Walsh-Hadamard transform along the last axis, its own inverse."""
@@ -60,12 +59,11 @@ class WalshHadamard(SpectralOperator):
     def measured_spectrum(self, y: Tensor) -> Tensor:
         """As `SpectralOperator.measured_spectrum`."""
         z = y.new_zeros(*y.shape[:2], self.shape[0] * self.shape[1])
-        z[..., self._on_device("kept", y)] = y
-        return z.unflatten(2, self.shape)
+        return z.index_copy(-1, self._on_device("kept", y), y).unflatten(2, self.shape)
 
     def measurement(self, z: Tensor) -> Tensor:
         """As `SpectralOperator.measurement`."""
-        return z.flatten(2)[..., self._on_device("kept", z)]
+        return z.flatten(2).index_select(-1, self._on_device("kept", z))
 
     def singular_values(self, like: Tensor) -> Tensor:
         """1 for the measured coefficients, else 0."""
