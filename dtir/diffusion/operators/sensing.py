@@ -36,25 +36,30 @@ class WalshHadamard(SpectralOperator):
         self.order = torch.randperm(n, generator=generator)
         self.back = self.order.argsort()
         self.kept = torch.randperm(n, generator=generator)[: max(1, round(ratio * n))]
-        # The transform of n numbers is that of both sides of any rectangle that they are laid out in.
-        rows = 1 << (n.bit_length() - 1) // 2
-        self.factors = [hadamard_matrix(side) for side in (rows, n // rows)]
+        # The transform of n numbers is that of the three sides of a box that they are laid out in.
+        bits = n.bit_length() - 1
+        self.factors = [hadamard_matrix(1 << (bits + i) // 3) for i in range(3)]
 
     def _on_device(self, name: str, like: Tensor) -> Tensor:
         return self._constant(name, like.device, lambda: getattr(self, name).to(like.device))
 
+    def _gathered(self, x: Tensor, name: str) -> Tensor:
+        """Entries of x (B, C, n); `gather` is faster on the last axis than the other ways to index."""
+        return x.gather(-1, self._on_device(name, x).expand(*x.shape[:2], -1))
+
     def to_spectrum(self, x: Tensor) -> Tensor:
         """As `SpectralOperator.to_spectrum`."""
-        return self._transformed(x.flatten(2).index_select(-1, self._on_device("order", x))).view(x.shape)
+        return self._transformed(self._gathered(x.flatten(2), "order")).view(x.shape)
 
     def from_spectrum(self, z: Tensor) -> Tensor:
         """As `SpectralOperator.from_spectrum`."""
-        return self._transformed(z.flatten(2)).index_select(-1, self._on_device("back", z)).view(z.shape)
+        return self._gathered(self._transformed(z.flatten(2)), "back").view(z.shape)
 
     def _transformed(self, x: Tensor) -> Tensor:
         """The orthonormal Walsh-Hadamard transform along the last axis, its own inverse."""
-        left, right = (self._like(f"factor{i}", factor, x) for i, factor in enumerate(self.factors))
-        return (left @ x.unflatten(-1, (len(left), len(right))) @ right).flatten(-2)
+        left, middle, right = (self._like(f"factor{i}", factor, x) for i, factor in enumerate(self.factors))
+        box = x.unflatten(-1, (len(left), len(middle), len(right)))
+        return (left @ (middle @ box @ right).flatten(-2)).flatten(-2)
 
     def measured_spectrum(self, y: Tensor) -> Tensor:
         """As `SpectralOperator.measured_spectrum`."""
@@ -63,7 +68,7 @@ class WalshHadamard(SpectralOperator):
 
     def measurement(self, z: Tensor) -> Tensor:
         """As `SpectralOperator.measurement`."""
-        return z.flatten(2).index_select(-1, self._on_device("kept", z))
+        return self._gathered(z.flatten(2), "kept")
 
     def singular_values(self, like: Tensor) -> Tensor:
         """1 for the measured coefficients, else 0."""
