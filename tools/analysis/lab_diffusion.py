@@ -21,7 +21,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from dtir.apis import load_restorer
+from dtir.apis.build import load_restorer
 from dtir.datasets import PairedDataset
 from dtir.evaluation.metrics.functional import psnr, ssim, to_8_bit
 from dtir.utils.atomic import atomic_write

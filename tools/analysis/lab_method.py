@@ -114,7 +114,7 @@ def lab_config(run: Run, out: Path) -> Config:
     table = {**lab.stages, **(lab.single_stages if run.pairs else {})}
     config.train_cfg.stages = [_lab_stage(stage, table, run, config) for stage in config.train_cfg.stages]
     for regularizer in config.train_cfg.get("regularizers", []):
-        regularizer.update({"weight": lab.importance_weight} if regularizer.type == "ParameterImportance" else {})
+        regularizer.update(lab.importance if regularizer.type == "ParameterImportance" else {})
     for hook in config.custom_hooks:
         hook.update({"num_images": 8, "distinct": True} if hook.type == "TimestepMatchingHook" else {})
     return config

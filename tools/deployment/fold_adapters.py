@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from dtir.apis import load_restorer
+from dtir.apis.build import load_restorer
 from dtir.engine.checkpoint import load_checkpoint, to_cpu
 from dtir.models import ConditionedNetwork
 from dtir.models.adapters.folding import FixedStep, fold
