@@ -8,7 +8,7 @@ from dtir.registry import DATASETS
 from dtir.utils.errors import DatasetError
 from dtir.utils.image_io import list_images
 
-from .base import META_KEYS, Pipeline, RestorationDataset, require_folder, resolve_root
+from .base import META_KEYS, Pipeline, RestorationDataset, open_pack, require_folder, resolve_root
 
 _NAMED_AT_MOST = 5
 
@@ -29,10 +29,12 @@ class PairedDataset(RestorationDataset):
         pipeline: training transforms in place of LoadPair, RandomCropPair, RandomFlipRotate, PackPair.
         eval_pipeline: evaluation transforms in place of LoadPair, PackPair.
         seed: seed of whatever is random in evaluation items.
+        packed: pack of `data_root` to take the pictures from (docs/data_loading.md); a relative path starts where a
+            relative `data_root` does.
 
     Raises:
-        DatasetError: a folder is missing or empty, a picture has no partner, or two have one name. Different sizes in
-            a pair are an error when the pair is loaded.
+        DatasetError: a folder is missing or empty, a picture has no partner, or two have one name, or the pack is not
+            that of these pictures. Different sizes in a pair are an error when the pair is loaded.
         TaskError: `task` is no non-empty string.
     """
 
@@ -48,6 +50,7 @@ class PairedDataset(RestorationDataset):
         pipeline: Pipeline | None = None,
         eval_pipeline: Pipeline | None = None,
         seed: int = 0,
+        packed: str | os.PathLike | None = None,
     ):
         root = require_folder(resolve_root(data_root), task)
         lq = _by_name(require_folder(root / lq_dir, task), recursive)
@@ -58,7 +61,9 @@ class PairedDataset(RestorationDataset):
         crop = {"type": "RandomCropPair", "patch": patch}
         train = [load, crop, {"type": "RandomFlipRotate"}, {"type": "PackPair"}]
         evaluate = [load, {"type": "PackPair", "meta_keys": META_KEYS}]
-        super().__init__(task, records, pipeline or train, eval_pipeline or evaluate, seed)
+        super().__init__(
+            task, records, pipeline or train, eval_pipeline or evaluate, seed, open_pack(packed, root, records)
+        )
 
 
 def _by_name(folder: Path, recursive: bool) -> dict[str, Path]:
