@@ -73,6 +73,10 @@ class PackedPictures:
     def __len__(self) -> int:
         return len(self._pictures)
 
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Goes through the pictures as `read` returns them, in the order in which they were packed."""
+        return map(self._view, self._pictures.values())
+
     def read(self, path: str | os.PathLike) -> np.ndarray:
         """Returns the picture of that file, uint8 (H, W, 3), RGB, read-only; nothing of it is read yet.
 
@@ -82,8 +86,7 @@ class PackedPictures:
         picture = self._find(path)
         if picture is None:
             raise DatasetError(f"the pack '{self.file}' lacks '{path}'. {self._advice()}")
-        shape = (picture.height, picture.width, 3)
-        return np.frombuffer(self._bytes, np.uint8, picture.height * picture.width * 3, picture.offset).reshape(shape)
+        return self._view(picture)
 
     def check(self, paths: Iterable[str | os.PathLike]) -> None:
         """Compares files with what was packed: their size and time of modification, and if only the time differs, hash.
@@ -102,6 +105,10 @@ class PackedPictures:
     def _find(self, path: str | os.PathLike) -> PackedPicture | None:
         path = Path(path)
         return self._pictures.get(_name(self.root, path)) if path.is_relative_to(self.root) else None
+
+    def _view(self, picture: PackedPicture) -> np.ndarray:
+        shape = (picture.height, picture.width, 3)
+        return np.frombuffer(self._bytes, np.uint8, picture.height * picture.width * 3, picture.offset).reshape(shape)
 
     def _problem(self, path: str | os.PathLike) -> str | None:
         picture = self._find(path)

@@ -111,6 +111,12 @@ def test_a_picture_of_a_pack_cannot_be_written_to(root):
         packed.read(root / "LQ" / "p1.png")[0] = 0
 
 
+def test_a_pack_goes_through_its_pictures_in_order(root):
+    packed = PackedPictures(root.parent / "hazy.npz", root)
+    for picture, path in zip(packed, list_images(root, recursive=True), strict=True):
+        np.testing.assert_array_equal(picture, read_rgb(path))
+
+
 def test_a_pack_travels_as_its_paths(root):
     packed = PackedPictures(root.parent / "hazy.npz", root)
     data = pickle.dumps(packed)
