@@ -1,3 +1,4 @@
+import os
 import pickle
 import shutil
 import sys
@@ -43,6 +44,13 @@ def both(root: Path) -> tuple[MultiTaskDataset, MultiTaskDataset]:
     settings = {"type": "PairedDataset", "task": "hazy", "data_root": str(root), "patch": 16}
     plain, packed = ({}, {"packed": str(root.parent / "hazy.npz")})
     return MultiTaskDataset([{**settings, **plain}]), MultiTaskDataset([{**settings, **packed}])
+
+
+def change(path: Path, data: bytes) -> None:
+    """Writes a file anew a second later; a clock may tick too rarely for the time of modification to differ."""
+    later = path.stat().st_mtime_ns + 10**9
+    path.write_bytes(data)
+    os.utime(path, ns=(later, later))
 
 
 def assert_same(first: dict, second: dict) -> None:
@@ -140,23 +148,22 @@ def test_a_relative_pack_starts_from_the_data_folder(root, monkeypatch):
 def test_a_file_that_was_only_copied_fits_and_a_changed_one_is_named(root):
     path = root / "LQ" / "p2.png"
     data = path.read_bytes()
-    write(path, noise(77, 9, 50, 3))
+    change(path, cv2.imencode(".png", noise(77, 9, 50, 3))[1].tobytes())
     with pytest.raises(
         DatasetError, match=r"hazy\.npz' does not fit.*LQ/p2\.png' has changed.*pack\.py '.*hazy' --out"
     ):
         both(root)
-    path.write_bytes(data)
+    change(path, data)
     assert len(both(root)[1]) == 3
-    path.write_bytes(data + b"\0")
+    change(path, data + b"\0")
     with pytest.raises(DatasetError, match=r"LQ/p2\.png' has changed"):
         both(root)
 
 
 def test_a_change_of_pixels_at_equal_size_is_found_by_the_hash(root):
     path = root / "GT" / "p1.bmp"
-    size = path.stat().st_size
-    write(path, noise(78, 40, 30, 3))
-    assert path.stat().st_size == size
+    data = path.read_bytes()
+    change(path, data[:-1] + bytes([data[-1] ^ 1]))
     with pytest.raises(DatasetError, match=r"GT/p1\.bmp' has changed since it was packed"):
         both(root)
 
