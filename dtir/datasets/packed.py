@@ -121,7 +121,7 @@ class PackedPictures:
         return None if same else "has changed since it was packed"
 
     def _advice(self) -> str:
-        return f"Pack the folder again: python tools/dataset_converters/pack.py '{self.root}' --out '{self.file}'"
+        return f"Pack the folder: python tools/dataset_converters/pack.py '{self.root}' --out '{self.file}'"
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
