@@ -1,7 +1,6 @@
-"""Real pairs: a folder of degraded pictures and one of clean pictures with the same names."""
+"""Real pairs: a folder of degraded pictures and one of clean pictures whose names tell which belong together."""
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 from dtir.registry import DATASETS
@@ -9,13 +8,14 @@ from dtir.utils.errors import DatasetError
 from dtir.utils.image_io import list_images
 
 from .base import META_KEYS, Pipeline, RestorationDataset, open_pack, require_folder, resolve_root
-
-_NAMED_AT_MOST = 5
+from .pairing import Matched, describe_alone, match_pairs
 
 
 @DATASETS.register_module()
 class PairedDataset(RestorationDataset):
     """Pairs `<data_root>/<lq_dir>/<name>.*` and `<data_root>/<gt_dir>/<name>.*`; the extensions may differ.
+
+    Data sets whose names differ within a pair (`rain-001`, `norain-001`) are read with the `pairing` rule of that name.
 
     Args:
         task: name of the kind of degradation, any non-empty string.
@@ -29,12 +29,14 @@ class PairedDataset(RestorationDataset):
         pipeline: training transforms in place of LoadPair, RandomCropPair, RandomFlipRotate, PackPair.
         eval_pipeline: evaluation transforms in place of LoadPair, PackPair.
         seed: seed of whatever is random in evaluation items.
+        pairing: key of `dtir.datasets.pairing.RULES`; "same" is equal names.
         packed: pack of `data_root` to take the pictures from (docs/data_loading.md); a relative path starts where a
             relative `data_root` does.
 
     Raises:
-        DatasetError: a folder is missing or empty, a picture has no partner, or two have one name, or the pack is not
-            that of these pictures. Different sizes in a pair are an error when the pair is loaded.
+        DatasetError: a folder is missing or empty, a picture has no partner, two have one name, the pairing rule is
+            unknown, or the pack is not that of these pictures. Different sizes in a pair are an error when the pair
+            is loaded.
         TaskError: `task` is no non-empty string.
     """
 
@@ -50,13 +52,17 @@ class PairedDataset(RestorationDataset):
         pipeline: Pipeline | None = None,
         eval_pipeline: Pipeline | None = None,
         seed: int = 0,
+        pairing: str = "same",
         packed: str | os.PathLike | None = None,
     ):
         root = require_folder(resolve_root(data_root), task)
         lq = _by_name(require_folder(root / lq_dir, task), recursive)
         gt = _by_name(require_folder(root / gt_dir, task), recursive)
-        _check_partners(lq, gt, root / lq_dir, root / gt_dir)
-        records = [{"name": name, "lq_path": str(lq[name]), "gt_path": str(path)} for name, path in gt.items()]
+        matched = match_pairs(lq, gt, pairing)
+        _check_partners(matched, root / lq_dir, root / gt_dir, pairing)
+        records = [
+            {"name": name, "lq_path": str(lq_path), "gt_path": str(gt_path)} for name, lq_path, gt_path in matched.pairs
+        ]
         load = {"type": "LoadPair", "cache_mb": cache_mb}
         crop = {"type": "RandomCropPair", "patch": patch}
         train = [load, crop, {"type": "RandomFlipRotate"}, {"type": "PackPair"}]
@@ -81,17 +87,7 @@ def _by_name(folder: Path, recursive: bool) -> dict[str, Path]:
     return named
 
 
-def _check_partners(lq: dict[str, Path], gt: dict[str, Path], lq_dir: Path, gt_dir: Path) -> None:
-    alone = [f"'{lq[name]}' has no partner in '{gt_dir}'" for name in lq if name not in gt]
-    alone += [f"'{gt[name]}' has no partner in '{lq_dir}'" for name in gt if name not in lq]
-    if alone:
-        raise DatasetError(
-            f"{len(alone)} pictures have no partner of the same name: {_some(alone)}. Add the partners or remove "
-            "these files."
-        )
-
-
-def _some(items: Iterable[str]) -> str:
-    items = list(items)
-    rest = len(items) - _NAMED_AT_MOST
-    return "; ".join(items[:_NAMED_AT_MOST]) + (f"; and {rest} more" if rest > 0 else "")
+def _check_partners(matched: Matched[Path], lq_dir: Path, gt_dir: Path, pairing: str) -> None:
+    if matched.lq_alone or matched.gt_alone:
+        alone = describe_alone(matched, str(lq_dir), str(gt_dir), pairing)
+        raise DatasetError(f"{alone} Add the partners or remove these files.")

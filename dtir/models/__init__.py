@@ -5,7 +5,9 @@ from .adapters.folding import FixedStep
 from .conditioning import ConditionedNetwork, TimeEmbedding
 from .data_preprocessor import RestorationDataPreprocessor
 from .restorers import (
+    BridgeRestorer,
     ConditionalDiffusionRestorer,
+    DACLIPRestorer,
     DiffusionRestorer,
     Restorer,
     SamplingRestorer,
@@ -13,8 +15,10 @@ from .restorers import (
 )
 
 __all__ = [
+    "BridgeRestorer",
     "ConditionalDiffusionRestorer",
     "ConditionedNetwork",
+    "DACLIPRestorer",
     "DiffusionRestorer",
     "FixedStep",
     "RestorationDataPreprocessor",

@@ -86,14 +86,18 @@ class OrthogonalityLoss(Regularizer):
     Args:
         weight: lambda_2.
         shallow: Share of the ordered blocks that are shallow.
+        interval: Every how many iterations the term is added, so many times as strong (lazy regularisation, Karras et
+            al., CVPR 2020, appendix B): the second differentiation costs more than the step itself.
 
     Raises:
-        ConfigError: `shallow` is outside (0, 1].
+        ConfigError: `shallow` is outside (0, 1], or `interval` is not positive.
     """
 
-    def __init__(self, weight: float = 1.0, shallow: float = 0.25) -> None:
+    def __init__(self, weight: float = 1.0, shallow: float = 0.25, interval: int = 1) -> None:
         check_share(type(self).__name__, shallow)
-        self.weight, self.shallow = weight, shallow
+        if interval < 1:
+            raise ConfigError(f"OrthogonalityLoss: interval={interval} must be at least 1.")
+        self.weight, self.shallow, self.interval = weight, shallow, interval
         self.features: list[Tensor] = []
         self.handle = None
 
@@ -116,7 +120,7 @@ class OrthogonalityLoss(Regularizer):
     def after_loss(self, runner, losses: dict[str, Tensor]) -> None:
         """Adds the term, unless nothing in the shallow blocks is trained."""
         features, self.features = self.features, []
-        if not features:
+        if not features or runner.train_loop.local_iter % self.interval:
             return
         samples = runner.train_loop.samples
         n, batch = samples["num_generative"], len(samples["task"])
@@ -126,7 +130,7 @@ class OrthogonalityLoss(Regularizer):
         gradients = torch.autograd.grad(sum(losses.values()), features[calls - 1 :: calls], create_graph=True)
         same, cross = cosines(torch.cat(gradients), n)
         runner.train_loop.logged.update(orth_same=same.detach(), orth_cross=cross.detach())
-        losses["loss_orthogonality"] = self.weight * (1 - same + cross.abs())
+        losses["loss_orthogonality"] = self.interval * self.weight * (1 - same + cross.abs())
 
 
 def cosines(gradients: Tensor, num_generative: int) -> tuple[Tensor, Tensor]:

@@ -1,11 +1,12 @@
 """What holds for every bridge, in closed form."""
 
 import itertools
+import math
 
 import pytest
 import torch
 
-from dtir.diffusion.samplers import ColdSampler, PosteriorSampler, ReverseODESampler, ReverseSDESampler
+from dtir.diffusion.samplers import ColdSampler, FlowHeunSampler, PosteriorSampler, ReverseODESampler, ReverseSDESampler
 from dtir.diffusion.schedulers import (
     DDBM,
     GOUB,
@@ -30,6 +31,7 @@ BRIDGES = {
     "resshift": lambda: ResShift(steps=10, min_noise_level=0.1),
     "ddbm_ve": lambda: DDBM("ve", num_timesteps=20, sigma_max=5.0),
     "ddbm_vp": lambda: DDBM("vp", num_timesteps=20),
+    "ddbm_preconditioned": lambda: DDBM("vp", num_timesteps=20, predicts="preconditioned"),
     "diffuir": lambda: ResidualDiffusion(timesteps=200),
 }
 EVERY = pytest.mark.parametrize("bridge", [make().double() for make in BRIDGES.values()], ids=BRIDGES)
@@ -52,6 +54,71 @@ def test_posterior_and_marginal_agree(bridge, gap):
         of_x0, of_mu = (bridge.posterior(zero, *unit, t, t - gap)[0] for unit in ((one, zero), (zero, one)))
         found = numbers([of_x * a + of_x0, of_x * b + of_mu, of_x**2 * sigma**2 + variance])
         assert found == pytest.approx(numbers([a_prev, b_prev, sigma_prev**2]), rel=2e-3, abs=absolute), t
+
+
+TRAINED = {
+    **BRIDGES,
+    "i2sb_forward": lambda: I2SB(interval=200),
+    "resshift_residual": lambda: ResShift(steps=10, min_noise_level=0.1, predict_type="residual"),
+    "diffuir_noise": lambda: ResidualDiffusion(timesteps=50, objective="pred_noise"),
+    "flow": lambda: RectifiedFlow(20, noise=0.2),
+    "indi": lambda: InDI(20),
+    "cold": lambda: ColdDiffusion(20),
+}
+
+
+@pytest.mark.parametrize("bridge", [make().double() for make in TRAINED.values()], ids=TRAINED)
+def test_an_output_that_hits_its_target_gives_the_clean_picture(bridge):
+    x0, mu, eps = torch.randn(3, 2, 1, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for t in (1, bridge.last_trained // 2, bridge.last_trained):
+        x_t = bridge.add_noise(x0, mu, eps, t)
+        steps = torch.tensor([t, t])
+        out = bridge.target(x_t, x0, mu, eps, steps)
+        torch.testing.assert_close(bridge.target(x_t, x0, mu, eps, t), out)
+        # A velocity points to the noisy end, so that it gives x_0 where its noise is that of the state.
+        torch.testing.assert_close(bridge.x0_from_output(x_t, out, mu, t), x0, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("bridge", [make().double() for make in TRAINED.values()], ids=TRAINED)
+def test_networks_are_told_the_same_of_one_step_and_of_a_batch(bridge):
+    x = torch.randn(3, 1, 2, 2, dtype=torch.float64)
+    steps = torch.tensor([1, bridge.num_timesteps // 2, bridge.num_timesteps])
+    states, told = bridge.network_input(x, steps)
+    for k, t in enumerate(steps.tolist()):
+        state, number = bridge.network_input(x[k : k + 1], t)
+        torch.testing.assert_close(states[k : k + 1], state)
+        assert told[k].item() == pytest.approx(number, rel=1e-6)
+
+
+def test_preconditioned_inputs_and_targets_have_unit_variance():
+    """For pictures of the variance and covariance that the preconditioning assumes (DDBM, section 4)."""
+    bridge = DDBM("vp", num_timesteps=8, predicts="preconditioned").double()
+    generator = torch.Generator().manual_seed(0)
+    shared, own, other, eps = torch.randn(4, 100_000, 1, 1, 1, generator=generator, dtype=torch.float64)
+    x0, mu = ((shared + part) * 0.125**0.5 for part in (own, other))
+    for t in (2, 5, 8):
+        x_t = bridge.add_noise(x0, mu, eps, t)
+        state, _ = bridge.network_input(x_t, t)
+        assert state.var().item() == pytest.approx(1, rel=0.02)
+        assert bridge.target(x_t, x0, mu, eps, t).var().item() == pytest.approx(1, rel=0.02)
+
+
+def test_heun_is_of_second_order_on_a_curved_flow():
+    """dx/ds = x, from s = 1 to 0: exp(-1) of the start."""
+    flow, start = RectifiedFlow(64).double(), torch.ones(1, 1, 1, 1, dtype=torch.float64)
+
+    def error(sampler, n):
+        result = sampler.sample(lambda x, t: x, flow, start, num_steps=n)
+        return abs(result.sample.item() - math.exp(-1)), result.num_evals
+
+    # The last step is Euler's, of a local error that falls with the square.
+    heun = [error(FlowHeunSampler(), n) for n in (8, 16, 32)]
+    euler = [error(PosteriorSampler(), n) for n in (8, 16, 32)]
+    assert [evals for _, evals in heun] == [15, 31, 63]
+    assert all(a[0] / b[0] > 3.5 for a, b in itertools.pairwise(heun))
+    assert all(1.8 < a[0] / b[0] < 2.2 for a, b in itertools.pairwise(euler))
+    with pytest.raises(ConfigError, match="predicts a velocity"):
+        FlowHeunSampler().sample(lambda x, t: x, InDI(), start)
 
 
 @EVERY
@@ -157,7 +224,7 @@ def test_velocity_of_a_flow_is_the_derivative_of_its_path():
     flow = RectifiedFlow(num_timesteps=10, noise=0.3)
     x0, mu, eps = torch.randn(3, 1, 1, 2, 2, generator=torch.Generator().manual_seed(0))
     slope = (flow.add_noise(x0, mu, eps, 8) - flow.add_noise(x0, mu, eps, 3)) / 0.5
-    torch.testing.assert_close(flow.velocity(x0, mu, eps), slope)
+    torch.testing.assert_close(flow.target(flow.add_noise(x0, mu, eps, 5), x0, mu, eps, 5), slope)
 
 
 def test_optimal_transport_pairs_are_the_best_of_all():

@@ -152,6 +152,22 @@ def test_the_loss_is_the_same_where_the_objectives_take_a_pass_each(tmp_path):
         torch.testing.assert_close(state_apart[name], value, rtol=1e-4, atol=1e-6)
 
 
+def test_the_loss_of_every_second_iteration_is_twice_as_strong(tmp_path):
+    class Recording(OrthogonalityLoss):
+        def after_loss(self, runner, losses):
+            super().after_loss(runner, losses)
+            self.terms = [*getattr(self, "terms", []), losses.get("loss_orthogonality")]
+
+    stages = [{**STAGE[0], "iters": 4, "lr": 1e-9}]
+    one, lazy = Recording(weight=0.0), Recording(weight=0.0, interval=2)
+    for folder, regularizer in (("one", one), ("lazy", lazy)):
+        regularizer.weight = 1e-9
+        run(tmp_path / folder, regularizer, **{"train_cfg.stages": stages})
+    assert [term is None for term in lazy.terms] == [False, True, False, True]
+    for k in (0, 2):
+        assert lazy.terms[k].item() == pytest.approx(2 * one.terms[k].item(), rel=1e-4)
+
+
 def test_frozen_shallow_blocks_have_no_term(tmp_path):
     stages = [{**STAGE[0], "trainable": ["network.backbone.tail.*"]}]
     options = {"train_cfg.stages": stages, "custom_hooks": [], **PLAIN}
@@ -162,5 +178,7 @@ def test_frozen_shallow_blocks_have_no_term(tmp_path):
 
 @pytest.mark.parametrize("kind", [OrthogonalProjection, OrthogonalityLoss])
 def test_wrong_settings_are_named(kind):
+    with pytest.raises(ConfigError, match="interval=0"):
+        OrthogonalityLoss(interval=0)
     with pytest.raises(ConfigError, match=f"{kind.__name__}: shallow=0"):
         kind(shallow=0)

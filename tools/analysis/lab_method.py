@@ -1,10 +1,10 @@
 """Trains the method, its ablations and plain training small, side by side, and tabulates them.
 
-    DTIR_DATA=DATA python tools/analysis/lab_method.py run --jobs 2
+    DTIR_DATA=DATA python tools/analysis/lab_method.py run
     python tools/analysis/lab_method.py table
 
 DATA holds clean/, train_pairs/, real10/ and generalization/. Every run is one of configs/dtir or configs/ablations with
-the settings of configs/_base_/lab/method.py laid over it, on one thread. Runs that share a seed share the generative
+the settings of configs/_base_/lab/method.py laid over it. Runs that share a seed share the generative
 pre-training. Killed at any moment, the command goes on from the last checkpoints when it is run again.
 """
 
@@ -18,12 +18,12 @@ import sys
 from dataclasses import dataclass
 from itertools import chain, repeat
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from rich.console import Console
 from torch import Tensor
 
 from dtir.apis import RestorationInferencer
@@ -31,6 +31,7 @@ from dtir.datasets import PairedDataset
 from dtir.engine.checkpoint import load_checkpoint
 from dtir.evaluation.metrics.functional import psnr, ssim, to_8_bit
 from dtir.registry import RESTORERS, SCOPE
+from dtir.tasks import TASKS
 from dtir.utils.atomic import atomic_save, atomic_write
 from dtir.utils.image_io import read_rgb
 from dtir.utils.launch import load_config
@@ -69,14 +70,30 @@ class Run:
         return self.pairs and {"rainy-light": "rainy"}.get(self.pairs, self.pairs)
 
 
+# As tools/_env.sh sets them.
+ENVIRONMENT = {
+    "GOMP_SPINCOUNT": "20000",
+    "MALLOC_MMAP_THRESHOLD_": "1000000000",
+    "MALLOC_TRIM_THRESHOLD_": "4000000000",
+}
 ABLATIONS = ["tmgp", "gef", "importance", "orthogonality", "matched_t", "layer_decay", "tit", "moe"]
 PAIRS = {"Rain100L": "rainy-light", "Rain100H": "rainy", "SOTS": "hazy"}
+# Trained on, tested on: the first of each pair of lines is the distribution of the training.
+GENERALISATION = [
+    ("Rain100L", "Rain100L"),
+    ("Rain100L", "rainy"),
+    ("Rain100H", "rainy"),
+    ("Rain100H", "Rain100L"),
+    ("SOTS", "hazy"),
+    ("SOTS", "REVIDE"),
+]
+NAMES = {"rainy": "Rain100H", "hazy": "SOTS"}
 
 
 def all_runs(seeds: int) -> list[Run]:
     """The main pair, the generalisation pairs, the ablations, and the main pair again with the other seeds."""
     main = [[Run("plain", PLAIN, s), Run("full", FULL, s)] for s in range(seeds)]
-    longer = [Run("plain, all steps", PLAIN, s, longer=37 / 12) for s in range(seeds)]
+    longer = [Run("plain, all steps", PLAIN, s, longer=3.5) for s in range(seeds)]
     single = [
         [Run(f"plain {name}", PLAIN, s, pairs), Run(f"full {name}", SINGLE, s, pairs)]
         for s in range(min(seeds, 2))
@@ -84,7 +101,7 @@ def all_runs(seeds: int) -> list[Run]:
     ]
     ablations = [Run(f"w/o {part}", f"ablations/wo_{part}") for part in ABLATIONS]
     first_single, other_single = single[: len(PAIRS)], single[len(PAIRS) :]
-    groups = [main[0], *first_single, ablations, *main[1:], *other_single, longer]
+    groups = [main[0], *first_single, ablations, *main[1:], longer, *other_single]
     return list(chain.from_iterable(groups))
 
 
@@ -104,6 +121,8 @@ def lab_config(run: Run, out: Path) -> Config:
     }
     if "network" in config.model:
         config.model.network.backbone, config.model.restoration_loss = lab.backbone, lab.loss
+        if config.model.network.get("adapter"):
+            config.model.network.adapter.rank = lab.adapter_rank
     else:
         config.model.backbone, config.model.losses = lab.backbone, [lab.loss]
     table = {**lab.stages, **(lab.single_stages if run.pairs else {})}
@@ -115,7 +134,7 @@ def lab_config(run: Run, out: Path) -> Config:
     for regularizer in config.train_cfg.get("regularizers", []):
         regularizer.update({"weight": lab.importance_weight} if regularizer.type == "ParameterImportance" else {})
     for hook in config.custom_hooks:
-        hook.update({"num_images": 32, "distinct": True} if hook.type == "TimestepMatchingHook" else {})
+        hook.update({"num_images": 8, "distinct": True} if hook.type == "TimestepMatchingHook" else {})
     for key in ("val_dataloader", "val_cfg", "val_evaluator", "test_dataloader", "test_cfg", "test_evaluator"):
         config[key] = None
     return config
@@ -159,8 +178,9 @@ def _start(run: Run, config: Config, out: Path) -> Path:
     trained = load_checkpoint(source / last_checkpoint(source))
     with DefaultScope.overwrite_default_scope(SCOPE):
         model = RESTORERS.build(config.model)
-    weights = {key: trained["state_dict"][key] for key in model.state_dict() if key.startswith("network.")}
-    state = {"matched_t": torch.full((len(model.tasks),), -1), **weights}
+    state = model.state_dict()
+    # Adapters are as they were at first.
+    state.update({k: trained["state_dict"][k] for k in state if k.startswith("network.") and ".adapters." not in k})
     path = out / run.folder / "start.pth"
     atomic_save({"state_dict": state}, path)
     return path
@@ -171,13 +191,13 @@ def last_checkpoint(folder: Path) -> str:
     return (folder / "last_checkpoint").read_text().strip()
 
 
-def carry_out(run: Run, out: Path) -> str:
+def carry_out(run: Run, out: Path, threads: int) -> str:
     """Trains and measures a run unless that is done; returns a line about it."""
     folder = out / run.folder
     done = folder / "trained"
     if not done.is_file():
         config = prepare(run, out)
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        environment = {**os.environ, **ENVIRONMENT, "OMP_NUM_THREADS": str(threads)}
         command = [sys.executable, str(REPO / "tools/train.py"), str(config), "--work-dir", str(folder)]
         # Weights to start from are read only while there is nothing to resume.
         command += ["--resume"] if (folder / "last_checkpoint").is_file() else []
@@ -185,6 +205,7 @@ def carry_out(run: Run, out: Path) -> str:
             subprocess.run(command, env=environment, stdout=log, stderr=log, check=True)
         done.write_text(last_checkpoint(folder))
     if run.name != "pretrain" and not (folder / "results.json").is_file():
+        torch.set_num_threads(threads)
         results = measure(run, folder / last_checkpoint(folder))
         with atomic_write(folder / "results.json", "w", encoding="utf-8") as file:
             json.dump(results, file, indent=1)
@@ -193,7 +214,6 @@ def carry_out(run: Run, out: Path) -> str:
 
 def measure(run: Run, checkpoint: Path) -> dict[str, dict[str, list[float]]]:
     """PSNR and SSIM (protocol rgb) of every picture of the test sets, by set."""
-    torch.set_num_threads(1)
     inferencer = RestorationInferencer(str(checkpoint), device="cpu")
     results = {}
     for label, (root, task) in test_sets(run, inferencer.tasks).items():
@@ -226,13 +246,65 @@ def test_sets(run: Run, tasks: tuple[str, ...]) -> dict[str, tuple[str, str]]:
 def run_all(args: argparse.Namespace) -> None:
     """Pre-trains, then trains what is left, `--jobs` at a time."""
     out, runs = Path(args.out), all_runs(args.seeds)
+    threads = max(1, (os.cpu_count() or 1) // args.jobs)
     if args.only:
         runs = [run for run in runs if run.name in args.only]
     with concurrent.futures.ProcessPoolExecutor(args.jobs) as pool:
-        list(pool.map(carry_out, [pretraining(seed) for seed in sorted({run.seed for run in runs})], repeat(out)))
-        futures = [pool.submit(carry_out, run, out) for run in runs]
+        list(
+            pool.map(
+                carry_out,
+                [pretraining(seed) for seed in sorted({run.seed for run in runs})],
+                repeat(out),
+                repeat(threads),
+            )
+        )
+        futures = [pool.submit(carry_out, run, out, threads) for run in runs]
         for finished, future in enumerate(concurrent.futures.as_completed(futures), start=1):
             print(f"{finished} of {len(runs)}: {future.result()}", flush=True)
+
+
+def read_results(out: Path, seeds: int) -> dict[str, list[dict]]:
+    """Results of the finished runs by name, one per seed."""
+    found: dict[str, list[dict]] = {}
+    for run in all_runs(seeds):
+        file = out / run.folder / "results.json"
+        if file.is_file():
+            found.setdefault(run.name, []).append(json.loads(file.read_text(encoding="utf-8")))
+    return found
+
+
+def average(result: dict, metric: str) -> float:
+    """The mean over the ten tasks of the means over their pictures."""
+    return fmean(fmean(result[task][metric]) for task in TASKS if task in result)
+
+
+def cell(values: list[float], digits: int = 2) -> str:
+    """Mean over the seeds, and half the range where there are several."""
+    spread = f" ± {(max(values) - min(values)) / 2:.{digits}f}" if len(values) > 1 else ""
+    return f"{fmean(values):.{digits}f}{spread}" if values else "-"
+
+
+def print_tables(out: Path, seeds: int) -> None:
+    """The comparison in Markdown."""
+    results = read_results(out, seeds)
+    ten = [name for name in results if not name.split(" ")[-1].startswith(("Rain", "SOTS"))]
+    best = results.get("full", [])
+    reference = fmean(average(r, "PSNR") for r in best) if best else float("nan")
+    print("| training | seeds | PSNR | SSIM | against the full method |\n|---|---|---|---|---|")
+    for name in ten:
+        values = [average(result, "PSNR") for result in results[name]]
+        ssim_values = [average(result, "SSIM") for result in results[name]]
+        print(
+            f"| {name} | {len(values)} | {cell(values)} | {cell(ssim_values, 3)} | {fmean(values) - reference:+.2f} |"
+        )
+    print("\n| task | " + " | ".join(ten) + " |\n|---|" + "---|" * len(ten))
+    for task in [*TASKS, "Rain100L", "REVIDE"]:
+        row = [cell([fmean(result[task]["PSNR"]) for result in results[name] if task in result]) for name in ten]
+        print(f"| {task} | " + " | ".join(row) + " |")
+    print("\n| trained on | tested on | plain | the method |\n|---|---|---|---|")
+    for trained, tested in GENERALISATION:
+        row = [[fmean(r[tested]["PSNR"]) for r in results.get(f"{kind} {trained}", [])] for kind in ("plain", "full")]
+        print(f"| {trained} | {NAMES.get(tested, tested)} | " + " | ".join(cell(values) for values in row) + " |")
 
 
 def main() -> int:
@@ -240,14 +312,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("run", "table"))
     parser.add_argument("--out", default="work_dirs/lab_method")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, of one thread each")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time; they share the cores")
     parser.add_argument("--seeds", type=int, default=2, help="seeds of the main pair")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="runs of these names alone")
     args = parser.parse_args()
     if args.command == "run":
         run_all(args)
     else:
-        Console().print(args.out)
+        print_tables(Path(args.out), args.seeds)
     return 0
 
 

@@ -5,6 +5,7 @@ from dtir.diffusion.samplers.base import Denoiser, Sampler, SampleResult, StepSa
 from dtir.diffusion.samplers.bridges import (
     BridgeSampler,
     ColdSampler,
+    FlowHeunSampler,
     PosteriorSampler,
     ResidualSampler,
     ReverseODESampler,
@@ -22,6 +23,7 @@ __all__ = [
     "DPMSolverPP2M",
     "Denoiser",
     "EulerMaruyamaSampler",
+    "FlowHeunSampler",
     "HeunSampler",
     "PosteriorSampler",
     "PredictorCorrectorSampler",

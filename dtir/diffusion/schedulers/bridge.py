@@ -70,9 +70,20 @@ class Bridge(nn.Module, ABC):
             return out
         return self.eps_from_x0(x_t, self.x0_from_output(x_t, out, mu, t), mu, t)
 
-    def network_input(self, x_t: Tensor, t: int) -> tuple[Tensor, float]:
+    def target(self, x_t: Tensor, x0: Tensor, mu: Tensor, eps: Tensor, t: int | Tensor) -> Tensor:
+        """What a network's output is trained to be for the state x_t, (B, C, H, W); see `predicts`."""
+        if self.predicts == "eps":
+            return eps
+        return x0 if self.predicts == "x0" else mu - x0
+
+    def network_input(self, x_t: Tensor, t: int | Tensor) -> tuple[Tensor, float | Tensor]:
         """What a published network is given: the state, perhaps scaled, and its number for the time step."""
         return x_t, t
+
+    @property
+    def last_trained(self) -> int:
+        """The last step of 1..T whose states a network learns from."""
+        return self.num_timesteps
 
     def sample_steps(self, n: int) -> list[int]:
         """Returns n descending steps from T, evenly spaced; a sampler goes from the last one to 0.
@@ -98,7 +109,9 @@ class SDEBridge(Bridge):
     """
 
     @abstractmethod
-    def reverse_sde(self, x: Tensor, eps: Tensor, mu: Tensor, t: int, t_prev: int) -> tuple[Tensor, Tensor]:
+    def reverse_sde(
+        self, x: Tensor, eps: Tensor, mu: Tensor, t: int | Tensor, t_prev: int | Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Drift (B, C, H, W) and standard deviation of the noise in a step of the reverse equation."""
 
     @abstractmethod

@@ -46,8 +46,15 @@ class DDBM(Bridge):
         rho: float = 7.0,
         beta_d: float = 2.0,
         beta_min: float = 0.1,
+        predicts: str = "x0",
+        sigma_data: float = 0.5,
     ) -> None:
-        super().__init__(num_timesteps, "x0")
+        super().__init__(num_timesteps, predicts)
+        if predicts not in ("x0", "preconditioned") or sigma_data <= 0:
+            raise ConfigError(
+                f"DDBM: predicts='{predicts}' must be 'x0' or 'preconditioned', and sigma_data={sigma_data} positive."
+            )
+        self.sigma_data = sigma_data
         sigma_max = {"ve": 80.0, "vp": 1.0}.get(kind) if sigma_max is None else sigma_max
         if kind not in ("ve", "vp") or num_timesteps < 2 or not 0 < sigma_min < sigma_max:
             raise ConfigError(
@@ -72,7 +79,10 @@ class DDBM(Bridge):
             of_mu=ratio * alphas / alphas[-1],
             spread=sigmas * (1 - ratio).clamp(min=0).sqrt(),
         )
-        self.told = times.tolist()
+        # Step 0 is no input of a network.
+        logarithms = 250 * times.clamp(min=times[1]).log()
+        self.register_buffer("told_log", logarithms.float(), persistent=False)
+        self.told = (times if predicts == "x0" else logarithms).tolist()
 
     def marginal(self, t: int | Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As `Bridge.marginal`."""
@@ -91,6 +101,30 @@ class DDBM(Bridge):
         mean = (alpha_prev * step * x0 + alpha / alpha_prev * sigma_prev**2 * x_t) / sigma**2
         return mean, sigma_prev**2 * step / sigma**2
 
-    def network_input(self, x_t: Tensor, t: int) -> tuple[Tensor, float]:
-        """The state and its continuous time."""
-        return x_t, self.told[t]
+    def network_input(self, x_t: Tensor, t: int | Tensor) -> tuple[Tensor, float | Tensor]:
+        """The state and its continuous time; preconditioned, over its spread, and `250 log(time)`."""
+        if self.predicts != "preconditioned":
+            return x_t, self.told[t] if isinstance(t, int) else self.times[t]
+        return self.preconditioning(t)[0] * x_t, self.told[t] if isinstance(t, int) else self.told_log[t]
+
+    def preconditioning(self, t: int | Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """c_in, c_skip and c_out, each (B, 1, 1, 1), with which x_0 is `c_skip x_t + c_out F(c_in x_t)` (section 4)."""
+        a, b, c = self._at(self.of_mu, t), self._at(self.of_x0, t), self._at(self.spread, t) ** 2
+        variance, covariance = self.sigma_data**2, self.sigma_data**2 / 2
+        total = (a**2 + b**2) * variance + 2 * a * b * covariance + c
+        c_skip = (b * variance + a * covariance) / total
+        return total**-0.5, c_skip, ((a**2 * (variance**2 - covariance**2) + variance * c) / total).sqrt()
+
+    def target(self, x_t: Tensor, x0: Tensor, mu: Tensor, eps: Tensor, t: int | Tensor) -> Tensor:
+        """As `Bridge.target`; preconditioned, of unit variance."""
+        if self.predicts != "preconditioned":
+            return super().target(x_t, x0, mu, eps, t)
+        _, c_skip, c_out = self.preconditioning(t)
+        return (x0 - c_skip * x_t) / c_out
+
+    def x0_from_output(self, x_t: Tensor, out: Tensor, mu: Tensor, t: int | Tensor) -> Tensor:
+        """As `Bridge.x0_from_output`."""
+        if self.predicts != "preconditioned":
+            return super().x0_from_output(x_t, out, mu, t)
+        _, c_skip, c_out = self.preconditioning(t)
+        return c_skip * x_t + c_out * out

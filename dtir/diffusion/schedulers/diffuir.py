@@ -59,8 +59,11 @@ class ResidualDiffusion(Bridge):
         }
         register_arrays(self, **{name: F.pad(array, (1, 0)) for name, array in arrays.items()})
         # Python numbers, so that no step waits for the device.
-        told = self.alphas_cumsum if objective == "pred_res" else self.betas_cumsum
-        self.times = (told * timesteps).tolist()
+        self.times = (self._told * timesteps).tolist()
+
+    @property
+    def _told(self) -> Tensor:
+        return self.alphas_cumsum if self.predicts == "residual" else self.betas_cumsum
 
     def marginal(self, t: int | Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As `Bridge.marginal`; the first two sum to `1 - D_t`."""
@@ -79,9 +82,9 @@ class ResidualDiffusion(Bridge):
         mean = share * (x_t - a * x0 - b * mu) + a_prev * x0 + b_prev * mu
         return mean, (now - before) * share
 
-    def network_input(self, x_t: Tensor, t: int) -> tuple[Tensor, float]:
+    def network_input(self, x_t: Tensor, t: int | Tensor) -> tuple[Tensor, float | Tensor]:
         """The state, and `A_t T` or, for networks that predict noise, `B_t T`."""
-        return x_t, self.times[t]
+        return x_t, self.times[t] if isinstance(t, int) else self._told[t] * self.num_timesteps
 
     def sample_steps(self, n: int) -> list[int]:
         """As `Bridge.sample_steps`, with the published rounding."""

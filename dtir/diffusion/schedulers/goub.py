@@ -46,11 +46,18 @@ class GOUB(MeanReverting):
         """`mu`, without noise."""
         return mu
 
-    def posterior(self, x_t: Tensor, x0: Tensor, mu: Tensor, t: int, t_prev: int) -> tuple[Tensor, Tensor]:
+    @property
+    def last_trained(self) -> int:
+        """T - 1: at T the state is `mu`, without noise to predict."""
+        return self.num_timesteps - 1
+
+    def posterior(
+        self, x_t: Tensor, x0: Tensor, mu: Tensor, t: int | Tensor, t_prev: int | Tensor
+    ) -> tuple[Tensor, Tensor]:
         """As `Bridge.posterior`. From T, where the state tells nothing of x_0, it is the marginal at t_prev."""
         m_prev, n_prev, sigma_prev = self.marginal(t_prev)
         mean_prev = m_prev * x0 + n_prev * mu
-        if t == self.num_timesteps:
+        if isinstance(t, int) and t == self.num_timesteps:
             return mean_prev, sigma_prev**2
         m, n, sigma = self.marginal(t)
         f_m = m / m_prev
@@ -59,20 +66,22 @@ class GOUB(MeanReverting):
         mean = (sigma_prev**2 * f_m * (x_t - (n - n_prev * f_m) * mu) + variance * mean_prev) / sigma**2
         return mean, variance * sigma_prev**2 / sigma**2
 
-    def reverse_sde(self, x: Tensor, eps: Tensor, mu: Tensor, t: int, t_prev: int) -> tuple[Tensor, Tensor]:
+    def reverse_sde(
+        self, x: Tensor, eps: Tensor, mu: Tensor, t: int | Tensor, t_prev: int | Tensor
+    ) -> tuple[Tensor, Tensor]:
         """As `SDEBridge.reverse_sde`."""
         return self.reverse_ode(x, eps, mu, t, t_prev), (2 * self.lambda_square**2 * self.integral(t, t_prev)).sqrt()
 
-    def reverse_ode(self, x: Tensor, eps: Tensor, mu: Tensor, t: int, t_prev: int) -> Tensor:
+    def reverse_ode(self, x: Tensor, eps: Tensor, mu: Tensor, t: int | Tensor, t_prev: int | Tensor) -> Tensor:
         """As `SDEBridge.reverse_ode`: the published mean ODE, which is the reverse equation without its noise.
 
         At T, where nothing is known of x_0, the score and the pull of the h-transform are left out, as published.
         """
         rate = self.integral(t, t_prev)
         drift = rate * (mu - x)
-        if t == self.num_timesteps:
+        if isinstance(t, int) and t == self.num_timesteps:
             return drift
-        rest = torch.exp(2 * (self.thetas_cumsum[t] - self.thetas_cumsum[-1]) * self.dt)
+        rest = torch.exp(2 * (self._at(self.thetas_cumsum, t) - self.thetas_cumsum[-1]) * self.dt)
         squared = 2 * self.lambda_square**2 * rate
-        pull = rest / self.sigma_t_T[t] ** 2 * (mu - x)
+        pull = rest / self._at(self.sigma_t_T, t) ** 2 * (mu - x)
         return drift + squared * (pull - self.score_from_eps(eps, t))

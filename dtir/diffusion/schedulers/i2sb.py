@@ -76,6 +76,12 @@ class I2SB(Bridge):
         total = before + between
         return between / total * x0 + before / total * x_t, before * between / total
 
+    def target(self, x_t: Tensor, x0: Tensor, mu: Tensor, eps: Tensor, t: int | Tensor) -> Tensor:
+        """As `Bridge.target`; of "forward", `(x_t - x_0) / std_fwd_t`, equation 12 of the paper."""
+        if self.predicts == "forward":
+            return (x_t - x0) / self._at(self.std_fwd, t)
+        return super().target(x_t, x0, mu, eps, t)
+
     def x0_from_output(self, x_t: Tensor, out: Tensor, mu: Tensor, t: int | Tensor) -> Tensor:
         """As `Bridge.x0_from_output`; of "forward", `x_t - std_fwd_t out`."""
         if self.predicts == "forward":

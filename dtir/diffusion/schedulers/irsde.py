@@ -90,11 +90,15 @@ class MeanReverting(SDEBridge):
         """Share of the difference to mu that is left at t, (B, 1, 1, 1): `exp(-theta_bar_t)`."""
         return torch.exp(-self._at(self.thetas_cumsum, t) * self.dt)
 
-    def integral(self, t: int, t_prev: int) -> Tensor:
-        """Theta integrated from t_prev to t, a scalar."""
-        return self.thetas[t_prev + 1 : t + 1].sum() * self.dt
+    def integral(self, t: int | Tensor, t_prev: int | Tensor) -> Tensor:
+        """Theta integrated from t_prev to t: a scalar, or (B, 1, 1, 1) for steps (B,)."""
+        if isinstance(t, int):
+            return self.thetas[t_prev + 1 : t + 1].sum() * self.dt
+        return (self._at(self.thetas_cumsum, t) - self._at(self.thetas_cumsum, t_prev)) * self.dt
 
-    def posterior(self, x_t: Tensor, x0: Tensor, mu: Tensor, t: int, t_prev: int) -> tuple[Tensor, Tensor]:
+    def posterior(
+        self, x_t: Tensor, x0: Tensor, mu: Tensor, t: int | Tensor, t_prev: int | Tensor
+    ) -> tuple[Tensor, Tensor]:
         """As `Bridge.posterior`: the published "optimum" step, where t_prev is t - 1."""
         step, now, before = torch.exp(-self.integral(t, t_prev)), self.remaining(t), self.remaining(t_prev)
         gone = 1 - now**2
@@ -130,11 +134,13 @@ class IRSDE(MeanReverting):
         """`mu + max_sigma eps`."""
         return mu + eps * self.max_sigma
 
-    def network_input(self, x_t: Tensor, t: int) -> tuple[Tensor, float]:
+    def network_input(self, x_t: Tensor, t: int | Tensor) -> tuple[Tensor, float | Tensor]:
         """The state and its time step in the process that the network knows."""
         return x_t, t * self.sample_scale
 
-    def reverse_sde(self, x: Tensor, eps: Tensor, mu: Tensor, t: int, t_prev: int) -> tuple[Tensor, Tensor]:
+    def reverse_sde(
+        self, x: Tensor, eps: Tensor, mu: Tensor, t: int | Tensor, t_prev: int | Tensor
+    ) -> tuple[Tensor, Tensor]:
         """As `SDEBridge.reverse_sde`, equation 8 of the paper."""
         rate = self.integral(t, t_prev)
         squared = 2 * self.max_sigma**2 * rate
@@ -178,7 +184,9 @@ class DenoisingSDE(MeanReverting):
         """As `Bridge.posterior`, with the clean picture as the mean."""
         return super().posterior(x_t, x0, x0, t, t_prev)
 
-    def reverse_sde(self, x: Tensor, eps: Tensor, mu: Tensor, t: int, t_prev: int) -> tuple[Tensor, Tensor]:
+    def reverse_sde(
+        self, x: Tensor, eps: Tensor, mu: Tensor, t: int | Tensor, t_prev: int | Tensor
+    ) -> tuple[Tensor, Tensor]:
         """As `SDEBridge.reverse_sde`; x_0 in the drift is the one that goes with `eps`."""
         squared = 2 * self.max_sigma**2 * self.integral(t, t_prev)
         return -0.5 * squared * (1 + self.remaining(t) ** 2) * self.score_from_eps(eps, t), squared.sqrt()

@@ -85,7 +85,7 @@ class ResShift(Bridge):
         alpha = eta - before
         return before / eta * x_t + alpha / eta * x0, self.kappa**2 * before / eta * alpha
 
-    def network_input(self, x_t: Tensor, t: int) -> tuple[Tensor, float]:
+    def network_input(self, x_t: Tensor, t: int | Tensor) -> tuple[Tensor, float | Tensor]:
         """The state over its spread, and t - 1."""
         if not self.normalize_input:
             return x_t, t - 1

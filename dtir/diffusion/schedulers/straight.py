@@ -51,7 +51,13 @@ class StraightPath(Bridge):
             return x_t - self._at(self.places, t) * out
         return super().x0_from_output(x_t, out, mu, t)
 
-    def network_input(self, x_t: Tensor, t: int) -> tuple[Tensor, float]:
+    def target(self, x_t: Tensor, x0: Tensor, mu: Tensor, eps: Tensor, t: int | Tensor) -> Tensor:
+        """As `Bridge.target`; a velocity is `mu + noise eps - x_0` at every t."""
+        if self.predicts == "velocity":
+            return mu + self.noise * eps - x0
+        return super().target(x_t, x0, mu, eps, t)
+
+    def network_input(self, x_t: Tensor, t: int | Tensor) -> tuple[Tensor, float | Tensor]:
         """The state, and t/T in (0, 1]."""
         return x_t, t / self.num_timesteps
 
@@ -96,10 +102,6 @@ class RectifiedFlow(StraightPath):
 
     def __init__(self, num_timesteps: int = 100, noise: float = 0.0) -> None:
         super().__init__(num_timesteps, "velocity", noise)
-
-    def velocity(self, x0: Tensor, mu: Tensor, eps: Tensor) -> Tensor:
-        """What a network is to predict at every t: `mu + noise eps - x_0`."""
-        return mu + self.noise * eps - x0
 
 
 def optimal_transport_pairs(x0: Tensor, x1: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from .matching import TimestepMatchingHook
 from .progress import ProgressHook
 from .report import ReportHook
 from .stage_switch import StageSwitchHook
+from .task_contexts import TaskContextsHook
 from .testing import SaveImagesHook, SelfEnsembleHook, TestReportHook
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "StageLoggerHook",
     "StageRuntimeInfoHook",
     "StageSwitchHook",
+    "TaskContextsHook",
     "TestReportHook",
     "TimestepMatchingHook",
 ]

@@ -124,12 +124,27 @@ class MoEAdapter(Adapter):
     Args:
         channels: Channels of the block's output.
         prompt_dim: Length of the time prompt.
-        **options: Of `MixtureOfExperts`.
+        num_experts: As in `MixtureOfExperts`.
+        top_k: As in `MixtureOfExperts`.
+        rank: As in `MixtureOfExperts`.
+        activation: As in `MixtureOfExperts`.
+        router_noise: As in `MixtureOfExperts`.
     """
 
-    def __init__(self, channels: int, prompt_dim: int, **options) -> None:
+    def __init__(
+        self,
+        channels: int,
+        prompt_dim: int,
+        num_experts: int = 4,
+        top_k: int = 2,
+        rank: int = 13,
+        activation: str | None = None,
+        router_noise: float = 0.0,
+    ) -> None:
         super().__init__(channels, prompt_dim)
-        self.experts = MixtureOfExperts(channels, channels, prompt_dim, **options)
+        self.experts = MixtureOfExperts(
+            channels, channels, prompt_dim, num_experts, top_k, rank, activation, router_noise
+        )
 
     def forward(self, x: Tensor, prompt: Tensor) -> Tensor:
         """The adapted output, like x: (B, C, H, W) or tokens (B, N, C); `prompt` is (B, prompt_dim)."""
@@ -147,12 +162,28 @@ class ParallelMoEAdapter(ParallelAdapter):
         in_channels: Channels of the layer's input.
         out_channels: Channels of its output.
         prompt_dim: Length of the time prompt.
-        **options: Of `MixtureOfExperts`.
+        num_experts: As in `MixtureOfExperts`.
+        top_k: As in `MixtureOfExperts`.
+        rank: As in `MixtureOfExperts`.
+        activation: As in `MixtureOfExperts`.
+        router_noise: As in `MixtureOfExperts`.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, prompt_dim: int, **options) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        prompt_dim: int,
+        num_experts: int = 4,
+        top_k: int = 2,
+        rank: int = 13,
+        activation: str | None = None,
+        router_noise: float = 0.0,
+    ) -> None:
         super().__init__(in_channels, out_channels, prompt_dim)
-        self.experts = MixtureOfExperts(in_channels, out_channels, prompt_dim, **options)
+        self.experts = MixtureOfExperts(
+            in_channels, out_channels, prompt_dim, num_experts, top_k, rank, activation, router_noise
+        )
 
     def forward(self, x: Tensor, prompt: Tensor) -> Tensor:
         """What is added to the layer's output, from its input x: (B, C, H, W) or tokens (B, N, C)."""

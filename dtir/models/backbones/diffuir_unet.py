@@ -155,6 +155,10 @@ class UnetRes(nn.Module):
         """The residual blocks, shallow to deep."""
         return [f"unet0.{name}" for name in self.unet0.ordered_blocks()]
 
+    def conditional(self, x: Tensor, condition: Tensor, time: Tensor) -> Tensor:
+        """The output (B, out_dim, H, W) for states and degraded pictures (B, channels, H, W) and one time (B,)."""
+        return self(torch.cat([x, condition], 1), (time, time))[0]
+
     def forward(self, x: Tensor, time: Sequence[Tensor | float] = (0, 0)) -> list[Tensor]:
         """The residual or the noise.
 

@@ -384,6 +384,10 @@ class UNetModelSwin(nn.Module):
             if name.startswith(part) and isinstance(module, ResBlock)
         ]
 
+    def conditional(self, x: Tensor, condition: Tensor, time: Tensor) -> Tensor:
+        """The output (B, out_channels, H, W) for states, degraded pictures and time steps (B,)."""
+        return self(x, time, condition)
+
     def forward(
         self, x: Tensor, timesteps: Tensor | float = 0, lq: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:

@@ -1,7 +1,9 @@
 """Restorers: objectives to losses and predictions."""
 
 from .base import Restorer
+from .bridge_restorer import BridgeRestorer
 from .conditional_diffusion import ConditionalDiffusionRestorer
+from .daclip_restorer import DACLIPRestorer
 from .diffusion_restorer import DiffusionRestorer
 from .draws import BatchDraws
 from .sampling import SamplingRestorer
@@ -9,7 +11,9 @@ from .supervised_restorer import SupervisedRestorer
 
 __all__ = [
     "BatchDraws",
+    "BridgeRestorer",
     "ConditionalDiffusionRestorer",
+    "DACLIPRestorer",
     "DiffusionRestorer",
     "Restorer",
     "SamplingRestorer",

@@ -95,15 +95,19 @@ class SamplingRestorer(Restorer):
         self.num_evals //= len(lq)
         return sample
 
+    def call_network(self, x: Tensor, condition: Tensor, level: Tensor) -> Tensor:
+        """The backbone's output (B, C, H, W); backbones that take these otherwise have a method `conditional`."""
+        return getattr(self.backbone, "conditional", self.backbone)(x, condition, level)
+
     def evaluate(self, x: Tensor, condition: Tensor, level: Tensor) -> Tensor:
         """The network's output for states and conditions (B, C, H, W) and levels (B,), tile by tile where asked for."""
         self.num_evals += len(x)
         if self._tiling is None:
-            return self.backbone(x, condition, level).to(x.dtype)
+            return self.call_network(x, condition, level).to(x.dtype)
 
         def on_tiles(pairs: Tensor) -> Tensor:
             states, conditions = pairs.chunk(2, dim=1)
-            out = self.backbone(states, conditions, level.repeat(len(pairs) // len(level)))
+            out = self.call_network(states, conditions, level.repeat(len(pairs) // len(level)))
             # Tiling keeps the number of channels: the condition comes along and is left out of the result.
             return torch.cat([out, conditions], 1)
 

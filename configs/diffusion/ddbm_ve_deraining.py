@@ -1,0 +1,4 @@
+# The variance-exploding bridge of DDBM.
+_base_ = "ddbm_deraining.py"
+
+model = dict(scheduler=dict(kind="ve"))

@@ -1,0 +1,10 @@
+# InDI (Delbracio and Milanfar, TMLR 2023).
+_base_ = "irsde_deraining.py"
+
+model = dict(
+    scheduler=dict(_delete_=True, type="InDI", num_timesteps=100, noise=0.01),
+    sampler=dict(type="PosteriorSampler", noise=False),
+    matching="output",
+    domain="centred",
+    num_steps=20,
+)

@@ -1,0 +1,45 @@
+"""The published benchmarks: how their archives are laid out, how they are prepared and verified."""
+
+import difflib
+
+from dtir.utils.errors import DatasetError
+
+from .declare import Benchmark, Layout, Part
+from .generalization import GENERALIZATION
+from .manifest import MANIFEST, Manifest, read_manifest
+from .plan import read_names
+from .prepare import prepare
+from .scan import default_workers
+from .sources import open_source
+from .ten_tasks import TEN_TASKS
+
+BENCHMARKS = {benchmark.name: benchmark for benchmark in (*TEN_TASKS, *GENERALIZATION)}
+
+
+def get_benchmark(name: str) -> Benchmark:
+    """Returns the benchmark of that name.
+
+    Raises:
+        DatasetError: There is none; the message lists all and the nearest one.
+    """
+    if name in BENCHMARKS:
+        return BENCHMARKS[name]
+    near = difflib.get_close_matches(name, BENCHMARKS, n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    raise DatasetError(f"unknown benchmark '{name}'.{hint} Known benchmarks: {', '.join(BENCHMARKS)}.")
+
+
+__all__ = [
+    "BENCHMARKS",
+    "MANIFEST",
+    "Benchmark",
+    "Layout",
+    "Manifest",
+    "Part",
+    "default_workers",
+    "get_benchmark",
+    "open_source",
+    "prepare",
+    "read_manifest",
+    "read_names",
+]

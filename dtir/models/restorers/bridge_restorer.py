@@ -1,0 +1,148 @@
+"""Restoration along a process between the clean and the degraded picture (method.md 8)."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from dtir.diffusion.domain import to_centred, to_image
+from dtir.diffusion.samplers import gaussian_like
+from dtir.diffusion.samplers.bridges import BridgeSampler
+from dtir.diffusion.schedulers import DenoisingSDE, optimal_transport_pairs
+from dtir.diffusion.schedulers.bridge import Bridge, SDEBridge
+from dtir.registry import LOSSES, RESTORERS, SCHEDULERS
+from dtir.utils.errors import ConfigError
+
+from .draws import BatchDraws
+from .sampling import SamplingRestorer
+
+DOMAINS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "image": (lambda x: x, lambda x: x),
+    "centred": (to_centred, to_image),
+}
+MATCHING = ("output", "step")
+SOURCES = ("degraded", "noise", "coupled_noise")
+
+
+@RESTORERS.register_module()
+class BridgeRestorer(SamplingRestorer):
+    """A network `f(x_t, y, t)` trained on the states between x and y, from which a reverse process starts at y.
+
+    IR-SDE, GOUB, I2SB, DDBM, ResShift, InDI, cold diffusion, DiffUIR and flow matching differ in their `scheduler`, the
+    process and what a network predicts in it, and in their `sampler`.
+
+    Args:
+        backbone: Config of a conditional network, such as `ConditionalNAFNet`, `UnetRes` or `UNetModelSwin`.
+        tasks: Names of the degradations, in the order of the dataset's tasks.
+        scheduler: Config of the process, a `Bridge`.
+        sampler: Config of the reverse process, a `BridgeSampler`.
+        loss: Config of the loss; L1 by default.
+        matching: What is compared. "output": the network's output with what it should be. "step": of processes given by
+            a differential equation, the mean of the reverse step from t to t - 1 with that of the exact posterior, the
+            "optimum" of IR-SDE (Luo et al., ICML 2023, equation 13) and GOUB.
+        source: Where paths end: at the degraded picture, or at "noise", or at "coupled_noise" that is paired within a
+            batch for the shortest paths (`optimal_transport_pairs`). The degraded picture is a condition in any case.
+        domain: Of the pictures that process and network see: "centred" in [-1, 1] or "image" in [0, 1].
+        num_steps: As in `SamplingRestorer`.
+        seed: As in `SamplingRestorer`.
+        tile: As in `SamplingRestorer`.
+        tile_overlap: As in `SamplingRestorer`.
+        data_preprocessor: As in `SamplingRestorer`.
+
+    Raises:
+        ConfigError: An option is not one of those named, or process, sampler and matching do not go together.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        tasks: Sequence[str],
+        scheduler: dict,
+        sampler: dict | None = None,
+        loss: dict | None = None,
+        matching: str = "output",
+        source: str = "degraded",
+        domain: str = "centred",
+        num_steps: int | None = None,
+        seed: int = 0,
+        tile: int | None = None,
+        tile_overlap: int = 32,
+        data_preprocessor: dict | None = None,
+    ) -> None:
+        sampler = sampler or {"type": "PosteriorSampler"}
+        super().__init__(backbone, tasks, sampler, num_steps, seed, tile, tile_overlap, data_preprocessor)
+        self.scheduler = self.sampling_scheduler = SCHEDULERS.build(scheduler)
+        self.loss = LOSSES.build(loss or {"type": "L1Loss"})
+        self.matching, self.source, self.domain = matching, source, domain
+        self._check()
+
+    def losses(self, lq: Tensor, samples: dict) -> dict[str, Tensor]:
+        """`loss_bridge`; the samples also hold `noise_seed` (int).
+
+        Raises:
+            ConfigError: The stage asks for generative samples.
+        """
+        self.refuse_generative(samples)
+        into, _ = DOMAINS[self.domain]
+        draws = BatchDraws(lq, samples["noise_seed"], samples["slots"])
+        t, eps = draws.steps(self.scheduler.last_trained), draws.noise()
+        x0, condition = into(samples["gt"]), into(lq)
+        mu, eps = self._ends(x0, condition, eps)
+        x_t = self.scheduler.add_noise(x0, mu, eps, t)
+        state, told = self.scheduler.network_input(x_t, t)
+        out = self.call_network(state, condition, told)
+        compare = self._step_loss if self.matching == "step" else self._output_loss
+        return {"loss_bridge": compare(out, x_t, x0, mu, eps, t).mean()}
+
+    def sample(self, lq: Tensor, generator: torch.Generator) -> Tensor:
+        """As `SamplingRestorer.sample`."""
+        into, out_of = DOMAINS[self.domain]
+        condition = into(lq)
+        result = self.sampler.sample(
+            lambda x, t: self.evaluate(x, condition, t),
+            self.scheduler,
+            condition if self.source == "degraded" else gaussian_like(condition, generator),
+            num_steps=self.num_steps,
+            generator=generator,
+            callback=self.report_progress,
+        )
+        return out_of(result.sample)
+
+    def _ends(self, x0: Tensor, condition: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the paths end, and the noise on the way, (B, 3, H, W) each."""
+        if self.source == "degraded":
+            return condition, eps
+        mu = eps if self.source == "noise" else eps[optimal_transport_pairs(x0, eps)]
+        return mu, torch.zeros_like(eps)
+
+    def _output_loss(self, out: Tensor, x_t: Tensor, x0: Tensor, mu: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        return self.loss(out, self.scheduler.target(x_t, x0, mu, eps, t))
+
+    def _step_loss(self, out: Tensor, x_t: Tensor, x0: Tensor, mu: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        predicted = self.scheduler.eps_from_output(x_t, out, mu, t)
+        drift, _ = self.scheduler.reverse_sde(x_t, predicted, mu, t, t - 1)
+        mean, _ = self.scheduler.posterior(x_t, x0, mu, t, t - 1)
+        return self.loss(x_t - drift, mean)
+
+    def _check(self) -> None:
+        for name, value, known in (
+            ("matching", self.matching, MATCHING),
+            ("source", self.source, SOURCES),
+            ("domain", self.domain, DOMAINS),
+        ):
+            if value not in known:
+                raise ConfigError(f"model.{name}='{value}'; expected one of {', '.join(known)}.")
+        process = type(self.scheduler).__name__
+        if not isinstance(self.scheduler, Bridge) or isinstance(self.scheduler, DenoisingSDE):
+            raise ConfigError(
+                f"model.scheduler: {process} does not end at a degraded picture; expected a process such as IRSDE or "
+                "I2SB. For processes to noise there is ConditionalDiffusionRestorer."
+            )
+        if not isinstance(self.sampler, BridgeSampler):
+            raise ConfigError(
+                f"model.sampler: {type(self.sampler).__name__} runs a process from noise; expected one from the "
+                "degraded picture, such as PosteriorSampler."
+            )
+        if self.matching == "step" and not isinstance(self.scheduler, SDEBridge):
+            raise ConfigError(f"model.matching='step' needs a process such as IRSDE or GOUB; {process} has 'output'.")
+        self.set_sampling(self.num_steps)

@@ -1,0 +1,195 @@
+"""Restoration along a bridge: losses by hand, and exact networks that end at the clean picture."""
+
+import pytest
+import torch
+from mmengine.config import ConfigDict
+from safetensors.torch import save_file
+from torch import nn
+
+from dtir.engine.hooks import TaskContextsHook
+from dtir.models import BridgeRestorer
+from dtir.registry import BACKBONES, RESTORERS
+from dtir.utils.errors import ConfigError
+
+PICTURES = torch.rand(2, 4, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+LQ, GT = PICTURES
+PROCESSES = {
+    "irsde": ({"type": "IRSDE", "max_sigma": 10, "T": 20}, "PosteriorSampler"),
+    "irsde_sde": ({"type": "IRSDE", "max_sigma": 10, "T": 200}, "ReverseSDESampler"),
+    "goub": ({"type": "GOUB", "lambda_square": 30, "T": 200}, "ReverseODESampler"),
+    "i2sb": ({"type": "I2SB", "interval": 1000}, "PosteriorSampler"),
+    "ddbm": ({"type": "DDBM", "kind": "vp", "num_timesteps": 10, "predicts": "preconditioned"}, "PosteriorSampler"),
+    "resshift": ({"type": "ResShift", "steps": 6, "normalize_input": False}, "PosteriorSampler"),
+    "indi": ({"type": "InDI", "num_timesteps": 8}, "PosteriorSampler"),
+    "cold": ({"type": "ColdDiffusion", "num_timesteps": 8}, "ColdSampler"),
+    "diffuir": ({"type": "DiffUIR", "timesteps": 20}, "ResidualSampler"),
+    "flow": ({"type": "RectifiedFlow", "num_timesteps": 8}, "FlowHeunSampler"),
+}
+
+
+@BACKBONES.register_module()
+class Bilinear(nn.Module):
+    """a x + b condition + c t."""
+
+    size_multiple = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factors = nn.Parameter(torch.tensor([0.5, -0.25, 0.002]))
+
+    def forward(self, x, condition, t):
+        a, b, c = self.factors
+        return a * x + b * condition + c * t.view(-1, 1, 1, 1)
+
+
+def make(process: str = "irsde", **options) -> BridgeRestorer:
+    scheduler, sampler = PROCESSES[process]
+    config = {"type": "BridgeRestorer", "backbone": {"type": "Bilinear"}, "tasks": ["hazy"], "domain": "image"}
+    return RESTORERS.build({**config, "scheduler": scheduler, "sampler": {"type": sampler}, **options})
+
+
+def batch() -> dict:
+    return {
+        "gt": GT,
+        "task": torch.zeros(4).long(),
+        "num_generative": 0,
+        "slots": torch.arange(4),
+        "noise_seed": 5,
+    }
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_a_network_that_hits_its_target_restores(process):
+    model = make(process)
+    bridge = model.scheduler
+
+    def exact(x, condition, level):
+        # The network's own number for a step tells which one it is.
+        steps = range(1, bridge.num_timesteps + 1)
+        t = min(steps, key=lambda t: abs(bridge.network_input(x, t)[1] - level[0].item()))
+        state = x / model_scale(bridge, x, t)
+        eps = bridge.eps_from_x0(state, GT, condition, min(t, bridge.last_trained))
+        return bridge.target(state, GT, condition, eps.nan_to_num(0, 0, 0), t)
+
+    model.call_network = exact
+    restored = model.restore(LQ, torch.zeros(4))
+    if process in ("irsde_sde", "goub"):
+        # Euler's steps: of the stochastic equation the last one adds noise.
+        assert (restored - GT).abs().mean() < 0.1 * (LQ - GT).abs().mean()
+    else:
+        # I2SB, as published, leaves noise of its first step, of deviation 0.01, in the picture.
+        torch.testing.assert_close(restored, GT, rtol=0, atol=4e-2 if process == "i2sb" else 1e-4)
+    again = model.restore(LQ, torch.zeros(4))
+    assert torch.equal(again, restored)
+
+
+def model_scale(bridge, x, t):
+    return bridge.network_input(torch.ones_like(x), t)[0]
+
+
+def test_the_loss_on_outputs_by_hand(monkeypatch):
+    model = make("i2sb", loss={"type": "L2Loss"}, domain="centred")
+    seen = []
+    monkeypatch.setattr(model.scheduler, "add_noise", lambda *args: seen.append(args) or 0.3 * args[0] + args[2])
+    loss = model.losses(LQ, batch())["loss_bridge"]
+    ((x0, mu, eps, t),) = seen
+    assert torch.equal(x0, 2 * GT - 1)
+    assert torch.equal(mu, 2 * LQ - 1)
+    assert ((t >= 1) & (t <= 999)).all()
+    x_t = 0.3 * x0 + eps
+    out = 0.5 * x_t - 0.25 * mu + 0.002 * t.view(-1, 1, 1, 1)
+    target = (x_t - x0) / model.scheduler.std_fwd[t].view(-1, 1, 1, 1)
+    torch.testing.assert_close(loss, (out - target).square().mean())
+
+
+@pytest.mark.parametrize("process", ["irsde", "goub"])
+def test_the_loss_on_steps_equals_that_of_single_samples(process):
+    model = make(process, matching="step")
+    model.scheduler.double()
+    x_t, x0, mu, eps, out = torch.rand(5, 4, 3, 6, 6, generator=torch.Generator().manual_seed(2)).double()
+    t = torch.tensor([1, 2, 7, 19])
+    found = model._step_loss(out, x_t, x0, mu, eps, t)
+    for k, step in enumerate(t.tolist()):
+        one = [value[k : k + 1] for value in (x_t, out, mu)]
+        drift, _ = model.scheduler.reverse_sde(*one, step, step - 1)
+        mean, _ = model.scheduler.posterior(one[0], x0[k : k + 1], one[2], step, step - 1)
+        torch.testing.assert_close(found[k], (one[0] - drift - mean).abs().mean().float())
+
+
+def test_gradients_reach_the_network():
+    for process in PROCESSES:
+        model = make(process, matching="step" if process in ("irsde", "goub") else "output")
+        model.losses(LQ, batch())["loss_bridge"].backward()
+        assert model.backbone.factors.grad.isfinite().all()
+        assert model.backbone.factors.grad.abs().max() > 0
+
+
+def test_paths_from_noise_are_shortest_where_coupled():
+    plain, coupled = (make("flow", source=source) for source in ("noise", "coupled_noise"))
+    eps = torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(3))
+    (mu, _), (near, rest) = plain._ends(GT, LQ, eps), coupled._ends(GT, LQ, eps)
+    assert torch.equal(mu, eps)
+    assert (near - GT).square().sum() <= (mu - GT).square().sum()
+    assert sorted(near.flatten(1).sum(1).tolist()) == sorted(eps.flatten(1).sum(1).tolist())
+    assert not rest.any()
+    first, other = (coupled.restore(LQ, torch.zeros(4)) for _ in range(2))
+    assert torch.equal(first, other)
+    assert not torch.equal(first, plain_from_degraded(coupled))
+
+
+def plain_from_degraded(model: BridgeRestorer) -> torch.Tensor:
+    return make("flow").restore(LQ, torch.zeros(4))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"matching": "steps"}, r"model\.matching='steps'; expected one of output, step"),
+        ({"process": "i2sb", "matching": "step"}, r"matching='step' needs a process such as IRSDE"),
+        ({"source": "lq"}, r"model\.source='lq'"),
+        ({"domain": "latent"}, r"model\.domain='latent'; expected one of image, centred"),
+        ({"sampler": {"type": "DDIMSampler"}}, r"DDIMSampler runs a process from noise"),
+        ({"scheduler": {"type": "DDPMScheduler"}}, r"DDPMScheduler does not end at a degraded picture"),
+        ({"scheduler": {"type": "DenoisingSDE", "max_sigma": 75}}, r"DenoisingSDE does not end"),
+        ({"num_steps": 21}, r"21"),
+    ],
+)
+def test_what_does_not_go_together_is_named(options, message):
+    with pytest.raises(ConfigError, match=message):
+        make(**options)
+
+
+@pytest.fixture
+def daclip():
+    backbone = {"type": "DACLIPUNet", "nf": 32, "ch_mult": [1, 1, 1, 1], "context_dim": 8, "use_image_context": True}
+    torch.manual_seed(0)
+    config = {"type": "DACLIPRestorer", "backbone": backbone, "tasks": ["hazy", "rainy", "noisy"], "context_dim": 8}
+    scheduler, sampler = PROCESSES["irsde"]
+    return RESTORERS.build({**config, "scheduler": scheduler, "sampler": {"type": sampler}, "num_steps": 2})
+
+
+def test_embeddings_follow_the_task(daclip, tmp_path):
+    runner = ConfigDict(model=daclip)
+    contexts = {
+        name: torch.randn(3, 8, generator=torch.Generator().manual_seed(k)) for k, name in enumerate(["text", "image"])
+    }
+    save_file(contexts, tmp_path / "contexts.safetensors")
+    TaskContextsHook(str(tmp_path / "contexts.safetensors")).before_train(runner)
+    assert torch.equal(daclip.state_dict()["text_context"], contexts["text"])
+    hazy, rainy = (daclip.restore(LQ[:1], daclip.timestep_of(torch.tensor([task]))) for task in (0, 1))
+    assert (hazy - rainy).abs().max() > 1e-6
+    both = daclip.restore(LQ[:1].expand(2, -1, -1, -1), torch.tensor([0, 0]))
+    assert both.shape == (2, 3, 6, 6)
+
+
+def test_other_embeddings_are_refused(daclip, tmp_path):
+    file = tmp_path / "contexts.safetensors"
+    with pytest.raises(ConfigError, match="cannot be read"):
+        TaskContextsHook(str(file)).before_train(ConfigDict(model=daclip))
+    save_file({"text": torch.zeros(2, 8)}, file)
+    with pytest.raises(
+        ConfigError, match=r"'text' of shape \(3, 8\), a row for each .*hazy, rainy, noisy; found \(2, 8\)"
+    ):
+        TaskContextsHook(str(file)).before_train(ConfigDict(model=daclip))
+    with pytest.raises(ConfigError, match="BridgeRestorer takes no embeddings"):
+        TaskContextsHook(str(file)).before_train(ConfigDict(model=make()))
