@@ -43,7 +43,5 @@ def test_a_model_without_a_conditioned_network_is_named(tmp_path, kind):
     config.model, config.custom_hooks = model, []
     config.train_cfg.stages = [{"name": "one", "iters": 1, "lr": 1e-3}]
     config.train_cfg.regularizers = [{"type": kind, **options}]
-    with pytest.raises(
-        ConfigError, match=rf"{kind} needs .* time-conditioned network, .*SupervisedRestorer"
-    ):
+    with pytest.raises(ConfigError, match=rf"{kind} needs .* time-conditioned network, .*SupervisedRestorer"):
         StagedRunner.from_cfg(config).train()
