@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,12 @@ def train(config: Config, folder: Path, threads: int) -> Path:
             subprocess.run(command, env=environment, stdout=log, stderr=log, check=True)
         done.write_text("", encoding="utf-8")
     return find_last_checkpoint(folder)
+
+
+def markdown(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
 def picture(rgb: np.ndarray) -> Tensor:

@@ -27,7 +27,7 @@ from dtir.evaluation.metrics.functional import psnr, ssim, to_8_bit
 from dtir.utils.atomic import atomic_write
 from dtir.utils.image_io import read_rgb
 from dtir.utils.launch import load_config
-from tools.analysis.lab import REPO, picture, small_training, train
+from tools.analysis.lab import REPO, markdown, picture, small_training, train
 
 TASK = "rainy"
 TRAINING = {"type": "PairedDataset", "task": TASK, "data_root": "train_pairs/rainy", "patch": 64}
@@ -154,19 +154,13 @@ def read_results(out: Path) -> dict[str, list[dict]]:
 
 def print_table(results: dict[str, list[dict]]) -> None:
     """The best number of steps of each process, and PSNR against steps, in Markdown."""
-    print("| process | best at steps | evaluations | PSNR | SSIM | s / picture | " + " | ".join(map(str, STEPS)) + " |")
-    print("|---|" + "---|" * (5 + len(STEPS)))
+    lines = []
     for name, rows in results.items():
         best = max(rows, key=lambda row: row["PSNR"])
-        by_steps = {row["steps"]: f"{row['PSNR']:.2f}" for row in rows}
-        cells = [
-            best["steps"],
-            best["evaluations"],
-            f"{best['PSNR']:.2f}",
-            f"{best['SSIM']:.3f}",
-            f"{best['seconds']:.2f}",
-        ]
-        print(f"| {name} | " + " | ".join(map(str, [*cells, *(by_steps.get(n, "-") for n in STEPS)])) + " |")
+        at = {row["steps"]: f"{row['PSNR']:.2f}" for row in rows}
+        lines.append([name, best["steps"], best["evaluations"], f"{best['PSNR']:.2f}", f"{best['SSIM']:.3f}"])
+        lines[-1] += [f"{best['seconds']:.2f}", *(at.get(n, "-") for n in STEPS)]
+    print(markdown(["process", "best at steps", "evaluations", "PSNR", "SSIM", "s / picture", *STEPS], lines))
 
 
 def plot(results: dict[str, list[dict]], path: str, input_psnr: float) -> None:

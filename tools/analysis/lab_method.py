@@ -32,7 +32,7 @@ from dtir.tasks import TASKS
 from dtir.utils.atomic import atomic_save, atomic_write
 from dtir.utils.image_io import read_rgb
 from dtir.utils.launch import load_config
-from tools.analysis.lab import REPO, picture, small_training, train
+from tools.analysis.lab import REPO, markdown, picture, small_training, train
 
 LAB = "configs/_base_/lab/method.py"
 FULL, SINGLE, PLAIN = "dtir/dtir_unet_10task", "dtir/dtir_unet_deraining", "ablations/plain_joint"
@@ -247,21 +247,23 @@ def print_tables(out: Path, seeds: int) -> None:
     ten = [name for name in results if not name.split(" ")[-1].startswith(("Rain", "SOTS"))]
     best = results.get("full", [])
     reference = fmean(average(r, "PSNR") for r in best) if best else float("nan")
-    print("| training | seeds | PSNR | SSIM | against the full method |\n|---|---|---|---|---|")
+    lines = []
     for name in ten:
         values = [average(result, "PSNR") for result in results[name]]
-        ssim_values = [average(result, "SSIM") for result in results[name]]
-        print(
-            f"| {name} | {len(values)} | {cell(values)} | {cell(ssim_values, 3)} | {fmean(values) - reference:+.2f} |"
-        )
-    print("\n| task | " + " | ".join(ten) + " |\n|---|" + "---|" * len(ten))
-    for task in [*TASKS, "Rain100L", "REVIDE"]:
-        row = [cell([fmean(result[task]["PSNR"]) for result in results[name] if task in result]) for name in ten]
-        print(f"| {task} | " + " | ".join(row) + " |")
-    print("\n| trained on | tested on | plain | the method |\n|---|---|---|---|")
-    for trained, tested in GENERALISATION:
-        row = [[fmean(r[tested]["PSNR"]) for r in results.get(f"{kind} {trained}", [])] for kind in ("plain", "full")]
-        print(f"| {trained} | {NAMES.get(tested, tested)} | " + " | ".join(cell(values) for values in row) + " |")
+        similar = [average(result, "SSIM") for result in results[name]]
+        lines.append([name, len(values), cell(values), cell(similar, 3), f"{fmean(values) - reference:+.2f}"])
+    print(markdown(["training", "seeds", "PSNR", "SSIM", "against the full method"], lines), "\n")
+    lines = [
+        [task, *(cell([fmean(r[task]["PSNR"]) for r in results[name] if task in r]) for name in ten)]
+        for task in [*TASKS, "Rain100L", "REVIDE"]
+    ]
+    print(markdown(["task", *ten], lines), "\n")
+    lines = [
+        [trained, NAMES.get(tested, tested)]
+        + [cell([fmean(r[tested]["PSNR"]) for r in results.get(f"{kind} {trained}", [])]) for kind in ("plain", "full")]
+        for trained, tested in GENERALISATION
+    ]
+    print(markdown(["trained on", "tested on", "plain", "the method"], lines))
 
 
 def main() -> int:
