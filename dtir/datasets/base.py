@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 import dtir
 from dtir.registry import TRANSFORMS
+from dtir.tasks import SET_MARK, row_name
 from dtir.utils.errors import DatasetError, TaskError
 
 META_KEYS = ("task_name", "lq_path", "gt_path", "name")
@@ -30,15 +31,30 @@ class RestorationDataset(Dataset):
         pipeline: transforms that make a training item of a record.
         eval_pipeline: transforms that make an evaluation item of a record.
         seed: seed of whatever is random in evaluation items.
+        test_set: name of the set where it is one that the model generalises to; it then has a row of its own in tables.
+
+    Attributes:
+        task_name: what tables call these pictures, see `dtir.tasks.row_name`.
 
     Raises:
-        TaskError: `task` is no non-empty string.
+        TaskError: `task` is no non-empty string, or has an @ in it.
     """
 
-    def __init__(self, task: str, records: list[dict], pipeline: Pipeline, eval_pipeline: Pipeline, seed: int = 0):
-        if not isinstance(task, str) or not task:
-            raise TaskError(f"task={task!r}: expected the name of a kind of degradation, 'hazy' for example.")
+    def __init__(
+        self,
+        task: str,
+        records: list[dict],
+        pipeline: Pipeline,
+        eval_pipeline: Pipeline,
+        seed: int = 0,
+        test_set: str = "",
+    ):
+        if not isinstance(task, str) or not task or SET_MARK in task:
+            raise TaskError(
+                f"task={task!r}: expected the name of a kind of degradation, 'hazy' for example, without {SET_MARK}."
+            )
         self.task = task
+        self.task_name = row_name(task, test_set)
         self.records = records
         self.seed = seed
         self.pipeline = _compose(pipeline)
@@ -66,7 +82,7 @@ class RestorationDataset(Dataset):
         return self.eval_pipeline(self._start(index, self._eval_rng(index), False))
 
     def _start(self, index: int, rng: np.random.Generator, generative: bool) -> dict:
-        return {**self.records[index], "task_name": self.task, "rng": rng, "generative": generative}
+        return {**self.records[index], "task_name": self.task_name, "rng": rng, "generative": generative}
 
     def _eval_rng(self, index: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, zlib.crc32(self.task.encode()), index))

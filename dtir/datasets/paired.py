@@ -30,11 +30,13 @@ class PairedDataset(RestorationDataset):
         eval_pipeline: evaluation transforms in place of LoadPair, PackPair.
         seed: seed of whatever is random in evaluation items.
         pairing: key of `dtir.datasets.pairing.RULES`; "same" is equal names.
+        test_set: name of the set, "REVIDE" for example, where it is one that the model is tested but not trained on:
+            it then has a row of its own, "hazy@REVIDE", in tables, and is left out of averages.
 
     Raises:
         DatasetError: a folder is missing or empty, a picture has no partner, two have one name, or the pairing rule is
             unknown. Different sizes in a pair are an error when the pair is loaded.
-        TaskError: `task` is no non-empty string.
+        TaskError: `task` is no non-empty string, or has an @ in it.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class PairedDataset(RestorationDataset):
         eval_pipeline: Pipeline | None = None,
         seed: int = 0,
         pairing: str = "same",
+        test_set: str = "",
     ):
         root = require_folder(resolve_root(data_root), task)
         lq = _by_name(require_folder(root / lq_dir, task), recursive)
@@ -63,7 +66,7 @@ class PairedDataset(RestorationDataset):
         crop = {"type": "RandomCropPair", "patch": patch}
         train = [load, crop, {"type": "RandomFlipRotate"}, {"type": "PackPair"}]
         evaluate = [load, {"type": "PackPair", "meta_keys": META_KEYS}]
-        super().__init__(task, records, pipeline or train, eval_pipeline or evaluate, seed)
+        super().__init__(task, records, pipeline or train, eval_pipeline or evaluate, seed, test_set)
 
 
 def _by_name(folder: Path, recursive: bool) -> dict[str, Path]:
