@@ -5,10 +5,10 @@ from pathlib import Path
 
 from dtir.registry import DATASETS
 from dtir.utils.errors import DatasetError
-from dtir.utils.image_io import list_images
+from dtir.utils.image_io import is_broken_link, list_images
 
 from .base import META_KEYS, Pipeline, RestorationDataset, require_folder, resolve_root
-from .pairing import Matched, describe_alone, match_pairs
+from .pairing import Matched, describe_alone, match_pairs, some
 
 
 @DATASETS.register_module()
@@ -34,8 +34,9 @@ class PairedDataset(RestorationDataset):
             it then has a row of its own, "hazy@REVIDE", in tables, and is left out of averages.
 
     Raises:
-        DatasetError: a folder is missing or empty, a picture has no partner, two have one name, or the pairing rule is
-            unknown. Different sizes in a pair are an error when the pair is loaded.
+        DatasetError: a folder is missing or empty, a picture has no partner or is a link to a file that is gone, two
+            have one name, or the pairing rule is unknown. Different sizes in a pair are an error when the pair is
+            loaded.
         TaskError: `task` is no non-empty string, or has an @ in it.
     """
 
@@ -73,6 +74,12 @@ def _by_name(folder: Path, recursive: bool) -> dict[str, Path]:
     images = list_images(folder, recursive)
     if not images:
         raise DatasetError(f"no pictures in '{folder}': put the pictures there, or correct data_root in the config.")
+    broken = [f"'{path}' -> '{os.readlink(path)}'" for path in images if is_broken_link(path)]
+    if broken:
+        raise DatasetError(
+            f"{len(broken)} pictures are links to files that are not there: {some(broken)}. Bring the files back, or "
+            "prepare the data set again."
+        )
     named: dict[str, Path] = {}
     for path in images:
         name = path.relative_to(folder).with_suffix("").as_posix()
