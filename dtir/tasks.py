@@ -1,6 +1,7 @@
 """The ten degradations, named as the folders of DA-CLIP's universal set are."""
 
 import difflib
+from collections.abc import Iterable
 
 from dtir.utils.errors import TaskError
 
@@ -16,6 +17,33 @@ TASKS = (
     "snowy",
     "inpainting",
 )
+
+# Between task and test set in the name of a row.
+SET_MARK = "@"
+
+
+def row_name(task: str, test_set: str = "") -> str:
+    """What tables and records call the pictures of a task, or of a generalisation set of it: "hazy", "hazy@REVIDE"."""
+    return f"{task}{SET_MARK}{test_set}" if test_set else task
+
+
+def task_of(row: str) -> str:
+    """The task of a row."""
+    return row.partition(SET_MARK)[0]
+
+
+def set_of(row: str) -> str:
+    """The generalisation set of a row, "" for that of a task."""
+    return row.partition(SET_MARK)[2]
+
+
+def averaged_rows(rows: Iterable[str]) -> list[str]:
+    """The rows that an average is over: those without a test set's name; all, where there are no others.
+
+    A model is trained on the tasks and only tested on generalisation sets: a mean of both would say nothing.
+    """
+    rows = list(rows)
+    return [row for row in rows if not set_of(row)] or rows
 
 
 def check_task(name: str, known: tuple[str, ...] = TASKS) -> str:

@@ -1,5 +1,5 @@
 # The backbone on all pairs for as many restoration steps as the method: no diffusion, no time step, no adapters.
-_base_ = ["../_base_/baseline_runtime.py", "../_base_/datasets/universal_10task.py"]
+_base_ = ["../_base_/baseline_runtime.py", "../_base_/datasets/setting_b.py"]
 
 model = dict(type="SupervisedRestorer", tasks={{_base_._tasks}}, backbone=dict(type="DTIRUNet"))
 train_cfg = dict(

@@ -1,7 +1,7 @@
 # PromptIR's all-in-one recipe (train.py and options.py of va1shn9v/PromptIR): patch 128, 32 samples per step (here 4
 # processes of 8), AdamW at 2e-4 with a tenth of warm-up and a cosine, L1. It is stated in epochs of its five tasks; for
 # the ten here the length is that of the method's training.
-_base_ = ["../_base_/baseline_runtime.py", "../_base_/datasets/universal_10task.py"]
+_base_ = ["../_base_/baseline_runtime.py", "../_base_/datasets/setting_b.py"]
 
 model = dict(type="SupervisedRestorer", tasks={{_base_._tasks}}, backbone=dict(type="PromptIR", decoder=True))
 train_dataloader = dict(batch_size=8)

@@ -2,7 +2,7 @@
 _base_ = [
     "../_base_/diffusion_runtime.py",
     "../_base_/models/irsde.py",
-    "../_base_/datasets/universal_10task.py",
+    "../_base_/datasets/setting_b.py",
     "../_base_/schedules/bridge.py",
 ]
 

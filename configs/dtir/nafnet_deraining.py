@@ -1,7 +1,7 @@
 _base_ = [
     "../_base_/default_runtime.py",
     "../_base_/models/nafnet_32.py",
-    "../_base_/datasets/deraining.py",
+    "../_base_/datasets/setting_a_deraining.py",
     "../_base_/schedules/setting_a.py",
 ]
 

@@ -1,7 +1,7 @@
 _base_ = [
     "../_base_/default_runtime.py",
     "../_base_/models/restormer.py",
-    "../_base_/datasets/universal_10task.py",
+    "../_base_/datasets/setting_b.py",
     "../_base_/schedules/setting_b.py",
 ]
 

@@ -1,7 +1,7 @@
 _base_ = [
     "../_base_/default_runtime.py",
     "../_base_/models/restormer.py",
-    "../_base_/datasets/low_light.py",
+    "../_base_/datasets/setting_a_low_light.py",
     "../_base_/schedules/setting_a.py",
 ]
 

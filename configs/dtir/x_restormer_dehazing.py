@@ -1,7 +1,7 @@
 _base_ = [
     "../_base_/default_runtime.py",
     "../_base_/models/x_restormer.py",
-    "../_base_/datasets/dehazing.py",
+    "../_base_/datasets/setting_a_dehazing.py",
     "../_base_/schedules/setting_a.py",
 ]
 

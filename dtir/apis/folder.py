@@ -1,5 +1,6 @@
 """Which pictures of files and folders are restored where to, and doing so one by one past failures."""
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,7 +109,7 @@ def _folder_jobs(folder: Path, out_dir: Path, recursive: bool) -> list[Job]:
     images = list_images(folder, recursive)
     outputs = out_dir.resolve()
     if folder.resolve() in outputs.parents:
-        images = [image for image in images if outputs not in image.resolve().parents]
+        images = [image for image in images if outputs not in Path(os.path.realpath(image)).parents]
     if not images:
         hint = "" if recursive else "; pictures in its sub-folders are restored with --recursive (recursive=True)"
         raise ImageFileError(f"folder '{folder}' has no pictures ({', '.join(IMAGE_EXTENSIONS)}){hint}.")

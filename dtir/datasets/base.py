@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 import dtir
 from dtir.registry import TRANSFORMS
+from dtir.tasks import SET_MARK, row_name
 from dtir.utils.errors import DatasetError, TaskError
 
 from .packed import PackedPictures
@@ -33,9 +34,13 @@ class RestorationDataset(Dataset):
         eval_pipeline: transforms that make an evaluation item of a record.
         seed: seed of whatever is random in evaluation items.
         packed: where the loading transforms take the pictures from; None reads their files.
+        test_set: name of the set where it is one that the model generalises to; it then has a row of its own in tables.
+
+    Attributes:
+        task_name: what tables call these pictures, see `dtir.tasks.row_name`.
 
     Raises:
-        TaskError: `task` is no non-empty string.
+        TaskError: `task` is no non-empty string, or has an @ in it.
     """
 
     def __init__(
@@ -46,10 +51,14 @@ class RestorationDataset(Dataset):
         eval_pipeline: Pipeline,
         seed: int = 0,
         packed: PackedPictures | None = None,
+        test_set: str = "",
     ):
-        if not isinstance(task, str) or not task:
-            raise TaskError(f"task={task!r}: expected the name of a kind of degradation, 'hazy' for example.")
+        if not isinstance(task, str) or not task or SET_MARK in task:
+            raise TaskError(
+                f"task={task!r}: expected the name of a kind of degradation, 'hazy' for example, without {SET_MARK}."
+            )
         self.task = task
+        self.task_name = row_name(task, test_set)
         self.records = records
         self.seed = seed
         self.packed = packed
@@ -78,7 +87,7 @@ class RestorationDataset(Dataset):
         return self.eval_pipeline(self._start(index, self._eval_rng(index), False))
 
     def _start(self, index: int, rng: np.random.Generator, generative: bool) -> dict:
-        sample = {"task_name": self.task, "rng": rng, "generative": generative, "packed": self.packed}
+        sample = {"task_name": self.task_name, "rng": rng, "generative": generative, "packed": self.packed}
         return {**self.records[index], **sample}
 
     def _eval_rng(self, index: int) -> np.random.Generator:

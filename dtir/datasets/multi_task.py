@@ -1,4 +1,4 @@
-"""Several datasets, one per task, behind one index."""
+"""Several datasets, one per task and perhaps more for testing, behind one index."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from dtir.registry import DATASETS
+from dtir.tasks import check_task
 from dtir.utils.errors import DatasetError
 
 from .sampler import SampleKey
@@ -20,25 +21,39 @@ class MultiTaskDataset(Dataset):
 
     Args:
         datasets: one dataset or config per task; each has `task`, `training_item` and integer items as
-            `RestorationDataset` has.
+            `RestorationDataset` has. For testing a task may have more, told apart by their `task_name`.
         seed: non-negative seed of the run.
 
     Attributes:
         tasks: names of the tasks, in the order of `datasets`.
-        sizes: number of pictures of each task.
+        names: what tables call each dataset: its task, or "<task>@<test set>".
+        sizes: number of pictures of each dataset.
 
     Raises:
-        DatasetError: there is no dataset, or two are of one task.
+        DatasetError: there is no dataset, or two are of one task and test set.
     """
 
     def __init__(self, datasets: Sequence[dict | Dataset], seed: int = 0):
         self.datasets = [DATASETS.build(item) if isinstance(item, dict) else item for item in datasets]
         self.seed = seed
-        self.tasks = tuple(dataset.task for dataset in self.datasets)
+        self.tasks = tuple(dict.fromkeys(dataset.task for dataset in self.datasets))
+        self.names = tuple(getattr(dataset, "task_name", dataset.task) for dataset in self.datasets)
         self.sizes = [len(dataset) for dataset in self.datasets]
         self._ends = np.cumsum(self.sizes)
-        if not self.tasks or len(set(self.tasks)) < len(self.tasks):
-            raise DatasetError(f"datasets are of the tasks {list(self.tasks)}: expected at least one, each task once.")
+        if not self.names or len(set(self.names)) < len(self.names):
+            raise DatasetError(
+                f"datasets are of the tasks {list(self.names)}: expected at least one, each task once. Another "
+                "test set of a task needs test_set='name'."
+            )
+        self.number_tasks(self.tasks)
+
+    def number_tasks(self, tasks: Sequence[str]) -> None:
+        """Has the items carry the indices of `tasks`, a model's, in place of those of the dataset's own tasks.
+
+        Raises:
+            TaskError: the model does not know a task.
+        """
+        self._numbers = [tasks.index(check_task(dataset.task, tuple(tasks))) for dataset in self.datasets]
 
     @property
     def metainfo(self) -> dict:
@@ -57,8 +72,9 @@ class MultiTaskDataset(Dataset):
             return self._training_item(key)
         if not 0 <= key < len(self):
             raise IndexError(f"item {key} of {len(self)}")
-        task = int(np.searchsorted(self._ends, key, side="right"))
-        return _with_task(self.datasets[task][int(key - self._ends[task] + self.sizes[task])], task)
+        member = int(np.searchsorted(self._ends, key, side="right"))
+        item = self.datasets[member][int(key - self._ends[member] + self.sizes[member])]
+        return _with_task(item, self._numbers[member])
 
     def _training_item(self, key: SampleKey) -> dict:
         rng = np.random.default_rng((self.seed, key.stage, key.draw))

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from dtir.registry import DATASETS
 from dtir.utils.errors import DatasetError
-from dtir.utils.image_io import list_images
+from dtir.utils.image_io import is_broken_link, list_images
 
 from .base import META_KEYS, Pipeline, RestorationDataset, open_pack, require_folder, resolve_root
-from .pairing import Matched, describe_alone, match_pairs
+from .pairing import Matched, describe_alone, match_pairs, some
 
 
 @DATASETS.register_module()
@@ -32,12 +32,14 @@ class PairedDataset(RestorationDataset):
         pairing: key of `dtir.datasets.pairing.RULES`; "same" is equal names.
         packed: pack of `data_root` to take the pictures from (docs/data_loading.md); a relative path starts where a
             relative `data_root` does.
+        test_set: name of the set, "REVIDE" for example, where it is one that the model is tested but not trained on:
+            it then has a row of its own, "hazy@REVIDE", in tables, and is left out of averages.
 
     Raises:
-        DatasetError: a folder is missing or empty, a picture has no partner, two have one name, the pairing rule is
-            unknown, or the pack is not that of these pictures. Different sizes in a pair are an error when the pair
-            is loaded.
-        TaskError: `task` is no non-empty string.
+        DatasetError: a folder is missing or empty, a picture has no partner or is a link to a file that is gone, two
+            have one name, the pairing rule is unknown, or the pack is not that of these pictures. Different sizes in a
+            pair are an error when the pair is loaded.
+        TaskError: `task` is no non-empty string, or has an @ in it.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class PairedDataset(RestorationDataset):
         seed: int = 0,
         pairing: str = "same",
         packed: str | os.PathLike | None = None,
+        test_set: str = "",
     ):
         root = require_folder(resolve_root(data_root), task)
         lq = _by_name(require_folder(root / lq_dir, task), recursive)
@@ -67,15 +70,20 @@ class PairedDataset(RestorationDataset):
         crop = {"type": "RandomCropPair", "patch": patch}
         train = [load, crop, {"type": "RandomFlipRotate"}, {"type": "PackPair"}]
         evaluate = [load, {"type": "PackPair", "meta_keys": META_KEYS}]
-        super().__init__(
-            task, records, pipeline or train, eval_pipeline or evaluate, seed, open_pack(packed, root, records)
-        )
+        pack = open_pack(packed, root, records)
+        super().__init__(task, records, pipeline or train, eval_pipeline or evaluate, seed, pack, test_set)
 
 
 def _by_name(folder: Path, recursive: bool) -> dict[str, Path]:
     images = list_images(folder, recursive)
     if not images:
         raise DatasetError(f"no pictures in '{folder}': put the pictures there, or correct data_root in the config.")
+    broken = [f"'{path}' -> '{os.readlink(path)}'" for path in images if is_broken_link(path)]
+    if broken:
+        raise DatasetError(
+            f"{len(broken)} pictures are links to files that are not there: {some(broken)}. Bring the files back, or "
+            "prepare the data set again."
+        )
     named: dict[str, Path] = {}
     for path in images:
         name = path.relative_to(folder).with_suffix("").as_posix()

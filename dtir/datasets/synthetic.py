@@ -125,5 +125,5 @@ def _check_files(root: Path, paths: list[Path]) -> None:
         raise DatasetError(f"no pictures in '{root}': put clean pictures there, or correct data_root in the config.")
     missing = [path.name for path in paths if not path.is_file()]
     if missing:
-        there = ", ".join(path.name for path in list_images(root)[:10]) or "no picture"
+        there = ", ".join(path.name for path in list_images(root)[:10] if path.is_file()) or "no picture"
         raise DatasetError(f"files names {', '.join(missing)}, not in '{root}', which holds {there}.")

@@ -13,6 +13,7 @@ from mmengine.dist import master_only
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
+from dtir.datasets import MultiTaskDataset
 from dtir.engine.checkpoint import find_last_checkpoint, load_checkpoint, load_state, to_cpu
 from dtir.registry import RUNNERS
 from dtir.utils.atomic import atomic_save
@@ -55,9 +56,22 @@ class StagedRunner(Runner):
             if hook is not None:
                 self.register_hook(_with_type(hook, DEFAULT_HOOKS.get(name)))
 
+    def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Builds the validation loop.
+
+        Raises:
+            TaskError: The model does not know a task of the data.
+        """
+        return _with_numbered_tasks(super().build_val_loop(loop), self.model)
+
     def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """Builds the test loop, a `RecordedTestLoop` where `test_cfg` names no other."""
-        return super().build_test_loop({"type": "dtir.RecordedTestLoop", **loop} if isinstance(loop, dict) else loop)
+        """Builds the test loop, a `RecordedTestLoop` where `test_cfg` names no other.
+
+        Raises:
+            TaskError: The model does not know a task of the data.
+        """
+        config = {"type": "dtir.RecordedTestLoop", **loop} if isinstance(loop, dict) else loop
+        return _with_numbered_tasks(super().build_test_loop(config), self.model)
 
     def train(self) -> nn.Module:
         """Trains, and lets hooks give back what they hold (`close(runner)`), after an error too."""
@@ -160,6 +174,14 @@ class StagedRunner(Runner):
             "experiment_name": self.experiment_name,
             "time": time.strftime("%Y-%m-%dT%H:%M:%S"),
         }
+
+
+def _with_numbered_tasks(loop: BaseLoop, model: nn.Module) -> BaseLoop:
+    # A test may be of some of the model's tasks only, or of other sets: their own numbering is not the model's.
+    dataset = loop.dataloader.dataset
+    if isinstance(dataset, MultiTaskDataset):
+        dataset.number_tasks(model.tasks)
+    return loop
 
 
 def _plain(value: object) -> object:

@@ -18,8 +18,8 @@ class PictureRecord:
     """The values of one picture.
 
     Attributes:
-        task: Name of its task.
-        name: Its name within the task.
+        task: Name of its row in tables: the task, or `<task>@<test set>`.
+        name: Its name within the row.
         values: By metric.
         stamp: What its files were when it was measured, see `stamp_of`.
     """

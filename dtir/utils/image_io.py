@@ -136,6 +136,8 @@ def write_picture(path: str | os.PathLike, picture: Picture, rgb: np.ndarray) ->
 def list_images(folder: str | os.PathLike, recursive: bool = False) -> list[Path]:
     """Returns the pictures of a folder in natural order (img2 before img10), following symbolic links.
 
+    A link to a file that is gone is listed too: whoever reads it says so, where leaving it out would hide it.
+
     Raises:
         ImageFileError: the folder does not exist.
     """
@@ -143,8 +145,17 @@ def list_images(folder: str | os.PathLike, recursive: bool = False) -> list[Path
     if not root.is_dir():
         raise ImageFileError(f"no folder '{root}': expected a folder of pictures.")
     found = _walk(root) if recursive else root.iterdir()
-    images = [path for path in found if path.suffix.lower() in IMAGE_EXTENSIONS and path.is_file()]
+    images = [path for path in found if path.suffix.lower() in IMAGE_EXTENSIONS and _is_file_or_broken_link(path)]
     return sorted(images, key=lambda path: natural_key(str(path.relative_to(root))))
+
+
+def is_broken_link(path: Path) -> bool:
+    """Whether `path` is a symbolic link to what is not there."""
+    return path.is_symlink() and not path.exists()
+
+
+def _is_file_or_broken_link(path: Path) -> bool:
+    return path.is_file() or is_broken_link(path)
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
@@ -169,7 +180,10 @@ def _read_bytes(path: str | os.PathLike) -> bytes:
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        raise ImageFileError(f"cannot read '{path}': {error.strerror or error}. Check the path.") from error
+        reason = error.strerror or error
+        if is_broken_link(Path(path)):
+            reason = f"it is a link to '{os.readlink(path)}', which is not there"
+        raise ImageFileError(f"cannot read '{path}': {reason}. Check the path.") from error
     if not data:
         raise ImageFileError(f"'{path}' is empty (0 bytes): copy or download it again.")
     return data

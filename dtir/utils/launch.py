@@ -49,6 +49,13 @@ def add_test_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save-images", action="store_true", help="write every restored picture to report/images")
     parser.add_argument("--tta", action="store_true", help="average over the 8 flips and turns: 8 times the work")
     parser.add_argument(
+        "--without",
+        nargs="+",
+        default=[],
+        metavar="METRIC",
+        help="leave these out of test_evaluator, LPIPS for example",
+    )
+    parser.add_argument(
         "--resume",
         action="store_true",
         help="leave out pictures that an interrupted test of this checkpoint, config and options has measured",
@@ -128,6 +135,8 @@ def run_test(args: argparse.Namespace) -> int:
     # An option, so that a test loop of the config's own that cannot be resumed is named by the config check.
     cfg = _prepare(args, ["test_cfg.resume=True"] if args.resume else [])
     _require(cfg, args.config, "test_dataloader", "test_cfg", "test_evaluator")
+    if args.without:
+        cfg.test_evaluator = _left_metrics(cfg.test_evaluator, args.without)
     cfg.load_from = args.checkpoint
     cfg.resume = False
     chosen = {"AutoTaskHook": args.task, "SelfEnsembleHook": args.tta, "SaveImagesHook": args.save_images}
@@ -138,6 +147,18 @@ def run_test(args: argparse.Namespace) -> int:
         with atomic_write(args.out, "w", encoding="utf-8") as file:
             json.dump({name: float(value) for name, value in metrics.items()}, file, indent=2)
     return 0
+
+
+def _left_metrics(evaluator: dict | Sequence[dict], without: Sequence[str]) -> list[dict]:
+    """The metrics of a test without those of some types."""
+    metrics = evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]
+    present = [str(metric.get("type")) for metric in metrics]
+    for kind in without:
+        if kind not in present:
+            raise ConfigError(
+                f"--without {kind}: test_evaluator has no metric of that type, only {', '.join(present)}."
+            )
+    return [metric for metric, kind in zip(metrics, present, strict=True) if kind not in without]
 
 
 def _missing_hooks(cfg: "Config", kinds: Sequence[str]) -> list[dict]:

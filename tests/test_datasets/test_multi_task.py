@@ -5,9 +5,9 @@ import torch
 from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader
 
-from dtir.datasets import MultiTaskDataset, SampleKey, SyntheticDataset
+from dtir.datasets import MultiTaskDataset, PairedDataset, SampleKey, SyntheticDataset
 from dtir.registry import DATA_SAMPLERS, DATASETS
-from dtir.utils.errors import DatasetError
+from dtir.utils.errors import DatasetError, TaskError
 
 
 class Grain:
@@ -144,6 +144,24 @@ def test_any_dataset_with_the_two_methods_may_be_a_member():
     dataset = MultiTaskDataset([Plain()])
     assert dataset[1]["data_samples"] == {"task": 0}
     assert dataset[SampleKey(0, 5, 0, 0, True)]["data_samples"] == {"generative": True, "task": 0}
+
+
+def test_a_task_may_have_several_test_sets_with_the_number_of_the_model(tmp_path):
+    for side in ("LQ", "GT"):
+        (tmp_path / side).mkdir()
+        cv2.imwrite(str(tmp_path / side / "a.png"), np.zeros((8, 9, 3), np.uint8))
+    members = [PairedDataset("noisy", tmp_path), PairedDataset("hazy", tmp_path)]
+    dataset = MultiTaskDataset([*members, PairedDataset("noisy", tmp_path, test_set="Other")])
+    assert (dataset.tasks, dataset.names) == (("noisy", "hazy"), ("noisy", "hazy", "noisy@Other"))
+    samples = [dataset[index]["data_samples"] for index in range(3)]
+    assert [sample["task_name"] for sample in samples] == ["noisy", "hazy", "noisy@Other"]
+    assert [sample["task"] for sample in samples] == [0, 1, 0]
+    dataset.number_tasks(("rainy", "hazy", "noisy"))
+    assert [dataset[index]["data_samples"]["task"] for index in range(3)] == [2, 1, 2]
+    with pytest.raises(TaskError, match="unknown task 'noisy'"):
+        dataset.number_tasks(("rainy", "hazy"))
+    with pytest.raises(DatasetError, match="needs test_set='name'"):
+        MultiTaskDataset([*members, PairedDataset("noisy", tmp_path)])
 
 
 def test_each_task_comes_once(dataset, tmp_path):

@@ -143,7 +143,7 @@ def test_a_truncated_picture_is_an_error_that_names_the_file(root):
         PairedDataset("hazy", root)[0]
 
 
-@pytest.mark.parametrize("task", ["", None, 3])
+@pytest.mark.parametrize("task", ["", None, 3, "hazy@REVIDE"])
 def test_a_task_is_a_name(root, task):
     with pytest.raises(TaskError, match="expected the name"):
         PairedDataset(task, root)

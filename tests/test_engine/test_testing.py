@@ -229,6 +229,48 @@ def test_tta_is_the_self_ensemble(folder, whole, tmp_path):
     torch.testing.assert_close(sample["pred"], expected[0].clamp(0, 1))
 
 
+def test_generalisation_sets_have_rows_of_their_own(folder, tmp_path):
+    for place, photo in (("seen", "chelsea"), ("unseen", "coffee")):
+        for side in ("LQ", "GT"):
+            (tmp_path / place / side).mkdir(parents=True)
+            (tmp_path / place / side / "a.png").write_bytes((folder / f"{photo}.png").read_bytes())
+        cv2.imwrite(str(tmp_path / place / "LQ" / "a.png"), cv2.imread(str(folder / f"{photo}.png")) // 2)
+    seen = f"dict(type='PairedDataset', task='low-light', data_root={str(tmp_path / 'seen')!r})"
+    unseen = f"dict(type='PairedDataset', task='low-light', data_root={str(tmp_path / 'unseen')!r}, test_set='Night')"
+    config = tmp_path / "c.py"
+    config.write_text(
+        f"_base_ = {str(CONFIG)!r}\n"
+        f"test_dataloader = dict(dataset=dict(datasets=[{seen}, {unseen}]))\n"
+        "test_evaluator = [dict(type=kind) for kind in ('PSNR', 'SSIM', 'InputPSNR', 'LPIPS')]\n"
+    )
+    command = ["test", str(config), str(folder / "w.pth"), "--work-dir", str(tmp_path / "run")]
+    assert main([*command, "--without", "LPIPS", "--save-images", "--out", str(tmp_path / "m.json")]) == 0
+    metrics = json.loads((tmp_path / "m.json").read_text())
+    assert metrics["average/PSNR"] == metrics["low-light/PSNR"] != metrics["low-light@Night/PSNR"]
+    report = tmp_path / "run" / "report"
+    assert "| low-light | Night | " in (report / "test.md").read_text()
+    assert (report / "examples" / "low-light@Night_best.png").is_file()
+    assert (report / "images" / "low-light@Night" / "a.png").is_file()
+    rows = json.loads((report / "results.json").read_text())
+    # The step of low light, the model's second task, though it is the first of this test.
+    assert [row["matched_t"] for row in rows["tasks"].values()] == [9, 9]
+    assert rows["average"]["psnr"] == rows["tasks"]["low-light"]["psnr"]
+
+
+def test_lpips_without_weights_ends_before_the_test_and_says_how_to_go_on(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    config = tmp_path / "c.py"
+    config.write_text(f"_base_ = {str(folder / 'c.py')!r}\ntest_evaluator = [dict(type='PSNR'), dict(type='LPIPS')]\n")
+    command = ["test", str(config), str(folder / "w.pth"), "--work-dir", str(tmp_path / "run")]
+    assert main(command) == 2
+    error = capsys.readouterr().err
+    assert "Put alexnet-owt-7be5be79.pth there" in error
+    assert "--without LPIPS" in error
+    assert not (tmp_path / "run" / "test_records").exists()
+    assert main([*command, "--without", "NIQE"]) == 2
+    assert "--without NIQE: test_evaluator has no metric of that type, only PSNR, LPIPS." in capsys.readouterr().err
+
+
 def test_loader_of_some_items():
     loader = torch.utils.data.DataLoader(torch.arange(10), batch_size=2)
     assert [batch.tolist() for batch in loader_of(loader, [7, 1, 4])] == [[7, 1], [4]]

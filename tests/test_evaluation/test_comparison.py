@@ -56,9 +56,37 @@ def test_dehazing_stands_below_setting_a_and_other_tasks_alone(tmp_path):
     text = (tmp_path / "test.md").read_text()
     assert "| DehazeFormer | 30.29 | 0.964 | 15.82 | 0.537 |" in text
     assert "| Net_1 & Co, this test | 20.50 | 1.0000 | - | - |" in text
+    write_test_report(tmp_path, report(["hazy", "hazy@Other"]))
+    assert "| Net_1 & Co, this test | 20.50 | 1.0000 | - | - |" in (tmp_path / "test.md").read_text()
     write_test_report(tmp_path, report(["noisy", "hazy"]))
     assert "arXiv" not in (tmp_path / "test.md").read_text() + (tmp_path / "test.tex").read_text()
     assert json.loads((tmp_path / "test.json").read_text())["published"] is None
+
+
+def test_generalisation_sets_stand_beside_restoration(tmp_path):
+    both = report(["hazy", "hazy@REVIDE"])
+    assert both.task_means()["average"] == both.task_means()["hazy"]
+    assert [both.count(row) for row in ("hazy", "hazy@REVIDE", "average")] == [2, 1, 2]
+    write_test_report(tmp_path, both)
+    text = (tmp_path / "test.md").read_text()
+    assert "| hazy@REVIDE | 1 | 21.00 | 1.5000 |" in text
+    table = text.split("## Restoration and generalisation")[1].split("##")[0]
+    header = "| task | generalisation set | restoration PSNR | restoration SSIM | generalisation PSNR |"
+    assert header in table
+    assert "| hazy | REVIDE | 20.50 | 1.0000 | 21.00 | 1.5000 |" in table
+    assert "| Net_1 & Co, this test | 20.50 | 1.0000 | 21.00 | 1.5000 |" in text.split("## Setting A")[1]
+    assert "hazy & REVIDE & 20.50 & 1.0000 & 21.00 & 1.5000" in (tmp_path / "test.tex").read_text()
+    tasks = json.loads((tmp_path / "test.json").read_text())["tasks"]
+    assert tasks["hazy@REVIDE"] == {"n": 1, "PSNR": 21.0, "SSIM": 1.5}
+
+
+def test_sets_alone_are_averaged_and_several_of_a_task_have_a_row_each(tmp_path):
+    several = report(["low-light@real", "low-light@synthetic"])
+    assert several.task_means()["average"]["PSNR"] == pytest.approx((20.5 + 21) / 2)
+    write_test_report(tmp_path, several)
+    text = (tmp_path / "test.md").read_text()
+    assert "| low-light | real | - | - | 20.50 | 1.0000 |" in text
+    assert "| low-light | synthetic | - | - | 21.00 | 1.5000 |" in text
 
 
 def test_published_tables_are_whole():

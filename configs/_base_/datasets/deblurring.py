@@ -1,4 +1,5 @@
-_base_ = "universal_10task.py"
+# GoPro, which published deblurring recipes train and test on.
+_base_ = "setting_b.py"
 
 _tasks = ["motion-blurry"]
 
@@ -11,3 +12,4 @@ val_dataloader = dict(
     dataset=dict(datasets=[dict(type="PairedDataset", task="motion-blurry", data_root="val/motion-blurry")])
 )
 test_dataloader = val_dataloader
+test_evaluator = {{_base_.val_evaluator}}

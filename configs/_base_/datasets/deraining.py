@@ -1,4 +1,5 @@
-_base_ = "universal_10task.py"
+# Rain100H, which published deraining recipes train and test on.
+_base_ = "setting_b.py"
 
 _tasks = ["rainy"]
 
@@ -7,3 +8,4 @@ train_dataloader = dict(
 )
 val_dataloader = dict(dataset=dict(datasets=[dict(type="PairedDataset", task="rainy", data_root="val/rainy")]))
 test_dataloader = val_dataloader
+test_evaluator = {{_base_.val_evaluator}}

@@ -209,7 +209,7 @@ def _link(source: Path, target: Path) -> None:
     scratch = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        scratch.symlink_to(_relative(source.resolve(), target.parent.resolve()))
+        scratch.symlink_to(_relative(os.path.realpath(source), target.parent.resolve()))
         os.replace(scratch, target)
     except OSError as error:
         raise DatasetError(
@@ -217,12 +217,12 @@ def _link(source: Path, target: Path) -> None:
         ) from error
 
 
-def _relative(source: Path, folder: Path) -> str:
+def _relative(source: str, folder: Path) -> str:
     try:
         return os.path.relpath(source, folder)
     except ValueError:
         # Another drive.
-        return str(source)
+        return source
 
 
 def _describe(

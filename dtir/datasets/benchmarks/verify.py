@@ -10,7 +10,7 @@ import numpy as np
 
 from dtir.datasets.pairing import some
 from dtir.utils.errors import DatasetError
-from dtir.utils.image_io import IMAGE_EXTENSIONS, list_images
+from dtir.utils.image_io import list_images
 
 from .declare import Benchmark, Part
 from .manifest import Manifest, read_manifest
@@ -126,11 +126,6 @@ def _pictures(folder: Path, report: SetReport) -> dict[str, Path]:
         if path.stem in named:
             report.problems["duplicates"].append(f"{_short(path)} has the name of {_short(named[path.stem])}")
         named.setdefault(path.stem, path)
-    # A link to a file that was moved is no file.
-    dangling = (path for path in folder.glob("*") if path.is_symlink() and not path.exists())
-    for path in dangling:
-        if path.suffix.lower() in IMAGE_EXTENSIONS:
-            report.problems["unreadable"].append(f"{_short(path)} is a link to {os.readlink(path)}, which is not there")
     return named
 
 

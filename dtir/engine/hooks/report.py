@@ -17,6 +17,7 @@ from dtir.evaluation.reports.curves import plot_learning_curves
 from dtir.evaluation.reports.panels import PanelRow, save_panel
 from dtir.evaluation.reports.tables import ResultRow, result_rows, rich_table, write_results
 from dtir.registry import HOOKS
+from dtir.tasks import task_of
 
 
 @HOOKS.register_module()
@@ -78,11 +79,13 @@ class ReportHook(Hook):
         training = isinstance(runner._train_loop, BaseLoop)
         iteration = f" at iteration {runner.iter}" if training else ""
         self.rows = result_rows(metrics, tasks, steps, metric.counts)
-        self.title = f"{runner.model_name} on {len(self.rows) - 1} tasks{iteration}, protocol '{metric.protocol.name}'"
+        measured = [row.task for row in self.rows[:-1]]
+        number = len({task_of(row) for row in measured})
+        self.title = f"{runner.model_name} on {number} tasks{iteration}, protocol '{metric.protocol.name}'"
         folder = Path(runner.work_dir) / "report"
         write_results(folder, self.rows, self.title, metric.protocol.name)
         if samples:
-            save_panel(folder / "panel.png", [_panel_row(task, samples[task]) for task in tasks if task in samples])
+            save_panel(folder / "panel.png", [_panel_row(task, samples[task]) for task in measured if task in samples])
         if training:
             logs = sorted(Path(runner.work_dir).glob("*/vis_data/scalars.json"))
             lines = [json.loads(line) for log in logs for line in log.read_text(encoding="utf-8").splitlines()]

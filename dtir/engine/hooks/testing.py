@@ -13,6 +13,7 @@ from dtir.evaluation.reports.comparison import TestReport, write_test_report
 from dtir.evaluation.reports.examples import ExampleStore
 from dtir.models import Restorer
 from dtir.registry import HOOKS
+from dtir.tasks import task_of
 from dtir.utils.errors import ConfigError
 from dtir.utils.image_io import Picture, natural_key, write_picture
 
@@ -104,7 +105,7 @@ def report_of(runner, records: list[PictureRecord]) -> TestReport:
     """The report of a test whose pictures are `records`, in the order of tasks and names."""
     model, loop = runner.model, runner.test_loop
     places = {task: place for place, task in enumerate(model.tasks)}
-    ordered = sorted(records, key=lambda r: (places.get(r.task, len(places)), r.task, natural_key(r.name)))
+    ordered = sorted(records, key=lambda r: (places.get(task_of(r.task), len(places)), r.task, natural_key(r.name)))
     return TestReport(
         method=method_of(model),
         checkpoint=str(runner._load_from or "none"),

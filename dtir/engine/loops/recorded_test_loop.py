@@ -133,7 +133,8 @@ def recorded_pictures(dataset: Dataset, found: Sequence[PictureRecord]) -> dict[
     """
     by_picture = {(record.task, record.name, record.stamp): record for record in found}
     try:
-        pictures = [(part.task, entry["name"], stamp_of(entry)) for part in dataset.datasets for entry in part.records]
+        parts = zip(dataset.names, dataset.datasets, strict=True)
+        pictures = [(name, entry["name"], stamp_of(entry)) for name, part in parts for entry in part.records]
     except (AttributeError, KeyError) as error:
         raise ConfigError(
             f"a test on {type(dataset).__name__} cannot be resumed: each of its `datasets` must list its pictures in "

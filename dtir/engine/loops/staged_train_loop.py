@@ -224,6 +224,11 @@ class StagedTrainLoop(BaseLoop):
                 f"model.tasks {tuple(runner.model.tasks)} and the tasks of train_dataloader.dataset "
                 f"{tuple(dataset.tasks)} must be the same names in the same order."
             )
+        if len(dataset.sizes) != len(dataset.tasks):
+            raise ConfigError(
+                f"train_dataloader.dataset has {len(dataset.sizes)} datasets of {len(dataset.tasks)} tasks: a training "
+                "set is one per task; leave those with test_set to test_dataloader."
+            )
         self.batch_sampler = MultiTaskBatchSampler(
             dataset.sizes, config.pop("batch_size"), runner.seed, get_rank(), get_world_size()
         )

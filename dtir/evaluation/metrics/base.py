@@ -9,6 +9,7 @@ from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
 from dtir.evaluation.protocols import get_protocol
+from dtir.tasks import averaged_rows
 from dtir.utils.errors import DatasetError
 
 AVERAGE = "average"
@@ -18,7 +19,7 @@ class PictureMetric(BaseMetric):
     """A metric of a picture against its GT.
 
     `evaluate` returns `<task>/<name>` for each task and `average/<name>`, the mean of the tasks' means, as the paper's
-    tables average.
+    tables average. Generalisation sets have values of their own, `<task>@<set>/<name>`, that the average is without.
 
     Args:
         protocol: Name of the protocol, see `dtir.evaluation.protocols`.
@@ -79,13 +80,14 @@ class PictureMetric(BaseMetric):
             ) from error
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """Means per task, in the order in which tasks appear, and their mean."""
+        """Means per task and set, in the order in which they appear, and the mean of `averaged_rows`."""
         values: dict[str, list[float]] = {}
         for result in results:
             values.setdefault(result["task"], []).append(result["value"])
         self.counts = {task: len(numbers) for task, numbers in values.items()}
-        means = {f"{task}/{self.name}": fmean(numbers) for task, numbers in values.items()}
-        return {**means, f"{AVERAGE}/{self.name}": fmean(means.values())}
+        means = {task: fmean(numbers) for task, numbers in values.items()}
+        means[AVERAGE] = fmean(means[task] for task in averaged_rows(means))
+        return {f"{task}/{self.name}": mean for task, mean in means.items()}
 
 
 def _to_unit(picture: Tensor) -> Tensor:

@@ -12,9 +12,14 @@ from dtir.evaluation.metrics.base import AVERAGE
 from dtir.evaluation.published import PublishedTable, published_table
 from dtir.evaluation.records import PictureRecord
 from dtir.evaluation.reports.text_tables import latex_table, markdown_table
+from dtir.tasks import averaged_rows, set_of, task_of
 from dtir.utils.atomic import atomic_write
 
 NOT_MEASURED = "-"
+SETS_TITLE = "Restoration and generalisation"
+SETS_NOTE = (
+    "Restoration is on the test set of what was trained on, generalisation on another; the average is without it."
+)
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class TestReport:
         protocols: Name of each metric's protocol, by the metric's label; their order is that of the columns.
         measured: How each metric is measured, in words, by its label.
         records: One per picture.
-        tasks: Names of the tasks, in the order of the rows.
+        tasks: Names of the rows in their order: tasks, and generalisation sets as `<task>@<set>`.
     """
 
     __test__ = False
@@ -40,15 +45,17 @@ class TestReport:
     tasks: Sequence[str]
 
     def task_means(self) -> dict[str, dict[str, float]]:
-        """Means over the pictures of each task, then `average`, the mean of these; by metric."""
+        """Means over the pictures of each row, then `average`, the mean of `averaged_rows`; by metric."""
         means = {task: self._mean_of(task) for task in self.tasks}
         means = {task: values for task, values in means.items() if values}
-        average = {label: fmean(values[label] for values in means.values()) for label in self.protocols}
+        averaged = averaged_rows(means)
+        average = {label: fmean(means[task][label] for task in averaged) for label in self.protocols}
         return {**means, AVERAGE: average}
 
     def count(self, task: str) -> int:
-        """Pictures of a task, or of all for `average`."""
-        return sum(task in (record.task, AVERAGE) for record in self.records)
+        """Pictures of a row, or of all that `average` is over."""
+        rows = averaged_rows(self.tasks) if task == AVERAGE else [task]
+        return sum(record.task in rows for record in self.records)
 
     def _mean_of(self, task: str) -> dict[str, float]:
         values = [record.values for record in self.records if record.task == task]
@@ -58,8 +65,9 @@ class TestReport:
 def write_test_report(folder: str | Path, report: TestReport) -> None:
     """Writes `test.{md,tex,csv,json}` and `pictures.{csv,json}`, each atomically.
 
-    `test.*` have the means by task and, where there is a published table for these tasks, its rows with this test's
-    below them; CSV and JSON hold unrounded values. Every table names its protocols: a CSV in its header.
+    `test.*` have the means by task. Markdown and LaTeX have more tables: where generalisation sets were tested, one of
+    restoration beside generalisation, and where there is a published table for these tasks, its rows with this test's
+    below them. CSV and JSON hold unrounded values. Every table names its protocols: a CSV in its header.
 
     Args:
         folder: Where to write.
@@ -96,13 +104,30 @@ def _task_rows(report: TestReport) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
+def _generalization_rows(report: TestReport) -> tuple[list[str], list[list[str]]]:
+    """A row for every generalisation set, in the columns of the paper's Setting A."""
+    means = report.task_means()
+    sets = [row for row in report.tasks if row in means and set_of(row)]
+    labels = list(report.protocols)
+    header = [f"{kind} {label}" for kind in ("restoration", "generalisation") for label in labels]
+    rows = [
+        [
+            task_of(row),
+            set_of(row),
+            *(shown(label, means.get(part, {}).get(label)) for part in (task_of(row), row) for label in labels),
+        ]
+        for row in sets
+    ]
+    return ["task", "generalisation set", *header], rows
+
+
 def _published_rows(report: TestReport, table: PublishedTable) -> tuple[list[str], list[list[str]]]:
-    average = report.task_means()[AVERAGE]
+    means = report.task_means()
     rows = [
         [method, *(_published(column, value) for column, value in zip(table.columns, values, strict=True))]
         for method, values in table.rows.items()
     ]
-    own = [NOT_MEASURED if label is None else shown(label, average.get(label)) for label in table.own_columns]
+    own = [shown(label, means.get(row, {}).get(label)) for row, label in table.own_columns]
     return ["method", *table.columns], [*rows, [f"{report.method}, this test", *own]]
 
 
@@ -128,6 +153,8 @@ def _note(table: PublishedTable) -> str:
 def _markdown(report: TestReport, published: PublishedTable | None) -> str:
     parts = [f"# {report.method}", f"Checkpoint: `{report.checkpoint}`", markdown_table(*_task_rows(report))]
     parts.append("\n".join(f"- {line}" for line in _protocol_lines(report)))
+    if any(map(set_of, report.tasks)):
+        parts += [f"## {SETS_TITLE}", markdown_table(*_generalization_rows(report)), SETS_NOTE]
     if published:
         parts += [f"## {published.title}", markdown_table(*_published_rows(report, published)), _note(published)]
     return "\n\n".join(parts) + "\n"
@@ -136,6 +163,8 @@ def _markdown(report: TestReport, published: PublishedTable | None) -> str:
 def _latex(report: TestReport, published: PublishedTable | None) -> str:
     protocols = " ".join(_protocol_lines(report))
     parts = ["% Needs \\usepackage{booktabs}.", latex_table(f"{report.method}. {protocols}", *_task_rows(report))]
+    if any(map(set_of, report.tasks)):
+        parts.append(latex_table(f"{SETS_TITLE}. {SETS_NOTE} {protocols}", *_generalization_rows(report)))
     if published:
         caption = f"{published.title}. This test: {protocols} {_note(published)}"
         parts.append(latex_table(caption, *_published_rows(report, published)))

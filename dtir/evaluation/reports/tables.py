@@ -11,6 +11,7 @@ from statistics import fmean
 from rich.table import Table
 
 from dtir.evaluation.metrics.base import AVERAGE
+from dtir.tasks import averaged_rows, task_of
 from dtir.utils.atomic import atomic_write
 from dtir.utils.errors import ConfigError
 
@@ -20,7 +21,7 @@ class ResultRow:
     """Result on one task; `matched_t` is None for the average or where no step was matched.
 
     Attributes:
-        task: Name of the task.
+        task: Name of the task, or `<task>@<set>` for a generalisation set.
         matched_t: Matched time step.
         psnr_in: PSNR of the inputs in dB.
         psnr: PSNR of the restored pictures in dB.
@@ -64,10 +65,10 @@ def result_rows(
     matched_t: Sequence[int],
     counts: Mapping[str, int] | None = None,
 ) -> list[ResultRow]:
-    """Rows of the tasks that were measured, and their average, from an evaluator's values.
+    """Rows of the tasks and generalisation sets that were measured, and the tasks' average, from an evaluator's values.
 
     Args:
-        metrics: `<task>/PSNR`, and `<task>/PSNR_LQ`, `<task>/SSIM` where they were measured.
+        metrics: `<task>/PSNR` or `<task>@<set>/PSNR`, and `<task>/PSNR_LQ`, `<task>/SSIM` where they were measured.
         tasks: Names of the model's tasks.
         matched_t: Their matched steps, negative where there is none.
         counts: Pictures per task, as `PictureMetric.counts`.
@@ -76,18 +77,28 @@ def result_rows(
         ConfigError: No task has a PSNR.
     """
     counts = counts or {}
+    steps = {task: t if t >= 0 else None for task, t in zip(tasks, matched_t, strict=True)}
     rows = [
-        ResultRow(task, t if t >= 0 else None, *_measured(metrics, task), counts.get(task))
-        for task, t in zip(tasks, matched_t, strict=True)
-        if f"{task}/PSNR" in metrics
+        ResultRow(name, steps[task_of(name)], *_measured(metrics, name), counts.get(name))
+        for name in _measured_rows(metrics, list(tasks))
     ]
     if not rows:
         raise ConfigError(
             f"no PSNR of any of the tasks {', '.join(tasks)}: put dict(type='PSNR'), dict(type='SSIM') and "
             "dict(type='InputPSNR') in val_evaluator and test_evaluator."
         )
-    means = [fmean(getattr(row, name) for row in rows) for name in ("psnr_in", "psnr", "ssim")]
-    return [*rows, ResultRow(AVERAGE, None, *means, sum(counts.get(row.task, 0) for row in rows) or None)]
+    averaged = set(averaged_rows(row.task for row in rows))
+    chosen = [row for row in rows if row.task in averaged]
+    means = [fmean(getattr(row, name) for row in chosen) for name in ("psnr_in", "psnr", "ssim")]
+    return [*rows, ResultRow(AVERAGE, None, *means, sum(counts.get(row.task, 0) for row in chosen) or None)]
+
+
+def _measured_rows(metrics: Mapping[str, float], tasks: list[str]) -> list[str]:
+    """Names of rows in the order of the tasks, each task's generalisation sets after it."""
+    names = [key.removesuffix("/PSNR") for key in metrics if key.endswith("/PSNR")]
+    return sorted(
+        (name for name in names if task_of(name) in tasks), key=lambda name: (tasks.index(task_of(name)), name)
+    )
 
 
 def _measured(metrics: Mapping[str, float], task: str) -> list[float]:

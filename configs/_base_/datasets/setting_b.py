@@ -1,4 +1,5 @@
-# Ten paired sets in DA-CLIP's layout, <split>/<task>/{LQ,GT}, under DTIR_DATA (or ./data).
+# Lu et al., arXiv 2506.21722, Setting B: the ten sets of DA-CLIP's universal restoration as prepare.py lays them out,
+# <split>/<task>/{LQ,GT} under DTIR_DATA (or ./data). Batch 16 in all: 8 processes of 2.
 _tasks = [
     "motion-blurry",
     "hazy",
@@ -33,4 +34,5 @@ val_cfg = dict()
 val_evaluator = [dict(type="PSNR"), dict(type="SSIM"), dict(type="InputPSNR")]
 test_dataloader = val_dataloader
 test_cfg = dict()
-test_evaluator = val_evaluator
+# LPIPS needs weights that may not be there, so a training does without: `tools/test.py --without LPIPS` tests without.
+test_evaluator = [*val_evaluator, dict(type="LPIPS")]
