@@ -122,7 +122,8 @@ def lab_config(run: Run, out: Path) -> Config:
 
 def _lab_stage(stage: dict, table: dict, run: Run, config: Config) -> dict:
     small = dict(table[stage.name])
-    if stage.name == "finetune" and len(config.train_cfg.stages) <= 2 and not run.pairs:
+    alone = all(other.name != "incremental" for other in config.train_cfg.stages)
+    if stage.name == "finetune" and alone and not run.pairs:
         # All tasks at once for as long as the fine-tuning and the incremental stages take together.
         small = dict(table["train"])
     small["iters"] = (
