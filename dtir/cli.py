@@ -44,6 +44,9 @@ def build_parser() -> argparse.ArgumentParser:
     restore = commands.add_parser("restore", help="restore picture files and folders", description=RESTORE_DESCRIPTION)
     _add_restore_arguments(restore)
     restore.set_defaults(run=run_restore)
+    guide = commands.add_parser("guide", help="restore with a known operator, untrained", description=GUIDE_DESCRIPTION)
+    _add_guide_arguments(guide)
+    guide.set_defaults(run=run_guide)
     train = commands.add_parser("train", help="train a config, or resume its training")
     launch.add_train_arguments(train)
     train.set_defaults(run=launch.run_train)
@@ -98,6 +101,46 @@ def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
         help="Python module to import first: one with networks of your own, as in custom_imports of the config; "
         "may be given several times",
     )
+
+
+GUIDE_DESCRIPTION = (
+    "Restores pictures that a known operator has damaged, with the network of a generative training and no training "
+    "for the task. INPUT are the measurements as pictures; with --simulate they are clean pictures, which are measured "
+    "first. A picture whose size does not fit the operator is cropped at the right and bottom. Outputs are upright RGB "
+    "pictures of their input's bit depth, without its metadata."
+)
+
+
+def _add_guide_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="picture file or folder of pictures")
+    parser.add_argument("--checkpoint", required=True, metavar="CKPT", help="of a training with generative stages")
+    parser.add_argument("--config", required=True, help="operator and guidance, such as configs/training_free/*.py")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the outputs; made if needed")
+    parser.add_argument(
+        "--simulate", action="store_true", help="INPUT is clean: measure it first, into DIR/measured, and report PSNR"
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="of the noise, in place of the config's")
+    parser.add_argument("--recursive", action="store_true", help="also restore pictures in sub-folders")
+    parser.add_argument("--overwrite", action="store_true", help="write outputs that exist anew")
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... (default: cuda if there is one)")
+
+
+def run_guide(args: argparse.Namespace) -> int:
+    """Runs `dtir guide`; returns 1 if a picture failed, else 0."""
+    from dtir.apis.guided import GuidedRestorer, guided_settings
+    from dtir.apis.guided_files import guide_paths
+
+    settings = guided_settings(args.config)
+    if args.seed is not None:
+        settings["seed"] = args.seed
+    restorer = GuidedRestorer(args.checkpoint, **settings, device=args.device)
+    report, notes = guide_paths(
+        restorer, args.inputs, args.out, args.simulate, args.recursive, args.overwrite, progress=True
+    )
+    for note in notes:
+        print(note)
+    _print_report(report, args.out)
+    return EXIT_FAILED_PICTURES if report.failed else 0
 
 
 def _tile_size(text: str) -> int | str | None:

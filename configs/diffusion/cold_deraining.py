@@ -5,5 +5,6 @@ model = dict(
     scheduler=dict(_delete_=True, type="ColdDiffusion", num_timesteps=100),
     sampler=dict(type="ColdSampler"),
     matching="output",
+    time_scale=1000,
     num_steps=20,
 )

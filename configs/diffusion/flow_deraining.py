@@ -7,5 +7,6 @@ model = dict(
     loss=dict(type="L2Loss"),
     matching="output",
     domain="centred",
+    time_scale=1000,
     num_steps=10,
 )

@@ -6,5 +6,6 @@ model = dict(
     sampler=dict(type="PosteriorSampler", noise=False),
     matching="output",
     domain="centred",
+    time_scale=1000,
     num_steps=20,
 )

@@ -36,7 +36,8 @@ class RestoreReport:
     failed: list[Failure] = field(default_factory=list)
 
 
-RestoreOne = Callable[[Path, Path, Callable[[int, int], None]], bool]
+OnTile = Callable[[int, int], None]
+RestoreOne = Callable[[Path, Path, OnTile], bool]
 
 
 def restore_all(
@@ -129,7 +130,7 @@ def _progress(shown: bool) -> Progress:
     )
 
 
-def _tile_callback(display: Progress, pictures: TaskID, tiles: TaskID, number: int) -> Callable[[int, int], None]:
+def _tile_callback(display: Progress, pictures: TaskID, tiles: TaskID, number: int) -> OnTile:
     def on_tile(done: int, total: int) -> None:
         display.update(tiles, completed=done, total=total, visible=total > 1)
         # Fractions of a picture make the time left known while the first large picture is still in work.

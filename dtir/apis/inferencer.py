@@ -4,14 +4,14 @@ import contextlib
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dtir.apis.folder import RestoreReport, restore_all
+from dtir.apis.folder import OnTile, RestoreReport, restore_all
 from dtir.tasks import check_task
 from dtir.utils.errors import ConfigError, ImageFileError
 from dtir.utils.image_io import read_picture, write_picture
@@ -28,8 +28,6 @@ AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 # The task is estimated from the picture.
 AUTO = "auto"
-
-OnTile = Callable[[int, int], None]
 
 
 class RestorationInferencer:

@@ -3,6 +3,7 @@
 from . import degradations, transforms
 from .base import RestorationDataset, resolve_root
 from .multi_task import MultiTaskDataset
+from .packed import PackedPictures, write_pack
 from .paired import PairedDataset
 from .sampler import MultiTaskBatchSampler, SampleKey, StageDraws
 from .synthetic import SyntheticDataset
@@ -10,6 +11,7 @@ from .synthetic import SyntheticDataset
 __all__ = [
     "MultiTaskBatchSampler",
     "MultiTaskDataset",
+    "PackedPictures",
     "PairedDataset",
     "RestorationDataset",
     "SampleKey",
@@ -18,4 +20,5 @@ __all__ = [
     "degradations",
     "resolve_root",
     "transforms",
+    "write_pack",
 ]

@@ -14,6 +14,8 @@ from dtir.registry import TRANSFORMS
 from dtir.tasks import SET_MARK, row_name
 from dtir.utils.errors import DatasetError, TaskError
 
+from .packed import PackedPictures
+
 META_KEYS = ("task_name", "lq_path", "gt_path", "name")
 
 Pipeline = Sequence[dict | Callable]
@@ -31,6 +33,7 @@ class RestorationDataset(Dataset):
         pipeline: transforms that make a training item of a record.
         eval_pipeline: transforms that make an evaluation item of a record.
         seed: seed of whatever is random in evaluation items.
+        packed: where the loading transforms take the pictures from; None reads their files.
         test_set: name of the set where it is one that the model generalises to; it then has a row of its own in tables.
 
     Attributes:
@@ -47,6 +50,7 @@ class RestorationDataset(Dataset):
         pipeline: Pipeline,
         eval_pipeline: Pipeline,
         seed: int = 0,
+        packed: PackedPictures | None = None,
         test_set: str = "",
     ):
         if not isinstance(task, str) or not task or SET_MARK in task:
@@ -57,6 +61,7 @@ class RestorationDataset(Dataset):
         self.task_name = row_name(task, test_set)
         self.records = records
         self.seed = seed
+        self.packed = packed
         self.pipeline = _compose(pipeline)
         self.eval_pipeline = _compose(eval_pipeline)
 
@@ -82,7 +87,8 @@ class RestorationDataset(Dataset):
         return self.eval_pipeline(self._start(index, self._eval_rng(index), False))
 
     def _start(self, index: int, rng: np.random.Generator, generative: bool) -> dict:
-        return {**self.records[index], "task_name": self.task_name, "rng": rng, "generative": generative}
+        sample = {"task_name": self.task_name, "rng": rng, "generative": generative, "packed": self.packed}
+        return {**self.records[index], **sample}
 
     def _eval_rng(self, index: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, zlib.crc32(self.task.encode()), index))
@@ -117,3 +123,21 @@ def require_folder(folder: Path, task: str) -> Path:
         f"task '{task}': no folder '{folder}'. Correct data_root in the config, or set the environment variable "
         f"DTIR_DATA to the folder that relative data roots start from ({setting})."
     )
+
+
+def open_pack(packed: str | os.PathLike | None, root: Path, records: list[dict]) -> PackedPictures | None:
+    """Opens the pack of the pictures in `records`, whose names in it are their paths from `root`.
+
+    Args:
+        packed: the pack; a relative path starts where a relative data root does. None stands for no pack.
+        root: folder that was packed.
+        records: pairs as in `RestorationDataset`.
+
+    Raises:
+        DatasetError: there is no such pack, or it is damaged, lacks a picture, or holds another version of one.
+    """
+    if packed is None:
+        return None
+    pictures = PackedPictures(resolve_root(packed), root)
+    pictures.check(dict.fromkeys(record[key] for record in records for key in ("lq_path", "gt_path")))
+    return pictures

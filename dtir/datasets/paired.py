@@ -7,7 +7,7 @@ from dtir.registry import DATASETS
 from dtir.utils.errors import DatasetError
 from dtir.utils.image_io import is_broken_link, list_images
 
-from .base import META_KEYS, Pipeline, RestorationDataset, require_folder, resolve_root
+from .base import META_KEYS, Pipeline, RestorationDataset, open_pack, require_folder, resolve_root
 from .pairing import Matched, describe_alone, match_pairs, some
 
 
@@ -30,13 +30,15 @@ class PairedDataset(RestorationDataset):
         eval_pipeline: evaluation transforms in place of LoadPair, PackPair.
         seed: seed of whatever is random in evaluation items.
         pairing: key of `dtir.datasets.pairing.RULES`; "same" is equal names.
+        packed: pack of `data_root` to take the pictures from (docs/data_loading.md); a relative path starts where a
+            relative `data_root` does.
         test_set: name of the set, "REVIDE" for example, where it is one that the model is tested but not trained on:
             it then has a row of its own, "hazy@REVIDE", in tables, and is left out of averages.
 
     Raises:
         DatasetError: a folder is missing or empty, a picture has no partner or is a link to a file that is gone, two
-            have one name, or the pairing rule is unknown. Different sizes in a pair are an error when the pair is
-            loaded.
+            have one name, the pairing rule is unknown, or the pack is not that of these pictures. Different sizes in a
+            pair are an error when the pair is loaded.
         TaskError: `task` is no non-empty string, or has an @ in it.
     """
 
@@ -53,6 +55,7 @@ class PairedDataset(RestorationDataset):
         eval_pipeline: Pipeline | None = None,
         seed: int = 0,
         pairing: str = "same",
+        packed: str | os.PathLike | None = None,
         test_set: str = "",
     ):
         root = require_folder(resolve_root(data_root), task)
@@ -67,7 +70,8 @@ class PairedDataset(RestorationDataset):
         crop = {"type": "RandomCropPair", "patch": patch}
         train = [load, crop, {"type": "RandomFlipRotate"}, {"type": "PackPair"}]
         evaluate = [load, {"type": "PackPair", "meta_keys": META_KEYS}]
-        super().__init__(task, records, pipeline or train, eval_pipeline or evaluate, seed, test_set)
+        pack = open_pack(packed, root, records)
+        super().__init__(task, records, pipeline or train, eval_pipeline or evaluate, seed, pack, test_set)
 
 
 def _by_name(folder: Path, recursive: bool) -> dict[str, Path]:

@@ -9,7 +9,7 @@ from dtir.tasks import check_task
 from dtir.utils.errors import DatasetError
 from dtir.utils.image_io import list_images
 
-from .base import META_KEYS, Pipeline, RestorationDataset, require_folder, resolve_root
+from .base import META_KEYS, Pipeline, RestorationDataset, open_pack, require_folder, resolve_root
 from .degradations import TASK_DEGRADATIONS
 from .transforms.degrade import Severity, build_degradation
 
@@ -43,9 +43,12 @@ class SyntheticDataset(RestorationDataset):
         pipeline: training transforms in place of the default ones.
         eval_pipeline: evaluation transforms in place of the default ones.
         seed: seed of the degradations of evaluation items.
+        packed: pack of `data_root` to take the pictures from (docs/data_loading.md); a relative path starts where a
+            relative `data_root` does.
 
     Raises:
-        DatasetError: the folder is missing or empty, or `files` names a picture that is not there.
+        DatasetError: the folder is missing or empty, `files` names a picture that is not there, or the pack is not
+            that of these pictures.
         TaskError: `task` has no degradation of its own and none is given.
     """
 
@@ -66,6 +69,7 @@ class SyntheticDataset(RestorationDataset):
         pipeline: Pipeline | None = None,
         eval_pipeline: Pipeline | None = None,
         seed: int = 0,
+        packed: str | os.PathLike | None = None,
     ):
         root = require_folder(resolve_root(data_root), task)
         paths = list_images(root, recursive) if files is None else [root / name for name in files]
@@ -78,7 +82,9 @@ class SyntheticDataset(RestorationDataset):
         degrade = {"type": "Degrade", "degradation": built, "severity": severity}
         train = [load, *_training_steps(degrade, patch, margin, recolor)]
         evaluate = [load, *_evaluation_steps(degrade, max_size, eval_crop, margin)]
-        super().__init__(task, records, pipeline or train, eval_pipeline or evaluate, seed)
+        super().__init__(
+            task, records, pipeline or train, eval_pipeline or evaluate, seed, open_pack(packed, root, records)
+        )
 
 
 def default_degradation(task: str) -> str:

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from mmengine.hooks import Hook
-from torch import Tensor
+from torch import Tensor, nn
+
+from dtir.utils.errors import ConfigError
 
 
 class Regularizer(Hook):
@@ -28,6 +30,20 @@ class Regularizer(Hook):
             fresh: False where a resumed run comes back into the middle of the stage; state that the stage's start
                 computed is then already loaded and must not be computed anew.
         """
+
+    def network_of(self, runner) -> nn.Module:
+        """The model's time-conditioned network.
+
+        Raises:
+            ConfigError: The model has none.
+        """
+        network = getattr(runner.model, "network", None)
+        if network is None:
+            raise ConfigError(
+                f"train_cfg.regularizers: {type(self).__name__} needs a model with a time-conditioned network, a "
+                f"DiffusionRestorer; {type(runner.model).__name__} has none."
+            )
+        return network
 
     def after_loss(self, runner, losses: dict[str, Tensor]) -> None:
         """The losses of a (micro-)batch are known; terms (scalars, summed for the backward) may be added."""

@@ -79,14 +79,14 @@ class ParameterImportance(Regularizer):
         wanted = stage.settings.name == self.before if not self.state else self.reestimate
         if fresh and wanted:
             mean, square = self.estimate(runner, stage.index)
-            anchor = {name: p.detach().cpu().float().clone() for name, p in runner.model.network.named_parameters()}
+            anchor = {name: p.detach().cpu().float().clone() for name, p in self.network_of(runner).named_parameters()}
             self.state = {"mean": mean, "square": square, "anchor": anchor}
         self._lay_out(runner)
 
     def estimate(self, runner, seed_stage: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Mean and mean square of the per-sample gradients, over all processes, by parameter name."""
         model = runner.model
-        network = model.network
+        network = self.network_of(runner)
         params = {name: p.detach() for name, p in network.named_parameters()}
         sums = {name: torch.zeros_like(p) for name, p in params.items()}
         squares = {name: torch.zeros_like(p) for name, p in params.items()}
@@ -142,7 +142,7 @@ class ParameterImportance(Regularizer):
         self.active = []
         if not self.state:
             return
-        network = runner.model.network
+        network = self.network_of(runner)
         depths = parameter_depths(network)
         count = sum(p.numel() for p in network.parameters())
         for name, p in network.named_parameters():

@@ -43,7 +43,7 @@ class LayerDecay(Regularizer):
 
     def before_stage(self, runner, stage, fresh: bool) -> None:
         """Finds out how deep the stage's parameters lie."""
-        network = runner.model.network
+        network = self.network_of(runner)
         depths = parameter_depths(network)
         device = next(network.parameters()).device
         names = {id(p): name for name, p in network.named_parameters()}

@@ -48,7 +48,7 @@ class OrthogonalProjection(Regularizer):
 
     def before_stage(self, runner, stage, fresh: bool) -> None:
         """Finds the stage's shallow parameters."""
-        network = runner.model.network
+        network = self.network_of(runner)
         depths = parameter_depths(network)
         names = {id(p): name for name, p in network.named_parameters()}
         limit = shallow_blocks(network, self.shallow)
@@ -105,7 +105,7 @@ class OrthogonalityLoss(Regularizer):
         """Watches the last shallow block."""
         if self.handle is not None:
             self.handle.remove()
-        network = runner.model.network
+        network = self.network_of(runner)
         name = network.backbone.ordered_blocks()[shallow_blocks(network, self.shallow) - 1]
         self.handle = network.backbone.get_submodule(name).register_forward_hook(self._keep)
 

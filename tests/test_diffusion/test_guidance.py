@@ -181,7 +181,7 @@ def test_samples_do_not_see_each_other():
 
 def test_wrong_use_is_named():
     operator = OPERATORS["average"]
-    with pytest.raises(ConfigError, match="not AverageDownsampling"):
+    with pytest.raises(ConfigError, match="Inpainting, not AverageDownsampling"):
         RePaint(operator, torch.zeros(1))
     with pytest.raises(ConfigError, match="sigma_y=-1"):
         PiGDM(operator, torch.zeros(1), -1)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import dtir
-from dtir.diffusion.operators.linear import bicubic_matrix
+from dtir.diffusion.operators.resampling import bicubic_matrix
 from dtir.evaluation import NIQE, get_protocol
 from dtir.evaluation.metrics.niqe import (
     PARAMETERS_FILE,

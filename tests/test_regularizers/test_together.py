@@ -4,7 +4,10 @@ import json
 
 import pytest
 import torch
-from tiny_run import assert_same_state, last_state, train
+from tiny_run import assert_same_state, last_state, tiny_config, train
+
+from dtir.engine import StagedRunner
+from dtir.utils.errors import ConfigError
 
 EVERY = [
     {"type": "ParameterImportance", "weight": 100.0, "num_samples": 4, "chunk": 2},
@@ -30,3 +33,15 @@ def test_all_regularizers_train_together_in_any_order(tmp_path, order):
     train(tmp_path / "two", **options)
     assert_same_state(last_state(tmp_path / "one"), last_state(tmp_path / "two"))
     assert torch.isfinite(torch.tensor([v for v in last.values() if isinstance(v, float)])).all()
+
+
+@pytest.mark.parametrize("kind", ["ParameterImportance", "OrthogonalProjection", "OrthogonalityLoss", "LayerDecay"])
+def test_a_model_without_a_conditioned_network_is_named(tmp_path, kind):
+    config = tiny_config(tmp_path)
+    model = {"type": "SupervisedRestorer", "backbone": {"type": "TinyBackbone"}, "tasks": config.model.tasks}
+    options = {"before": "one"} if kind == "ParameterImportance" else {}
+    config.model, config.custom_hooks = model, []
+    config.train_cfg.stages = [{"name": "one", "iters": 1, "lr": 1e-3}]
+    config.train_cfg.regularizers = [{"type": kind, **options}]
+    with pytest.raises(ConfigError, match=rf"{kind} needs .* time-conditioned network, .*SupervisedRestorer"):
+        StagedRunner.from_cfg(config).train()

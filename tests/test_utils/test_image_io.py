@@ -111,6 +111,12 @@ def test_sixteen_bits_are_rounded_to_eight(tmp_path, extension):
     assert read[0, :4, 0].tolist() == [0, 1, 254, 255]
 
 
+def test_every_value_of_sixteen_bits_is_rounded_to_the_nearest_of_eight(tmp_path):
+    every = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    read = read_rgb(save(tmp_path / "a.png", every))
+    np.testing.assert_array_equal(read[:, :, 1], np.rint(every / 257).astype(np.uint8))
+
+
 @pytest.mark.parametrize("extension", [".png", ".tif", ".webp"])
 def test_alpha_is_dropped_not_composited(tmp_path, extension):
     alpha = np.full((40, 51, 1), 9, np.uint8)

@@ -1,7 +1,7 @@
 """Trains the method, its ablations and plain training small, side by side, and tabulates them.
 
-    DTIR_DATA=DATA python tools/analysis/lab_method.py run
-    python tools/analysis/lab_method.py table
+    DTIR_DATA=DATA python -m tools.analysis.lab_method run
+    python -m tools.analysis.lab_method table
 
 DATA holds clean/, train_pairs/, real10/ and generalization/. Every run is one of configs/dtir or configs/ablations with
 the settings of configs/_base_/lab/method.py laid over it. Runs that share a seed share the generative
@@ -13,30 +13,27 @@ import concurrent.futures
 import copy
 import json
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from itertools import chain, repeat
 from pathlib import Path
 from statistics import fmean
 
-import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from torch import Tensor
 
 from dtir.apis import RestorationInferencer
 from dtir.datasets import PairedDataset
-from dtir.engine.checkpoint import load_checkpoint
-from dtir.evaluation.metrics.functional import psnr, ssim, to_8_bit
+from dtir.engine.checkpoint import find_last_checkpoint, load_checkpoint
+from dtir.evaluation.metrics.functional import psnr, ssim
 from dtir.registry import RESTORERS, SCOPE
 from dtir.tasks import TASKS
 from dtir.utils.atomic import atomic_save, atomic_write
 from dtir.utils.image_io import read_rgb
 from dtir.utils.launch import load_config
+from tools.analysis.lab import REPO, markdown, picture, small_training, train
 
-REPO = Path(__file__).resolve().parents[2]
 LAB = "configs/_base_/lab/method.py"
 FULL, SINGLE, PLAIN = "dtir/dtir_unet_10task", "dtir/dtir_unet_deraining", "ablations/plain_joint"
 
@@ -70,12 +67,6 @@ class Run:
         return self.pairs and {"rainy-light": "rainy"}.get(self.pairs, self.pairs)
 
 
-# As tools/_env.sh sets them.
-ENVIRONMENT = {
-    "GOMP_SPINCOUNT": "20000",
-    "MALLOC_MMAP_THRESHOLD_": "1000000000",
-    "MALLOC_TRIM_THRESHOLD_": "4000000000",
-}
 ABLATIONS = ["tmgp", "gef", "importance", "orthogonality", "matched_t", "layer_decay", "tit", "moe"]
 PAIRS = {"Rain100L": "rainy-light", "Rain100H": "rainy", "SOTS": "hazy"}
 # Trained on, tested on: the first of each pair of lines is the distribution of the training.
@@ -113,12 +104,7 @@ def lab_config(run: Run, out: Path) -> Config:
     sets = [copy.deepcopy(lab.train_sets[task]) for task in tasks]
     if run.pairs:
         sets[0].data_root = f"train_pairs/{run.pairs}"
-    config.model.tasks = tasks
-    config.train_dataloader = {
-        "batch_size": 8,
-        "num_workers": 1,
-        "dataset": {"type": "MultiTaskDataset", "datasets": sets},
-    }
+    small_training(config, tasks, sets, lab.optimizer, run.seed)
     if "network" in config.model:
         config.model.network.backbone, config.model.restoration_loss = lab.backbone, lab.loss
         if config.model.network.get("adapter"):
@@ -127,16 +113,10 @@ def lab_config(run: Run, out: Path) -> Config:
         config.model.backbone, config.model.losses = lab.backbone, [lab.loss]
     table = {**lab.stages, **(lab.single_stages if run.pairs else {})}
     config.train_cfg.stages = [_lab_stage(stage, table, run, config) for stage in config.train_cfg.stages]
-    config.train_cfg.val_interval = 0
-    config.optim_wrapper.optimizer, config.optim_wrapper.clip_grad = lab.optimizer, 1.0
-    config.merge_from_dict({"default_hooks.checkpoint.interval": 500, "default_hooks.checkpoint.max_keep": 1})
-    config.randomness = {"seed": run.seed}
     for regularizer in config.train_cfg.get("regularizers", []):
-        regularizer.update({"weight": lab.importance_weight} if regularizer.type == "ParameterImportance" else {})
+        regularizer.update(lab.importance if regularizer.type == "ParameterImportance" else {})
     for hook in config.custom_hooks:
         hook.update({"num_images": 8, "distinct": True} if hook.type == "TimestepMatchingHook" else {})
-    for key in ("val_dataloader", "val_cfg", "val_evaluator", "test_dataloader", "test_cfg", "test_evaluator"):
-        config[key] = None
     return config
 
 
@@ -156,8 +136,8 @@ def pretraining(seed: int) -> Run:
     return Run("pretrain", FULL, seed)
 
 
-def prepare(run: Run, out: Path) -> Path:
-    """Writes the run's config, and the weights it starts from; returns the config's path."""
+def prepare(run: Run, out: Path) -> Config:
+    """The run's config without the pre-training that it shares, and with the weights it starts from."""
     config = lab_config(run, out)
     stages = config.train_cfg.stages
     if run.name == "pretrain":
@@ -166,16 +146,12 @@ def prepare(run: Run, out: Path) -> Path:
     elif stages[0].name == "pretrain":
         config.train_cfg.stages = stages[1:]
         config.load_from = str(_start(run, config, out))
-    folder = out / run.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    config.dump(folder / "lab.py")
-    return folder / "lab.py"
+    return config
 
 
 def _start(run: Run, config: Config, out: Path) -> Path:
     """The shared pre-training as a checkpoint of the run's own model, which may lack adapters or have other tasks."""
-    source = out / pretraining(run.seed).folder
-    trained = load_checkpoint(source / last_checkpoint(source))
+    trained = load_checkpoint(find_last_checkpoint(out / pretraining(run.seed).folder))
     with DefaultScope.overwrite_default_scope(SCOPE):
         model = RESTORERS.build(config.model)
     state = model.state_dict()
@@ -186,29 +162,16 @@ def _start(run: Run, config: Config, out: Path) -> Path:
     return path
 
 
-def last_checkpoint(folder: Path) -> str:
-    """Name of the newest checkpoint."""
-    return (folder / "last_checkpoint").read_text().strip()
-
-
 def carry_out(run: Run, out: Path, threads: int) -> str:
-    """Trains and measures a run unless that is done; returns a line about it."""
+    """Trains and measures a run unless that is done; returns its folder."""
     folder = out / run.folder
-    done = folder / "trained"
-    if not done.is_file():
-        config = prepare(run, out)
-        environment = {**os.environ, **ENVIRONMENT, "OMP_NUM_THREADS": str(threads)}
-        command = [sys.executable, str(REPO / "tools/train.py"), str(config), "--work-dir", str(folder)]
-        # Weights to start from are read only while there is nothing to resume.
-        command += ["--resume"] if (folder / "last_checkpoint").is_file() else []
-        with open(folder / "out.log", "a") as log:
-            subprocess.run(command, env=environment, stdout=log, stderr=log, check=True)
-        done.write_text(last_checkpoint(folder))
-    if run.name != "pretrain" and not (folder / "results.json").is_file():
+    if run.name == "pretrain":
+        train(prepare(run, out), folder, threads)
+    elif not (folder / "results.json").is_file():
+        checkpoint = train(prepare(run, out), folder, threads)
         torch.set_num_threads(threads)
-        results = measure(run, folder / last_checkpoint(folder))
         with atomic_write(folder / "results.json", "w", encoding="utf-8") as file:
-            json.dump(results, file, indent=1)
+            json.dump(measure(run, checkpoint), file, indent=1)
     return run.folder
 
 
@@ -219,18 +182,12 @@ def measure(run: Run, checkpoint: Path) -> dict[str, dict[str, list[float]]]:
     for label, (root, task) in test_sets(run, inferencer.tasks).items():
         values: dict[str, list[float]] = {"PSNR": [], "SSIM": []}
         for record in PairedDataset(task, root).records:
-            restored = _picture(inferencer.restore_array(read_rgb(record["lq_path"]), task))
-            gt = _picture(read_rgb(record["gt_path"]))
+            restored = picture(inferencer.restore_array(read_rgb(record["lq_path"]), task))
+            gt = picture(read_rgb(record["gt_path"]))
             values["PSNR"].append(psnr(restored, gt).item())
             values["SSIM"].append(ssim(restored, gt).item())
         results[label] = values
     return results
-
-
-def _picture(rgb: np.ndarray) -> Tensor:
-    """(H, W, 3), uint8 or [0, 1], to (1, 3, H, W) of 8 bits in [0, 1]."""
-    unit = rgb.astype(np.float64) / 255 if rgb.dtype == np.uint8 else rgb
-    return to_8_bit(torch.from_numpy(np.ascontiguousarray(unit)).permute(2, 0, 1)[None])
 
 
 def test_sets(run: Run, tasks: tuple[str, ...]) -> dict[str, tuple[str, str]]:
@@ -290,21 +247,23 @@ def print_tables(out: Path, seeds: int) -> None:
     ten = [name for name in results if not name.split(" ")[-1].startswith(("Rain", "SOTS"))]
     best = results.get("full", [])
     reference = fmean(average(r, "PSNR") for r in best) if best else float("nan")
-    print("| training | seeds | PSNR | SSIM | against the full method |\n|---|---|---|---|---|")
+    lines = []
     for name in ten:
         values = [average(result, "PSNR") for result in results[name]]
-        ssim_values = [average(result, "SSIM") for result in results[name]]
-        print(
-            f"| {name} | {len(values)} | {cell(values)} | {cell(ssim_values, 3)} | {fmean(values) - reference:+.2f} |"
-        )
-    print("\n| task | " + " | ".join(ten) + " |\n|---|" + "---|" * len(ten))
-    for task in [*TASKS, "Rain100L", "REVIDE"]:
-        row = [cell([fmean(result[task]["PSNR"]) for result in results[name] if task in result]) for name in ten]
-        print(f"| {task} | " + " | ".join(row) + " |")
-    print("\n| trained on | tested on | plain | the method |\n|---|---|---|---|")
-    for trained, tested in GENERALISATION:
-        row = [[fmean(r[tested]["PSNR"]) for r in results.get(f"{kind} {trained}", [])] for kind in ("plain", "full")]
-        print(f"| {trained} | {NAMES.get(tested, tested)} | " + " | ".join(cell(values) for values in row) + " |")
+        similar = [average(result, "SSIM") for result in results[name]]
+        lines.append([name, len(values), cell(values), cell(similar, 3), f"{fmean(values) - reference:+.2f}"])
+    print(markdown(["training", "seeds", "PSNR", "SSIM", "against the full method"], lines), "\n")
+    lines = [
+        [task, *(cell([fmean(r[task]["PSNR"]) for r in results[name] if task in r]) for name in ten)]
+        for task in [*TASKS, "Rain100L", "REVIDE"]
+    ]
+    print(markdown(["task", *ten], lines), "\n")
+    lines = [
+        [trained, NAMES.get(tested, tested)]
+        + [cell([fmean(r[tested]["PSNR"]) for r in results.get(f"{kind} {trained}", [])]) for kind in ("plain", "full")]
+        for trained, tested in GENERALISATION
+    ]
+    print(markdown(["trained on", "tested on", "plain", "the method"], lines))
 
 
 def main() -> int:

@@ -22,7 +22,7 @@ stages = dict(
 )
 optimizer = dict(type="AdamW", lr=1e-3, betas=(0.9, 0.99))
 # L_imp is a mean over the parameters, 0.75 M here.
-importance_weight = 3e4
+importance = dict(weight=3e4, num_samples=16)
 
 # Of one task: the same length for both ways of training.
 single_stages = dict(

@@ -1,4 +1,4 @@
-"""Loading of pictures, with a cache of decoded ones."""
+"""Loading of pictures: from their files with a cache of decoded ones, or from the dataset's pack."""
 
 import functools
 import os
@@ -7,6 +7,7 @@ from collections import OrderedDict
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from dtir.datasets.packed import PackedPictures
 from dtir.registry import TRANSFORMS
 from dtir.utils.errors import DatasetError
 from dtir.utils.image_io import read_rgb
@@ -67,12 +68,17 @@ def shared_cache(megabytes: float) -> PictureCache:
     return PictureCache(megabytes)
 
 
+def _source(results: dict, cache_mb: float) -> PictureCache | PackedPictures:
+    packed = results.get("packed")
+    return shared_cache(cache_mb) if packed is None else packed
+
+
 @TRANSFORMS.register_module()
 class LoadClean(BaseTransform):
-    """Loads the clean picture `gt_path` into `gt` and, as yet undegraded, `lq`.
+    """Loads the clean picture `gt_path` into `gt` and, as yet undegraded, `lq`; from `packed` where the sample has one.
 
     Args:
-        cache_mb: limit of the process's cache of decoded pictures, in MiB; 0 reads anew each time.
+        cache_mb: limit of the process's cache of decoded pictures, in MiB; 0 reads anew each time. A pack needs none.
     """
 
     def __init__(self, cache_mb: float = 256):
@@ -80,16 +86,18 @@ class LoadClean(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Adds `gt` and `lq`, the same uint8 (H, W, 3) array."""
-        results["gt"] = results["lq"] = shared_cache(self.cache_mb).read(results["gt_path"])
+        results["gt"] = results["lq"] = _source(results, self.cache_mb).read(results["gt_path"])
         return results
 
 
 @TRANSFORMS.register_module()
 class LoadPair(BaseTransform):
-    """Loads `gt_path` into `gt` and `lq_path` into `lq`; a generative sample's LQ is its GT.
+    """Loads `gt_path` into `gt` and `lq_path` into `lq`; from `packed` where the sample has one.
+
+    A generative sample's LQ is its GT.
 
     Args:
-        cache_mb: limit of the process's cache of decoded pictures, in MiB; 0 reads anew each time.
+        cache_mb: limit of the process's cache of decoded pictures, in MiB; 0 reads anew each time. A pack needs none.
     """
 
     def __init__(self, cache_mb: float = 256):
@@ -101,9 +109,9 @@ class LoadPair(BaseTransform):
         Raises:
             DatasetError: the two pictures differ in size.
         """
-        cache = shared_cache(self.cache_mb)
-        gt = cache.read(results["gt_path"])
-        lq = gt if results["generative"] else cache.read(results["lq_path"])
+        pictures = _source(results, self.cache_mb)
+        gt = pictures.read(results["gt_path"])
+        lq = gt if results["generative"] else pictures.read(results["lq_path"])
         if lq.shape != gt.shape:
             raise DatasetError(
                 f"the pair '{results['name']}' differs in size: LQ '{results['lq_path']}' is {_size(lq)}, "

@@ -3,12 +3,21 @@
 import torch
 from torch import Tensor
 
-from dtir.diffusion.operators import LinearOperator
+from dtir.diffusion.operators import LinearOperator, Operator
 from dtir.diffusion.samplers.base import Run, Sampler, gaussian_like
+from dtir.diffusion.schedulers.base import Scheduler
 from dtir.utils.errors import ConfigError
 
 
-class GuidedSampler(Sampler):
+class Guidance(Sampler):
+    """A sampler that is led by measurements; built as `(operator, y, ...)`."""
+
+    def start(self, scheduler: Scheduler, like: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The state at T for pictures like `like`: noise."""
+        return scheduler.marginal(scheduler.num_timesteps)[1] * gaussian_like(like, generator)
+
+
+class GuidedSampler(Guidance):
     """A sampler of the unconditional model that is led to agree with measurements `y = A x + sigma_y n`.
 
     Args:
@@ -16,11 +25,21 @@ class GuidedSampler(Sampler):
         y: Measurements, in that domain too.
         sigma_y: Standard deviation of their noise.
 
+    Attributes:
+        needs: Kind of operator that a guidance can be used with.
+
     Raises:
-        ConfigError: `sigma_y` is negative.
+        ConfigError: `sigma_y` is negative, or the operator of another kind than is needed.
     """
 
+    needs: type[Operator] = LinearOperator
+
     def __init__(self, operator: LinearOperator, y: Tensor, sigma_y: float = 0.0) -> None:
+        if not isinstance(operator, self.needs):
+            raise ConfigError(
+                f"{type(self).__name__} needs the operator to be a {self.needs.__name__}, not "
+                f"{type(operator).__name__}. DPS takes any differentiable operator."
+            )
         if sigma_y < 0:
             raise ConfigError(f"{type(self).__name__}: sigma_y={sigma_y} must not be negative.")
         self.operator, self.y, self.sigma_y = operator, y, sigma_y

@@ -5,32 +5,44 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dtir.diffusion.guidance.base import GuidedSampler, differentiable_x0, stochastic_step
-from dtir.diffusion.operators import LinearOperator, SpectralOperator
-from dtir.diffusion.samplers.base import Run, Sampler, gaussian_like
+from dtir.diffusion.guidance.base import Guidance, GuidedSampler, differentiable_x0, stochastic_step
+from dtir.diffusion.operators import LinearOperator, Operator, SpectralOperator
+from dtir.diffusion.samplers.base import Run, gaussian_like
 from dtir.registry import GUIDANCE
 
 
 @GUIDANCE.register_module()
-class DPS(Sampler):
+class DPS(Guidance):
     """Diffusion posterior sampling (Chung et al., ICLR 2023): a step down the gradient of `|y - A(x_0(x_t))|`.
 
     Args:
-        forward: The degradation, differentiable, not necessarily linear: `operator.A` or any function.
+        operator: The degradation, differentiable, not necessarily linear; or any such function of pictures.
         y: Measurements.
-        scale: Length of the step, over the misfit.
+        scale: Length of the step, in units of the gradient. The misfit is a norm over all pixels, as published, so that
+            a picture of twice the side needs twice the scale; and so does half the number of steps.
+        clip: Bounds of the predicted x_0, such as (-1, 1) as published; None for none.
     """
 
-    def __init__(self, forward: Callable[[Tensor], Tensor], y: Tensor, scale: float = 1.0) -> None:
-        self.forward, self.y, self.scale = forward, y, scale
+    def __init__(
+        self,
+        operator: Operator | Callable[[Tensor], Tensor],
+        y: Tensor,
+        scale: float = 1.0,
+        clip: tuple[float, float] | None = None,
+    ) -> None:
+        self.forward = operator.A if isinstance(operator, Operator) else operator
+        self.y, self.scale, self.clip = y, scale, clip
 
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
         """As `Sampler.advance`."""
         leaf, eps, x0 = differentiable_x0(run, x, t)
         with torch.enable_grad():
+            x0 = x0 if self.clip is None else x0.clamp(*self.clip)
             # One norm per sample, so that samples do not see each other.
             misfit = (self.y - self.forward(x0)).flatten(1).norm(dim=1)
             (gradient,) = torch.autograd.grad(misfit.sum(), leaf)
+        if self.clip is not None:
+            eps = run.scheduler.eps_from_x0(x, x0.detach(), t)
         step = stochastic_step(run, x, x0.detach(), eps, t, t_prev, eta=1.0)
         return step - self.scale * gradient
 
@@ -47,7 +59,7 @@ class MCG(GuidedSampler):
 
     def __init__(self, operator: LinearOperator, y: Tensor, scale: float = 1.0) -> None:
         super().__init__(operator, y)
-        self.gradient = DPS(operator.A, y, scale)
+        self.gradient = DPS(operator, y, scale)
 
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
         """As `Sampler.advance`."""
@@ -67,13 +79,24 @@ class PiGDM(GuidedSampler):
         sigma_y: Standard deviation of their noise.
         eta: Share of the posterior's noise that is drawn anew.
         spread: Standard deviation of the data, which bounds r: `r_t^2 = s^2 sigma_t^2 / (a_t^2 s^2 + sigma_t^2)`.
+        damping: The guidance is multiplied by a_t to this power. 0 is right for a denoiser without error. That of a
+            network has one in its derivative, which 1 / a_t enlarges, so that the first steps diverge; the published
+            code has, for a spread of 1, the weight that 2 gives.
     """
 
+    needs = SpectralOperator
+
     def __init__(
-        self, operator: SpectralOperator, y: Tensor, sigma_y: float = 0.0, eta: float = 1.0, spread: float = 1.0
+        self,
+        operator: SpectralOperator,
+        y: Tensor,
+        sigma_y: float = 0.0,
+        eta: float = 1.0,
+        spread: float = 1.0,
+        damping: float = 0.0,
     ) -> None:
         super().__init__(operator, y, sigma_y)
-        self.eta, self.spread = eta, spread
+        self.eta, self.spread, self.damping = eta, spread, damping
 
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
         """As `Sampler.advance`: DDIM's step with the noise that goes with the guided score."""
@@ -85,5 +108,5 @@ class PiGDM(GuidedSampler):
         # A^T (r^2 A A^T + sigma_y^2)^-1 (y - A x_0), in singular directions.
         scaled = torch.where(s > 0, s / (variance * s**2 + self.sigma_y**2).where(s > 0, 1.0), 0.0)
         (score,) = torch.autograd.grad(x0, leaf, self.operator.from_spectrum(scaled * missing))
-        guided = eps - sigma * score
+        guided = eps - sigma * a**self.damping * score
         return stochastic_step(run, x, run.scheduler.x0_from_eps(x, guided, t), guided, t, t_prev, self.eta)

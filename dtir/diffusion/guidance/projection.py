@@ -45,13 +45,12 @@ class RePaint(GuidedSampler):
         ConfigError: The operator is none for inpainting, or `resamplings` is less than 1.
     """
 
+    needs = Inpainting
+
     def __init__(self, operator: Inpainting, y: Tensor, resamplings: int = 10) -> None:
         super().__init__(operator, y)
-        if not isinstance(operator, Inpainting) or resamplings < 1:
-            raise ConfigError(
-                f"RePaint: resamplings={resamplings} must be at least 1, and the operator Inpainting, not "
-                f"{type(operator).__name__}."
-            )
+        if resamplings < 1:
+            raise ConfigError(f"RePaint: resamplings={resamplings} must be at least 1.")
         self.resamplings = resamplings
 
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
@@ -107,10 +106,9 @@ class DDNM(GuidedSampler):
         # What is corrected of a direction, so that the noise it brings fits into that of the step.
         share = torch.where(carried > 0, (sigma / carried.clamp(min=torch.finfo(x.dtype).tiny)).clamp(max=1), 1.0)
         z = self.operator.measured_spectrum(missing) * inverse_or_zero(s) * share
-        x0 = x0 + self.operator.from_spectrum(z)
         left = (sigma**2 - (share * carried) ** 2).clamp(min=0).sqrt()
         noise = (1 - self.eta**2) ** 0.5 * eps + self.eta * gaussian_like(x, run.generator)
-        return a * x0 + self.operator.from_spectrum(left * self.operator.to_spectrum(noise))
+        return a * x0 + self.operator.from_spectrum(a * z + left * self.operator.to_spectrum(noise))
 
 
 @GUIDANCE.register_module()
@@ -124,6 +122,8 @@ class DDRM(GuidedSampler):
         eta: Share of noise drawn anew where the measurements say nothing, or less than the state.
         eta_b: Weight of the measurements where they say more.
     """
+
+    needs = SpectralOperator
 
     def __init__(
         self, operator: SpectralOperator, y: Tensor, sigma_y: float = 0.0, eta: float = 0.85, eta_b: float = 1.0

@@ -23,6 +23,10 @@ class DDBM(Bridge):
         rho: Exponent of the grid.
         beta_d: Of "vp".
         beta_min: Of "vp".
+        predicts: "x0", or "preconditioned": what is left of x_0 after the state's own share, in inputs and targets of
+            unit variance (section 4 of the paper).
+        sigma_data: Standard deviation of the pictures that the preconditioning assumes; their covariance is half of
+            its square.
 
     Attributes:
         times: Buffer (num_timesteps + 1,) of continuous times, 0 at t = 0.
@@ -64,10 +68,9 @@ class DDBM(Bridge):
         place = torch.linspace(0, 1, num_timesteps, dtype=torch.float64)
         ends = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
         times = torch.cat([place.new_zeros(1), (ends[0] + place * (ends[1] - ends[0])) ** rho])
-        alphas, sigmas = torch.ones_like(times), times
-        if kind == "vp":
-            integral = 0.5 * beta_d * times**2 + beta_min * times
-            alphas, sigmas = torch.exp(-0.5 * integral), (-torch.expm1(-integral)).sqrt()
+        alphas, sigmas = (
+            _variance_preserving(times, beta_d, beta_min) if kind == "vp" else (torch.ones_like(times), times)
+        )
         # SNR_T / SNR_t.
         ratio = (alphas[-1] / sigmas[-1] * sigmas / alphas) ** 2
         register_arrays(
@@ -128,3 +131,9 @@ class DDBM(Bridge):
             return super().x0_from_output(x_t, out, mu, t)
         _, c_skip, c_out = self.preconditioning(t)
         return c_skip * x_t + c_out * out
+
+
+def _variance_preserving(times: Tensor, beta_d: float, beta_min: float) -> tuple[Tensor, Tensor]:
+    """`alpha_t` and `sigma_t`."""
+    integral = 0.5 * beta_d * times**2 + beta_min * times
+    return torch.exp(-0.5 * integral), (-torch.expm1(-integral)).sqrt()

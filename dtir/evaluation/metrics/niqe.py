@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dtir.diffusion.operators.linear import bicubic_matrix
+from dtir.diffusion.operators.resampling import bicubic_matrix
 from dtir.registry import METRICS
 from dtir.utils.errors import ConfigError
 

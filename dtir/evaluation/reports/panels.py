@@ -24,13 +24,13 @@ class PanelRow:
 
 
 def save_panel(path: str | Path, rows: Sequence[PanelRow], width: int = 320) -> None:
-    """Draws rows of labelled pictures as one PNG.
+    """Draws rows of labelled pictures as one PNG, or as a JPEG where the path ends in .jpg.
 
     Pictures are scaled, whole, to fit a square of side `width`; what stays free beside a picture that is narrower, or
     below one that is lower than its neighbours, is white.
 
     Args:
-        path: PNG to write.
+        path: File to write.
         rows: At least one row, all with the same number of pictures.
         width: Width of a column in pixels.
 
@@ -38,7 +38,8 @@ def save_panel(path: str | Path, rows: Sequence[PanelRow], width: int = 320) -> 
         ImageFileError: The picture cannot be encoded.
     """
     sheet = np.concatenate([_row(row, width) for row in rows])
-    done, data = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    extension = ".jpg" if Path(path).suffix.lower() in (".jpg", ".jpeg") else ".png"
+    done, data = cv2.imencode(extension, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
     if not done:
         raise ImageFileError(f"cannot encode the panel '{path}' of {sheet.shape[1]}x{sheet.shape[0]} pixels.")
     with atomic_write(path) as file:

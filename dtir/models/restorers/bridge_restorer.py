@@ -43,6 +43,8 @@ class BridgeRestorer(SamplingRestorer):
         source: Where paths end: at the degraded picture, or at "noise", or at "coupled_noise" that is paired within a
             batch for the shortest paths (`optimal_transport_pairs`). The degraded picture is a condition in any case.
         domain: Of the pictures that process and network see: "centred" in [-1, 1] or "image" in [0, 1].
+        time_scale: What the process's number for a step is multiplied with before the network is told: its embedding
+            may be made for numbers up to 1000 where a process counts from 0 to 1.
         num_steps: As in `SamplingRestorer`.
         seed: As in `SamplingRestorer`.
         tile: As in `SamplingRestorer`.
@@ -63,6 +65,7 @@ class BridgeRestorer(SamplingRestorer):
         matching: str = "output",
         source: str = "degraded",
         domain: str = "centred",
+        time_scale: float = 1.0,
         num_steps: int | None = None,
         seed: int = 0,
         tile: int | None = None,
@@ -73,7 +76,7 @@ class BridgeRestorer(SamplingRestorer):
         super().__init__(backbone, tasks, sampler, num_steps, seed, tile, tile_overlap, data_preprocessor)
         self.scheduler = self.sampling_scheduler = SCHEDULERS.build(scheduler)
         self.loss = LOSSES.build(loss or {"type": "L1Loss"})
-        self.matching, self.source, self.domain = matching, source, domain
+        self.matching, self.source, self.domain, self.time_scale = matching, source, domain, time_scale
         self._check()
 
     def losses(self, lq: Tensor, samples: dict) -> dict[str, Tensor]:
@@ -90,7 +93,7 @@ class BridgeRestorer(SamplingRestorer):
         mu, eps = self._ends(x0, condition, eps)
         x_t = self.scheduler.add_noise(x0, mu, eps, t)
         state, told = self.scheduler.network_input(x_t, t)
-        out = self.call_network(state, condition, told)
+        out = self.call_network(state, condition, told * self.time_scale)
         compare = self._step_loss if self.matching == "step" else self._output_loss
         return {"loss_bridge": compare(out, x_t, x0, mu, eps, t).mean()}
 
@@ -99,7 +102,7 @@ class BridgeRestorer(SamplingRestorer):
         into, out_of = DOMAINS[self.domain]
         condition = into(lq)
         result = self.sampler.sample(
-            lambda x, t: self.evaluate(x, condition, t),
+            lambda x, t: self.evaluate(x, condition, t * self.time_scale),
             self.scheduler,
             condition if self.source == "degraded" else gaussian_like(condition, generator),
             num_steps=self.num_steps,

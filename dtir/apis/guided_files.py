@@ -1,0 +1,110 @@
+"""Picture files in and out of `GuidedRestorer`."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dtir.apis.folder import OnTile, RestoreReport, restore_all
+from dtir.apis.guided import GuidedRestorer
+from dtir.diffusion.domain import to_centred, to_image
+from dtir.evaluation.metrics.functional import psnr, to_8_bit
+from dtir.utils.errors import ConfigError, ImageFileError
+from dtir.utils.image_io import Picture, read_picture, write_picture
+
+MEASURED_FOLDER = "measured"
+
+
+def guide_paths(
+    restorer: GuidedRestorer,
+    inputs: Iterable[str | Path],
+    out_dir: str | Path,
+    simulate: bool = False,
+    recursive: bool = False,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> tuple[RestoreReport, list[str]]:
+    """Restores files and folders into `out_dir` under their own names, mirroring sub-folders.
+
+    A picture that fails does not stop the others. Existing outputs are skipped unless `overwrite`.
+
+    Args:
+        restorer: Operator, guidance and network.
+        inputs: Files and folders of measurements as pictures; of clean pictures with `simulate`.
+        out_dir: Folder of the outputs; made if needed. Simulated measurements go to its folder `measured`.
+        simulate: Measure the inputs first.
+        recursive: Also take the pictures in sub-folders.
+        overwrite: Write outputs that already exist anew.
+        progress: Show progress with the time left on stderr.
+
+    Returns:
+        What was restored, skipped and failed; and a line about each restored picture.
+
+    Raises:
+        ConfigError: `out_dir` is not a folder.
+    """
+    notes: list[str] = []
+
+    def restore_one(source: Path, target: Path, on_tile: OnTile) -> bool:
+        if target.exists() and source.exists() and target.samefile(source):
+            raise ImageFileError(f"{source}: the output would replace the input; choose another output folder.")
+        if target.exists() and not overwrite:
+            return False
+        if simulate:
+            measured = Path(out_dir) / MEASURED_FOLDER / target.relative_to(out_dir)
+            notes.append(_simulated(restorer, source, target, measured))
+        else:
+            notes.append(_measured(restorer, source, target))
+        return True
+
+    return restore_all(restore_one, inputs, out_dir, recursive, progress), notes
+
+
+def _measured(restorer: GuidedRestorer, source: Path, target: Path) -> str:
+    picture = read_picture(source)
+    seen = _to_tensor(picture.rgb)
+    # Measurements of a smaller picture are smaller themselves, by the same factor.
+    factor = restorer.picture_size(1, 1)[0]
+    height, width = restorer.picture_size(*seen.shape[-2:])
+    fitting = restorer.fitting_size(height, width)
+    seen = _cropped(seen, fitting[0] // factor, fitting[1] // factor, source)
+    y = restorer.operator(*fitting).y_from_picture(seen.to(restorer.device))
+    _write(target, restorer.restore(y, fitting), picture)
+    return _note(source, picture, seen, restorer)
+
+
+def _simulated(restorer: GuidedRestorer, source: Path, target: Path, measured: Path) -> str:
+    picture = read_picture(source)
+    fitting = restorer.fitting_size(*picture.rgb.shape[:2])
+    x = _cropped(_to_tensor(picture.rgb), *fitting, source)
+    y = restorer.measure(x)
+    _write(measured, restorer.operator(*fitting).y_as_picture(y), picture)
+    restored = restorer.restore(y, fitting)
+    _write(target, restored, picture)
+    value = psnr(to_8_bit(to_image(restored).clamp(0, 1).cpu()), to_image(x)).item()
+    return f"{_note(source, picture, x, restorer)}, PSNR {value:.2f} dB"
+
+
+def _note(source: Path, picture: Picture, used: Tensor, restorer: GuidedRestorer) -> str:
+    before, after = picture.rgb.shape[:2], tuple(used.shape[-2:])
+    crop = "" if before == after else f", cropped from {before[1]} x {before[0]} to {after[1]} x {after[0]} pixels"
+    return f"{source}: {restorer.num_evals} evaluations of the network{crop}"
+
+
+def _cropped(picture: Tensor, height: int, width: int, source: Path) -> Tensor:
+    if min(height, width) < 1:
+        raise ConfigError(f"{source}: {picture.shape[-1]} x {picture.shape[-2]} pixels are too few for the operator.")
+    return picture[..., :height, :width]
+
+
+def _to_tensor(rgb: np.ndarray) -> Tensor:
+    """(H, W, 3) in [0, 1] as (1, 3, H, W), centred."""
+    return to_centred(torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None])
+
+
+def _write(path: Path, image: Tensor, source: Picture) -> None:
+    """Writes centred (1, 3, H, W) as RGB; a grey input must not make a coloured output grey."""
+    rgb = to_image(image)[0].clamp(0, 1).permute(1, 2, 0).cpu().numpy()
+    write_picture(path, Picture(rgb, bit_depth=source.bit_depth), rgb)

@@ -1,0 +1,152 @@
+"""Operators that work on every pixel by itself: inpainting and colourisation."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dtir.diffusion.operators.base import SpectralOperator, orthogonal_basis
+from dtir.registry import OPERATORS
+from dtir.utils.errors import ConfigError
+from dtir.utils.image_io import read_rgb
+
+
+@OPERATORS.register_module()
+class Inpainting(SpectralOperator):
+    """Keeps the pixels where the mask is 1; the others are 0 in y, which has the picture's shape.
+
+    Args:
+        mask: (H, W), (1, H, W) or (B, 1, H, W), 1 to keep.
+    """
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__()
+        self.mask = mask
+
+    def to_spectrum(self, x: Tensor) -> Tensor:
+        """As `SpectralOperator.to_spectrum`: the pixels themselves."""
+        return x
+
+    from_spectrum = to_spectrum
+
+    def measured_spectrum(self, y: Tensor) -> Tensor:
+        """As `SpectralOperator.measured_spectrum`."""
+        return y * self.singular_values(y)
+
+    def measurement(self, z: Tensor) -> Tensor:
+        """As `SpectralOperator.measurement`."""
+        return z
+
+    def singular_values(self, like: Tensor) -> Tensor:
+        """The mask."""
+        return self._like("mask", self.mask, like)
+
+    def y_from_picture(self, picture: Tensor) -> Tensor:
+        """As `Operator.y_from_picture`; what the mask leaves out becomes 0."""
+        return self.A(picture)
+
+
+@OPERATORS.register_module()
+class BoxInpainting(Inpainting):
+    """Inpainting of a rectangle in the middle.
+
+    Args:
+        height: Of the pictures.
+        width: Of the pictures.
+        share: Of each side that is missing, in (0, 1).
+
+    Raises:
+        ConfigError: `share` is outside (0, 1).
+    """
+
+    def __init__(self, height: int, width: int, share: float = 0.5) -> None:
+        if not 0 < share < 1:
+            raise ConfigError(f"BoxInpainting: share={share} must lie in (0, 1).")
+        mask = torch.ones(height, width)
+        rows, columns = round(share * height), round(share * width)
+        top, left = (height - rows) // 2, (width - columns) // 2
+        mask[top : top + rows, left : left + columns] = 0
+        super().__init__(mask)
+
+
+@OPERATORS.register_module()
+class RandomInpainting(Inpainting):
+    """Inpainting of single pixels.
+
+    Args:
+        height: Of the pictures.
+        width: Of the pictures.
+        missing: Share of the pixels that are missing, in (0, 1).
+        seed: Of the choice.
+
+    Raises:
+        ConfigError: `missing` is outside (0, 1).
+    """
+
+    def __init__(self, height: int, width: int, missing: float = 0.7, seed: int = 0) -> None:
+        if not 0 < missing < 1:
+            raise ConfigError(f"RandomInpainting: missing={missing} must lie in (0, 1).")
+        generator = torch.Generator().manual_seed(seed)
+        super().__init__((torch.rand(height, width, generator=generator) >= missing).float())
+
+
+@OPERATORS.register_module()
+class FileInpainting(Inpainting):
+    """Inpainting with a mask from a picture file, white to keep and black to fill.
+
+    Args:
+        mask_file: The picture.
+        height: Of the pictures.
+        width: Of the pictures.
+
+    Raises:
+        ImageFileError: The file cannot be read.
+        ConfigError: The mask is smaller than the pictures; of a larger one the top left part is taken.
+    """
+
+    def __init__(self, mask_file: str | Path, height: int, width: int) -> None:
+        mask = torch.from_numpy(read_rgb(mask_file)).float().mean(2) >= 128
+        if mask.shape[0] < height or mask.shape[1] < width:
+            raise ConfigError(
+                f"FileInpainting: the mask '{mask_file}' has {mask.shape[0]} x {mask.shape[1]} pixels, the pictures "
+                f"have {height} x {width}; draw a mask of their size."
+            )
+        super().__init__(mask[:height, :width].float())
+
+
+@OPERATORS.register_module()
+class Colorization(SpectralOperator):
+    """The mean of the three channels: y is (B, 1, H, W)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.basis = orthogonal_basis(3)
+        self.values = torch.tensor([3**-0.5, 0, 0], dtype=torch.float64).view(1, 3, 1, 1)
+
+    def to_spectrum(self, x: Tensor) -> Tensor:
+        """As `SpectralOperator.to_spectrum`; the first channel is the measured one."""
+        return torch.einsum("ij,bjhw->bihw", self._like("basis", self.basis, x), x)
+
+    def from_spectrum(self, z: Tensor) -> Tensor:
+        """As `SpectralOperator.from_spectrum`."""
+        return torch.einsum("ij,bihw->bjhw", self._like("basis", self.basis, z), z)
+
+    def measured_spectrum(self, y: Tensor) -> Tensor:
+        """As `SpectralOperator.measured_spectrum`."""
+        return torch.cat([y, y.new_zeros(len(y), 2, *y.shape[2:])], 1)
+
+    def measurement(self, z: Tensor) -> Tensor:
+        """As `SpectralOperator.measurement`."""
+        return z[:, :1]
+
+    def singular_values(self, like: Tensor) -> Tensor:
+        """`1 / sqrt(3)` for the mean, 0 for the rest."""
+        return self._like("values", self.values, like)
+
+    def y_as_picture(self, y: Tensor) -> Tensor:
+        """As `Operator.y_as_picture`: grey."""
+        return y.expand(-1, 3, -1, -1)
+
+    def y_from_picture(self, picture: Tensor) -> Tensor:
+        """As `Operator.y_from_picture`."""
+        return self.A(picture)

@@ -1,0 +1,206 @@
+"""Trains one small network under every process of the family on one task, and measures fidelity against steps.
+
+    DTIR_DATA=DATA python -m tools.analysis.lab_diffusion run
+    python -m tools.analysis.lab_diffusion table --plot docs/images/diffusion_steps.png
+
+DATA holds train_pairs/rainy and real10/rainy. Every run is a config of configs/diffusion with the network, data and
+length of this file laid over it. Killed at any moment, the command goes on when it is run again.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from statistics import fmean
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import torch
+from mmengine.config import Config
+from torch import Tensor
+
+from dtir.apis.build import load_restorer
+from dtir.datasets import PairedDataset
+from dtir.evaluation.metrics.functional import psnr, ssim, to_8_bit
+from dtir.utils.atomic import atomic_write
+from dtir.utils.image_io import read_rgb
+from dtir.utils.launch import load_config
+from tools.analysis.lab import REPO, markdown, picture, small_training, train
+
+TASK = "rainy"
+TRAINING = {"type": "PairedDataset", "task": TASK, "data_root": "train_pairs/rainy", "patch": 64}
+NETWORK = {
+    "type": "ConditionalNAFNet",
+    "width": 16,
+    "enc_blk_nums": [1, 1],
+    "middle_blk_num": 1,
+    "dec_blk_nums": [1, 1],
+}
+REGRESSION = {"type": "NAFNet", "width": 16, "enc_blk_nums": [1, 1], "middle_blk_num": 1, "dec_blk_nums": [1, 1]}
+OPTIMIZER = {"type": "AdamW", "lr": 1e-3, "betas": (0.9, 0.99)}
+SIDE = 192
+STEPS = (1, 2, 5, 10, 20, 50, 100)
+# Config, and what is laid over it beside the network: samplers that reach few steps.
+PROCESSES: dict[str, tuple[str, dict]] = {
+    "regression": ("baselines/nafnet_deblurring", {}),
+    "IR-SDE, SDE": ("diffusion/irsde_deraining", {}),
+    "IR-SDE, posterior": ("diffusion/irsde_deraining", {"sampler": {"type": "PosteriorSampler"}}),
+    "GOUB, mean ODE": ("diffusion/goub_deraining", {}),
+    "I2SB": ("diffusion/i2sb_deraining", {}),
+    "DDBM-VP": ("diffusion/ddbm_deraining", {"scheduler.num_timesteps": 100}),
+    "DDBM-VE": ("diffusion/ddbm_ve_deraining", {"scheduler.num_timesteps": 100}),
+    "ResShift": ("diffusion/resshift_deraining", {"scheduler.kappa": 0.5, "scheduler.steps": 20}),
+    "InDI": ("diffusion/indi_deraining", {}),
+    "cold diffusion": ("diffusion/cold_deraining", {}),
+    "DiffUIR": ("diffusion/diffuir_10task", {}),
+    "flow from LQ": ("diffusion/flow_deraining", {}),
+    "flow from noise": ("diffusion/coupled_flow_deraining", {}),
+    "Palette (DDPM)": ("diffusion/palette_jpeg", {"sampling_scheduler": None}),
+}
+# Runs that differ in their sampler only.
+SHARED = {"IR-SDE, posterior": "IR-SDE, SDE"}
+
+
+def lab_config(name: str, iters: int, seed: int) -> Config:
+    """The config of a process, small."""
+    path, options = PROCESSES[name]
+    config = load_config(REPO / "configs" / f"{path}.py", work_dir="unused")
+    config.merge_from_dict({f"model.{key}": value for key, value in options.items()})
+    config.model.backbone = REGRESSION if name == "regression" else NETWORK
+    config.model.num_steps = None
+    if name == "regression":
+        config.model.pop("num_steps")
+    small_training(config, [TASK], [TRAINING], OPTIMIZER, seed)
+    config.train_cfg.stages = [{"name": "train", "iters": iters, "lr": 1e-3, "min_lr": 1e-5, "warmup_iters": 50}]
+    config.custom_hooks = [{"type": "StageEMAHook", "decay": 0.99}]
+    return config
+
+
+def folder_of(name: str, out: Path) -> Path:
+    """Where a process's training is."""
+    name = SHARED.get(name, name)
+    return out / "".join(c if c.isalnum() else "_" for c in name)
+
+
+def carry_out(name: str, out: Path, iters: int) -> None:
+    """Trains a process and measures it, unless that is done."""
+    threads = os.cpu_count() or 1
+    results = out / "results" / f"{folder_of(name, out).name}_{list(PROCESSES).index(name)}.json"
+    if results.is_file():
+        return
+    config = lab_config(name, iters, seed=0)
+    checkpoint = train(lab_config(SHARED.get(name, name), iters, seed=0), folder_of(name, out), threads)
+    torch.set_num_threads(threads)
+    model = load_restorer(checkpoint)
+    if name in SHARED:
+        model = _with_sampler(model, config)
+    with atomic_write(results, "w", encoding="utf-8") as file:
+        json.dump({"name": name, "rows": measure(model)}, file, indent=1)
+
+
+def _with_sampler(model, config: Config):
+    from dtir.registry import SAMPLERS
+
+    model.sampler = SAMPLERS.build(config.model.sampler)
+    return model
+
+
+@torch.inference_mode()
+def measure(model) -> list[dict]:
+    """PSNR, SSIM, evaluations and seconds per picture for each number of steps that the process has."""
+    lq, gt = test_pictures()
+    t = torch.zeros(len(lq), dtype=torch.long)
+    samples = hasattr(model, "set_sampling")
+    rows = []
+    for steps in STEPS if samples else (1,):
+        if samples and steps > model.sampling_scheduler.num_timesteps:
+            continue
+        if samples:
+            model.set_sampling(steps)
+        start = time.perf_counter()
+        restored = to_8_bit(model.restore(lq, t).clamp(0, 1))
+        seconds = (time.perf_counter() - start) / len(lq)
+        rows.append(
+            {
+                "steps": steps,
+                "evaluations": model.num_evals if samples else 1,
+                "PSNR": psnr(restored, gt).mean().item(),
+                "SSIM": ssim(restored, gt).mean().item(),
+                "seconds": seconds,
+            }
+        )
+    return rows
+
+
+def test_pictures() -> tuple[Tensor, Tensor]:
+    """LQ (float32) and GT (float64), (6, 3, SIDE, SIDE) in [0, 1]: the middles of the test pictures."""
+    pairs = []
+    for record in PairedDataset(TASK, "real10/rainy").records:
+        pair = [picture(read_rgb(record[key])) for key in ("lq_path", "gt_path")]
+        top, left = ((side - SIDE) // 2 for side in pair[0].shape[-2:])
+        pairs.append([part[..., top : top + SIDE, left : left + SIDE] for part in pair])
+    lq, gt = (torch.cat(part) for part in zip(*pairs, strict=True))
+    return lq.float(), gt
+
+
+def read_results(out: Path) -> dict[str, list[dict]]:
+    """Rows by process, in the order of this file."""
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in (out / "results").glob("*.json")]
+    by_name = {result["name"]: result["rows"] for result in found}
+    return {name: by_name[name] for name in PROCESSES if name in by_name}
+
+
+def print_table(results: dict[str, list[dict]]) -> None:
+    """The best number of steps of each process, and PSNR against steps, in Markdown."""
+    lines = []
+    for name, rows in results.items():
+        best = max(rows, key=lambda row: row["PSNR"])
+        at = {row["steps"]: f"{row['PSNR']:.2f}" for row in rows}
+        lines.append([name, best["steps"], best["evaluations"], f"{best['PSNR']:.2f}", f"{best['SSIM']:.3f}"])
+        lines[-1] += [f"{best['seconds']:.2f}", *(at.get(n, "-") for n in STEPS)]
+    print(markdown(["process", "best at steps", "evaluations", "PSNR", "SSIM", "s / picture", *STEPS], lines))
+
+
+def plot(results: dict[str, list[dict]], path: str, input_psnr: float) -> None:
+    """PSNR against evaluations of the network."""
+    mpl.use("Agg")
+    figure, axes = plt.subplots(figsize=(8, 5))
+    markers = "osv^D<>Pp*XhH+"
+    for (name, rows), marker in zip(results.items(), markers, strict=False):
+        axes.plot([r["evaluations"] for r in rows], [r["PSNR"] for r in rows], marker=marker, label=name, linewidth=1)
+    axes.axhline(input_psnr, color="grey", linestyle=":", label="input")
+    axes.set(xscale="log", xlabel="evaluations of the network", ylabel="PSNR / dB", title="Rain100H, small network")
+    axes.legend(fontsize=7, ncols=2)
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=110, bbox_inches="tight")
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=("run", "table"))
+    parser.add_argument("--out", default="work_dirs/lab_diffusion")
+    parser.add_argument("--iters", type=int, default=800)
+    parser.add_argument("--only", nargs="+", metavar="NAME")
+    parser.add_argument("--plot", metavar="PNG", help="draw PSNR against evaluations")
+    args = parser.parse_args()
+    out = Path(args.out)
+    if args.command == "run":
+        for name in args.only or PROCESSES:
+            carry_out(name, out, args.iters)
+            print(name, flush=True)
+        return 0
+    results = read_results(out)
+    lq, gt = test_pictures()
+    input_psnr = fmean(psnr(to_8_bit(lq), gt).tolist())
+    print(f"Input: {input_psnr:.2f} dB\n")
+    print_table(results)
+    if args.plot:
+        plot(results, args.plot, input_psnr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""Restores with every training-free guidance of configs/training_free and one small network, and tabulates.
+
+    DTIR_DATA=DATA python -m tools.analysis.lab_guided CKPT
+
+CKPT is a checkpoint of a generative training, such as that of configs/training_free/ddpm_photos.py or the pre-training
+of tools/analysis/lab_method.py. The pictures are the middles of the GTs of DATA/real10, one of each task.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import torch
+from rich.progress import track
+from torch import Tensor
+
+from dtir.apis import GuidedRestorer
+from dtir.apis.guided import guided_settings
+from dtir.datasets import PairedDataset
+from dtir.diffusion.domain import to_centred, to_image
+from dtir.evaluation.metrics.functional import psnr, ssim, to_8_bit
+from dtir.tasks import TASKS
+from dtir.utils.image_io import read_rgb
+from tools.analysis.lab import REPO, markdown, picture
+
+CONFIGS = sorted(path for path in (REPO / "configs" / "training_free").glob("*.py") if not path.name.startswith("ddpm"))
+
+
+def clean_pictures(side: int) -> Tensor:
+    """(10, 3, side, side) in [0, 1]: the middle of one GT of every task."""
+    crops = []
+    for task in TASKS:
+        gt = picture(read_rgb(PairedDataset(task, f"real10/{task}").records[0]["gt_path"]))
+        top, left = ((length - side) // 2 for length in gt.shape[-2:])
+        crops.append(gt[..., top : top + side, left : left + side])
+    return torch.cat(crops).float()
+
+
+def quality(x: Tensor, gt: Tensor) -> tuple[float, float]:
+    """Mean PSNR and SSIM of pictures in [0, 1]."""
+    x, gt = to_8_bit(x.clamp(0, 1)), gt.double()
+    return psnr(x, gt).mean().item(), ssim(x, gt).mean().item()
+
+
+def row(config: Path, checkpoint: str, gt: Tensor) -> list[str]:
+    """What a config makes of the pictures, beside the pseudo-inverse, where the operator has one."""
+    settings = guided_settings(config)
+    restorer = GuidedRestorer(checkpoint, **settings)
+    operator = restorer.operator(*gt.shape[-2:])
+    y = restorer.measure(to_centred(gt))
+    simple = operator.A_pinv(y) if hasattr(operator, "A_pinv") else y
+    start = time.perf_counter()
+    restored = to_image(restorer.restore(y, tuple(gt.shape[-2:])))
+    seconds = (time.perf_counter() - start) / len(gt)
+    before, after = quality(to_image(simple), gt), quality(restored, gt)
+    return [
+        config.stem,
+        settings["guidance_cfg"]["type"],
+        settings["operator_cfg"]["type"],
+        f"{restorer.sigma_y:g}",
+        f"{before[0]:.2f}",
+        f"{after[0]:.2f}",
+        f"{after[1]:.3f}",
+        str(restorer.num_evals),
+        f"{seconds:.2f}",
+    ]
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint")
+    parser.add_argument("--side", type=int, default=128, help="side of the pictures, a power of 2")
+    args = parser.parse_args()
+    gt = clean_pictures(args.side)
+    header = [
+        "config",
+        "guidance",
+        "operator",
+        "sigma_y",
+        "A_pinv y or y",
+        "PSNR",
+        "SSIM",
+        "evaluations",
+        "s / picture",
+    ]
+    rows = [row(config, args.checkpoint, gt) for config in track(CONFIGS, "guidance")]
+    print(markdown(header, rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
