@@ -44,14 +44,16 @@ def test_bad_files_do_not_stop_the_good_ones(inferencer, tmp_path):
     whole = (tmp_path / "in/a.png").read_bytes()
     (tmp_path / "in/b.png").write_bytes(whole[:-20])
     (tmp_path / "in/empty.jpg").write_bytes(b"")
+    (tmp_path / "in/gone.png").symlink_to("nowhere.png")
     inputs = [tmp_path / "in", tmp_path / "missing.png", tmp_path / "in/notes.txt"]
     (tmp_path / "in/notes.txt").write_text("no picture")
     report = inferencer.restore_paths(inputs, tmp_path / "out", t=0)
     assert [path.name for path in report.restored] == ["a.png", "c.png"]
     reasons = {failure.path.name: failure.reason for failure in report.failed}
-    assert set(reasons) == {"b.png", "empty.jpg", "missing.png", "notes.txt"}
+    assert set(reasons) == {"b.png", "empty.jpg", "gone.png", "missing.png", "notes.txt"}
     assert "ends early" in reasons["b.png"]
     assert "0 bytes" in reasons["empty.jpg"]
+    assert "a link to 'nowhere.png', which is not there" in reasons["gone.png"]
     assert "check the path" in reasons["missing.png"]
     assert "extension" in reasons["notes.txt"]
     assert files_in(tmp_path / "out") == ["a.png", "c.png"]

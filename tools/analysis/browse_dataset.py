@@ -89,7 +89,7 @@ def draw_sheet(dataset: MultiTaskDataset, split: str, num: int) -> np.ndarray:
     items = training_items if split == "train" else evaluation_items
     num = num if split == "train" else min(num, max(dataset.sizes))
     rows = []
-    for task, name in enumerate(track(dataset.tasks, description="tasks", console=Console(stderr=True))):
+    for task, name in enumerate(track(dataset.names, description="tasks", console=Console(stderr=True))):
         rows.append(draw_row(name, [draw_pair(item) for item in items(dataset, task, num)], num))
     return np.vstack(rows)
 

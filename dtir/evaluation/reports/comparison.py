@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+from dtir.evaluation.metrics import InputPSNR
 from dtir.evaluation.metrics.base import AVERAGE
 from dtir.evaluation.published import PublishedTable, published_table
 from dtir.evaluation.records import PictureRecord
@@ -108,7 +109,7 @@ def _generalization_rows(report: TestReport) -> tuple[list[str], list[list[str]]
     """A row for every generalisation set, in the columns of the paper's Setting A."""
     means = report.task_means()
     sets = [row for row in report.tasks if row in means and set_of(row)]
-    labels = list(report.protocols)
+    labels = [label for label in report.protocols if not label.endswith(InputPSNR.name)]
     header = [f"{kind} {label}" for kind in ("restoration", "generalisation") for label in labels]
     rows = [
         [
