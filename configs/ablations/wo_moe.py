@@ -4,3 +4,10 @@ model = dict(network=dict(adapter=None))
 train_cfg = dict(
     regularizers=[{{_base_._importance}}, {{_base_._layer_decay}}, {{_base_._orthogonality}}],
 )
+custom_hooks = [
+    {{_base_._average}},
+    {{_base_._matching}},
+    {{_base_._forgetting}},
+    {{_base_._blind_task}},
+    dict(type="ReportHook"),
+]

@@ -5,4 +5,10 @@ train_cfg = dict(
     stages=[{{_base_._finetune}}, {{_base_._incremental}}],
     regularizers=[{{_base_._layer_decay}}, {{_base_._orthogonality}}, {{_base_._expert_balance}}],
 )
-custom_hooks = [dict(type="StageEMAHook", decay=0.999), dict(type="ReportHook")]
+custom_hooks = [
+    {{_base_._average}},
+    {{_base_._forgetting}},
+    {{_base_._blind_task}},
+    {{_base_._experts}},
+    dict(type="ReportHook"),
+]

@@ -1,5 +1,5 @@
 _base_ = [
-    "../_base_/default_runtime.py",
+    "../_base_/universal_runtime.py",
     "../_base_/models/dtir_unet.py",
     "../_base_/datasets/setting_b.py",
     "../_base_/schedules/setting_b.py",

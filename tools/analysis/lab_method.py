@@ -67,6 +67,7 @@ class Run:
         return self.pairs and {"rainy-light": "rainy"}.get(self.pairs, self.pairs)
 
 
+TRAINING_HOOKS = ("StageEMAHook", "TimestepMatchingHook")
 ABLATIONS = ["tmgp", "gef", "importance", "orthogonality", "matched_t", "layer_decay", "tit", "moe"]
 PAIRS = {"Rain100L": "rainy-light", "Rain100H": "rainy", "SOTS": "hazy"}
 # Trained on, tested on: the first of each pair of lines is the distribution of the training.
@@ -115,6 +116,8 @@ def lab_config(run: Run, out: Path) -> Config:
     config.train_cfg.stages = [_lab_stage(stage, table, run, config) for stage in config.train_cfg.stages]
     for regularizer in config.train_cfg.get("regularizers", []):
         regularizer.update(lab.importance if regularizer.type == "ParameterImportance" else {})
+    # The others report on validations, of which there are none here.
+    config.custom_hooks = [hook for hook in config.custom_hooks if hook.type in TRAINING_HOOKS]
     for hook in config.custom_hooks:
         hook.update({"num_images": 8, "distinct": True} if hook.type == "TimestepMatchingHook" else {})
     return config
