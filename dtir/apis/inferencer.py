@@ -81,6 +81,7 @@ class RestorationInferencer:
         self.amp = amp
         self.keep_grey = keep_grey
         self._apply_in_tiles = getattr(self.restorer, "apply_in_tiles", tiled_apply)
+        self._warned: set[str] = set()
         restore = self.restorer.restore
         self._restore = functools.partial(averaged_over_symmetries, restore) if self_ensemble else restore
 
@@ -92,7 +93,7 @@ class RestorationInferencer:
     def timestep(self, task: str | None = None, t: int | None = None) -> int:
         """The time step to restore with: `t` itself, or the one matched to `task`.
 
-        A task whose step was never matched is restored with t = 0, and a warning is logged.
+        A task whose step was never matched is restored with t = 0, and a warning is logged once.
 
         Raises:
             TaskError: the checkpoint does not know `task`.
@@ -239,7 +240,9 @@ class RestorationInferencer:
         step = int(self.restorer.matched_t[self.tasks.index(task)])
         if step >= 0:
             return step
-        logger.warning("the checkpoint has no matched time step for task '%s'; t = 0 is used.", task)
+        if task not in self._warned:
+            logger.warning("the checkpoint has no matched time step for task '%s'; t = 0 is used.", task)
+        self._warned.add(task)
         return 0
 
     def _tile_for(self, image: Tensor) -> int | None:
