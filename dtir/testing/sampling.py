@@ -74,7 +74,7 @@ def _bridges(t: int) -> list[tuple[Bridge, tuple[str, ...]]]:
         (schedulers.ResidualDiffusion(t), ("ResidualSampler",)),
         (schedulers.InDI(t), ("PosteriorSampler", "ColdSampler")),
         (schedulers.ColdDiffusion(t), ("ColdSampler",)),
-        (schedulers.RectifiedFlow(t), ("PosteriorSampler",)),
+        (schedulers.RectifiedFlow(t), ("PosteriorSampler", "FlowHeunSampler")),
     ]
 
 
