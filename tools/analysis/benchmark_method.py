@@ -23,7 +23,10 @@ from dtir.engine import StagedRunner
 from dtir.models.adapters.folding import fold
 from dtir.registry import CONDITIONING, SCOPE
 from dtir.utils.launch import load_config
-from dtir.utils.timing import WARM_UP_ROUNDS, alternate, synchronize
+from dtir.utils.timing import WARM_UP_ROUNDS, alternate, seconds_of
+
+# Of one turn: two, for what is done every second iteration.
+ITERATIONS = 2
 
 
 def regularized(**regularizer) -> dict:
@@ -44,7 +47,7 @@ VARIANTS: dict[str, dict] = {
 
 
 class Turn(Hook):
-    """Lets a training run one iteration at a time."""
+    """Lets a training run a few iterations at a time."""
 
     priority = "VERY_HIGH"
 
@@ -55,6 +58,12 @@ class Turn(Hook):
         """Waits for its turn."""
         self.waiting.release()
         self.go.acquire()
+
+    def take(self) -> None:
+        """Lets the training run for its turn."""
+        for _ in range(ITERATIONS):
+            self.go.release()
+            self.waiting.acquire()
 
 
 def start_training(config: Config, iters: int, folder: str) -> Turn:
@@ -84,15 +93,10 @@ def iteration_seconds(path: str, rounds: int) -> dict[str, float]:
             config = load_config(path)
             config.merge_from_dict({"train_dataloader.num_workers": 1, **options})
             # One more than are run, so that none ends and writes a checkpoint.
-            turns[name] = start_training(config, total + 1, f"{folder}/{len(turns)}")
+            turns[name] = start_training(config, total * ITERATIONS + 1, f"{folder}/{len(turns)}")
         for _ in range(total):
             for name, turn in turns.items():
-                synchronize()
-                start = time.perf_counter()
-                turn.go.release()
-                turn.waiting.acquire()
-                synchronize()
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(seconds_of(turn.take) / ITERATIONS)
     return {name: statistics.median(values[WARM_UP_ROUNDS:]) for name, values in seconds.items()}
 
 
