@@ -26,6 +26,7 @@ class ResultRow:
         psnr: PSNR of the restored pictures in dB.
         ssim: SSIM of the restored pictures.
         n: Number of pictures, None where it was not counted.
+        lpips: LPIPS of the restored pictures, smaller is better; None where it was not measured.
     """
 
     task: str
@@ -34,6 +35,7 @@ class ResultRow:
     psnr: float
     ssim: float
     n: int | None = None
+    lpips: float | None = None
 
     @property
     def gain(self) -> float:
@@ -52,6 +54,8 @@ class ResultRow:
         """The row as plain values for JSON, which has no NaN and no infinity: None in their place."""
         entry = {**asdict(self), "gain": self.gain}
         del entry["task"]
+        if self.lpips is None:
+            del entry["lpips"]
         return {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in entry.items()}
 
 
@@ -67,7 +71,7 @@ def result_rows(
     """Rows of the tasks that were measured, and their average, from an evaluator's values.
 
     Args:
-        metrics: `<task>/PSNR`, and `<task>/PSNR_LQ`, `<task>/SSIM` where they were measured.
+        metrics: `<task>/PSNR`, and `<task>/PSNR_LQ`, `<task>/SSIM`, `<task>/LPIPS` where they were measured.
         tasks: Names of the model's tasks.
         matched_t: Their matched steps, negative where there is none.
         counts: Pictures per task, as `PictureMetric.counts`.
@@ -77,7 +81,9 @@ def result_rows(
     """
     counts = counts or {}
     rows = [
-        ResultRow(task, t if t >= 0 else None, *_measured(metrics, task), counts.get(task))
+        ResultRow(
+            task, t if t >= 0 else None, *_measured(metrics, task), counts.get(task), metrics.get(f"{task}/LPIPS")
+        )
         for task, t in zip(tasks, matched_t, strict=True)
         if f"{task}/PSNR" in metrics
     ]
@@ -87,7 +93,10 @@ def result_rows(
             "dict(type='InputPSNR') in val_evaluator and test_evaluator."
         )
     means = [fmean(getattr(row, name) for row in rows) for name in ("psnr_in", "psnr", "ssim")]
-    return [*rows, ResultRow(AVERAGE, None, *means, sum(counts.get(row.task, 0) for row in rows) or None)]
+    lpips = [row.lpips for row in rows if row.lpips is not None]
+    pictures = sum(counts.get(row.task, 0) for row in rows) or None
+    average = ResultRow(AVERAGE, None, *means, pictures, fmean(lpips) if len(lpips) == len(rows) else None)
+    return [*rows, average]
 
 
 def _measured(metrics: Mapping[str, float], task: str) -> list[float]:
@@ -109,7 +118,8 @@ def rich_table(rows: Sequence[ResultRow], title: str) -> Table:
 def write_results(folder: str | Path, rows: Sequence[ResultRow], title: str, protocol: str) -> None:
     """Writes `results.md`, `results.csv` and `results.json`, each atomically.
 
-    The JSON is `{protocol, tasks: {name: {matched_t, psnr_in, psnr, ssim, n, gain}}, average: {...}}`.
+    The JSON is `{protocol, tasks: {name: {matched_t, psnr_in, psnr, ssim, n, gain}}, average: {...}}`, with `lpips`
+    where it was measured.
 
     Args:
         folder: Where to write.
