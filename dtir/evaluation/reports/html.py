@@ -23,7 +23,7 @@ class Html(str):
 Child = "str | Html | int | float | None | Iterable[Child]"
 
 
-def tag(name: str, *children: Child, **attributes: str | int | float | bool | None) -> Html:
+def tag(name: str, /, *children: Child, **attributes: str | int | float | bool | None) -> Html:
     """An element.
 
     Args:
