@@ -15,25 +15,37 @@ from dtir.evaluation.metrics import PictureMetric
 from dtir.evaluation.metrics.functional import psnr, to_8_bit
 from dtir.evaluation.reports.curves import plot_learning_curves
 from dtir.evaluation.reports.panels import PanelRow, save_panel
+from dtir.evaluation.reports.pictures import ReportPicture, save_pictures
+from dtir.evaluation.reports.run_facts import run_facts, write_run_facts
 from dtir.evaluation.reports.tables import ResultRow, result_rows, rich_table, write_results
 from dtir.registry import HOOKS
 from dtir.tasks import task_of
+from dtir.utils.errors import ConfigError
 
 
 @HOOKS.register_module()
 class ReportHook(Hook):
-    """Writes `report/` into the work folder after each validation and test: `results.{md,csv,json}`, `panel.png`, and
-    `learning_curves.png`.
+    """Writes `report/` into the work folder after each validation and test: `results.{md,csv,json}`, `panel.png`,
+    `pictures/`, and in a training `learning_curves.png` and `run.json`.
 
     The panel shows the first picture of each task: LQ | restored | GT; in a resumed test, the first of those that were
     left. The last table is also printed when a run ends.
-    Needs the metrics PSNR, SSIM and InputPSNR in the evaluator.
+    Needs the metrics PSNR, SSIM and InputPSNR in the evaluator. `dtir report` makes one page of all this.
+
+    Args:
+        num_pictures: Pictures per task that are kept in `pictures/`, at least 1.
+
+    Raises:
+        ConfigError: `num_pictures` is under 1.
     """
 
     priority = "LOW"
 
-    def __init__(self) -> None:
-        self.samples: dict[str, dict] = {}
+    def __init__(self, num_pictures: int = 2) -> None:
+        if num_pictures < 1:
+            raise ConfigError(f"ReportHook: num_pictures={num_pictures} must be at least 1; the panel shows one.")
+        self.num_pictures = num_pictures
+        self.samples: dict[str, list[ReportPicture]] = {}
         self.rows: list[ResultRow] = []
         self.title = ""
 
@@ -42,9 +54,11 @@ class ReportHook(Hook):
         self.samples = {}
 
     def after_val_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        """Keeps the first picture of each task."""
+        """Keeps the first pictures of each task."""
         for sample in outputs:
-            self.samples.setdefault(sample["task_name"], _shown(sample))
+            kept = self.samples.setdefault(sample["task_name"], [])
+            if len(kept) < self.num_pictures:
+                kept.append(_shown(sample))
 
     def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
         """Writes the report."""
@@ -58,8 +72,12 @@ class ReportHook(Hook):
         gathered = all_gather_object(self.samples)
         if get_rank() != 0:
             return
-        samples = {task: sample for part in reversed(gathered) for task, sample in part.items()}
-        self._write(runner, metrics, samples, evaluator.metrics[0])
+        names = dict.fromkeys(name for part in gathered for name in part)
+        pictures = {
+            name: [picture for part in gathered for picture in part.get(name, [])][: self.num_pictures]
+            for name in names
+        }
+        self._write(runner, metrics, pictures, evaluator.metrics[0])
 
     before_test_epoch = before_val_epoch
     after_test_iter = after_val_iter
@@ -74,7 +92,9 @@ class ReportHook(Hook):
                 if (folder / name).is_file():
                     console.print(f"{name:26} {folder / name}", soft_wrap=True)
 
-    def _write(self, runner, metrics: dict[str, float], samples: dict, metric: PictureMetric) -> None:
+    def _write(
+        self, runner, metrics: dict[str, float], pictures: dict[str, list[ReportPicture]], metric: PictureMetric
+    ) -> None:
         tasks, steps = runner.model.tasks, runner.model.matched_t.tolist()
         training = isinstance(runner._train_loop, BaseLoop)
         iteration = f" at iteration {runner.iter}" if training else ""
@@ -84,30 +104,36 @@ class ReportHook(Hook):
         self.title = f"{runner.model_name} on {number} tasks{iteration}, protocol '{metric.protocol.name}'"
         folder = Path(runner.work_dir) / "report"
         write_results(folder, self.rows, self.title, metric.protocol.name)
-        if samples:
-            save_panel(folder / "panel.png", [_panel_row(task, samples[task]) for task in measured if task in samples])
+        shown = [pictures[task] for task in measured if task in pictures]
+        if shown:
+            save_panel(folder / "panel.png", [_panel_row(kept[0]) for kept in shown])
+            save_pictures(folder / "pictures", [picture for kept in shown for picture in kept])
         if training:
+            write_run_facts(folder, run_facts(runner))
             logs = sorted(Path(runner.work_dir).glob("*/vis_data/scalars.json"))
             lines = [json.loads(line) for log in logs for line in log.read_text(encoding="utf-8").splitlines()]
             plot_learning_curves(folder / "learning_curves.png", lines)
 
 
-def _shown(sample: dict) -> dict:
+def _shown(sample: dict) -> ReportPicture:
     gt = sample["gt"][None] / 255
     lq, pred = sample["lq"][None] / 255, to_8_bit(sample["pred"][None].cpu())
-    return {
-        "lq": sample["lq"].permute(1, 2, 0).numpy(),
-        "pred": _to_uint8(sample["pred"].cpu()),
-        "gt": sample["gt"].permute(1, 2, 0).numpy(),
-        "psnr": [psnr(lq, gt).item(), psnr(pred, gt).item()],
-    }
+    return ReportPicture(
+        task=sample["task_name"],
+        name=sample["name"],
+        psnr_lq=psnr(lq, gt).item(),
+        psnr=psnr(pred, gt).item(),
+        lq=sample["lq"].permute(1, 2, 0).numpy(),
+        restored=_to_uint8(sample["pred"].cpu()),
+        gt=sample["gt"].permute(1, 2, 0).numpy(),
+    )
 
 
 def _to_uint8(picture: Tensor) -> np.ndarray:
     return (picture * 255).round().byte().permute(1, 2, 0).numpy()
 
 
-def _panel_row(task: str, sample: dict) -> PanelRow:
-    before, after = sample["psnr"]
-    labels = [f"{task}: LQ {before:.2f} dB", f"restored {after:.2f} dB ({after - before:+.2f})", "GT"]
-    return PanelRow([sample["lq"], sample["pred"], sample["gt"]], labels)
+def _panel_row(picture: ReportPicture) -> PanelRow:
+    before, after = picture.psnr_lq, picture.psnr
+    labels = [f"{picture.task}: LQ {before:.2f} dB", f"restored {after:.2f} dB ({after - before:+.2f})", "GT"]
+    return PanelRow([picture.lq, picture.restored, picture.gt], labels)

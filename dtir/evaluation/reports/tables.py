@@ -27,6 +27,7 @@ class ResultRow:
         psnr: PSNR of the restored pictures in dB.
         ssim: SSIM of the restored pictures.
         n: Number of pictures, None where it was not counted.
+        lpips: LPIPS of the restored pictures, smaller is better; None where it was not measured.
     """
 
     task: str
@@ -35,6 +36,7 @@ class ResultRow:
     psnr: float
     ssim: float
     n: int | None = None
+    lpips: float | None = None
 
     @property
     def gain(self) -> float:
@@ -53,6 +55,8 @@ class ResultRow:
         """The row as plain values for JSON, which has no NaN and no infinity: None in their place."""
         entry = {**asdict(self), "gain": self.gain}
         del entry["task"]
+        if self.lpips is None:
+            del entry["lpips"]
         return {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in entry.items()}
 
 
@@ -68,7 +72,8 @@ def result_rows(
     """Rows of the tasks and generalisation sets that were measured, and the tasks' average, from an evaluator's values.
 
     Args:
-        metrics: `<task>/PSNR` or `<task>@<set>/PSNR`, and `<task>/PSNR_LQ`, `<task>/SSIM` where they were measured.
+        metrics: `<task>/PSNR` or `<task>@<set>/PSNR`, and `<task>/PSNR_LQ`, `<task>/SSIM`, `<task>/LPIPS` where they
+            were measured.
         tasks: Names of the model's tasks.
         matched_t: Their matched steps, negative where there is none.
         counts: Pictures per task, as `PictureMetric.counts`.
@@ -79,7 +84,7 @@ def result_rows(
     counts = counts or {}
     steps = {task: t if t >= 0 else None for task, t in zip(tasks, matched_t, strict=True)}
     rows = [
-        ResultRow(name, steps[task_of(name)], *_measured(metrics, name), counts.get(name))
+        ResultRow(name, steps[task_of(name)], *_measured(metrics, name), counts.get(name), metrics.get(f"{name}/LPIPS"))
         for name in _measured_rows(metrics, list(tasks))
     ]
     if not rows:
@@ -90,7 +95,10 @@ def result_rows(
     averaged = set(averaged_rows(row.task for row in rows))
     chosen = [row for row in rows if row.task in averaged]
     means = [fmean(getattr(row, name) for row in chosen) for name in ("psnr_in", "psnr", "ssim")]
-    return [*rows, ResultRow(AVERAGE, None, *means, sum(counts.get(row.task, 0) for row in chosen) or None)]
+    pictures = sum(counts.get(row.task, 0) for row in chosen) or None
+    lpips = [row.lpips for row in chosen if row.lpips is not None]
+    mean_lpips = fmean(lpips) if len(lpips) == len(chosen) else None
+    return [*rows, ResultRow(AVERAGE, None, *means, pictures, mean_lpips)]
 
 
 def _measured_rows(metrics: Mapping[str, float], tasks: list[str]) -> list[str]:
@@ -120,7 +128,8 @@ def rich_table(rows: Sequence[ResultRow], title: str) -> Table:
 def write_results(folder: str | Path, rows: Sequence[ResultRow], title: str, protocol: str) -> None:
     """Writes `results.md`, `results.csv` and `results.json`, each atomically.
 
-    The JSON is `{protocol, tasks: {name: {matched_t, psnr_in, psnr, ssim, n, gain}}, average: {...}}`.
+    The JSON is `{protocol, tasks: {name: {matched_t, psnr_in, psnr, ssim, n, gain}}, average: {...}}`, with `lpips`
+    where it was measured.
 
     Args:
         folder: Where to write.

@@ -1,0 +1,130 @@
+"""HTML that escapes by construction: text becomes markup only through `tag`."""
+
+import base64
+import html
+from collections.abc import Iterable
+from importlib.resources import files
+from pathlib import Path
+
+from dtir.utils.errors import ImageFileError
+
+_VOID = frozenset({"br", "img", "input", "link", "meta"})
+_MIME = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
+# Nothing is fetched, whatever a page that was tampered with asks for.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+
+
+class Html(str):
+    """Text that is markup already."""
+
+    __slots__ = ()
+
+
+Child = "str | Html | int | float | None | Iterable[Child]"
+
+
+def tag(name: str, /, *children: Child, **attributes: str | int | float | bool | None) -> Html:
+    """An element.
+
+    Args:
+        name: Name of the element; a fixed text of the program's, it is not escaped.
+        *children: Markup (`Html`) is kept, other text and numbers are escaped, None is nothing, and what can be
+            iterated is taken item by item.
+        **attributes: `class_` is `class`, other underscores are hyphens. None and False leave the attribute out, True
+            is an attribute without a value. Values are escaped.
+    """
+    start = f"<{name}{''.join(_attribute(key, value) for key, value in attributes.items())}>"
+    return Html(start if name in _VOID else f"{start}{join(*children)}</{name}>")
+
+
+def join(*children: Child) -> Html:
+    """Children one after another, without an element around them."""
+    return Html("".join(_markup(child) for child in children))
+
+
+def _markup(child: Child) -> str:
+    if child is None:
+        return ""
+    if isinstance(child, Html):
+        return child
+    if isinstance(child, Iterable) and not isinstance(child, str):
+        return join(*child)
+    return html.escape(str(child))
+
+
+def _attribute(key: str, value: str | int | float | bool | None) -> str:
+    if value is None or value is False:
+        return ""
+    name = key.rstrip("_").replace("_", "-")
+    return f" {name}" if value is True else f' {name}="{html.escape(str(value))}"'
+
+
+def data_uri(path: str | Path) -> str:
+    """A picture file as a `data:` address.
+
+    Raises:
+        ImageFileError: It cannot be read, or is neither PNG, JPEG nor WebP.
+    """
+    path = Path(path)
+    mime = _MIME.get(path.suffix.lower())
+    if mime is None:
+        raise ImageFileError(f"'{path}' cannot be put into a page: expected one of {', '.join(_MIME)}.")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageFileError(f"cannot read '{path}': {error.strerror or error}. Check the path.") from error
+    return f"data:{mime};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def table(header: Iterable[Child], rows: Iterable[Iterable[Child]], caption: str) -> Html:
+    """A table whose first column names the rows; a row's cells may be `td` elements of their own.
+
+    It scrolls sideways by itself where the screen is narrow, by keyboard as well.
+    """
+    head = tag("thead", tag("tr", (tag("th", cell, scope="col") for cell in header)))
+    body = tag("tbody", (_row(list(row)) for row in rows))
+    content = tag("table", tag("caption", caption), head, body)
+    return tag("div", content, class_="scroll", tabindex="0", role="region", aria_label=caption)
+
+
+def _row(cells: list[Child]) -> Html:
+    first, *rest = cells
+    made = (cell if isinstance(cell, Html) and cell.startswith("<td") else tag("td", cell) for cell in rest)
+    return tag("tr", tag("th", first, scope="row"), made)
+
+
+def page(title: str, head: Child, sections: Iterable[tuple[str, str, Html]]) -> Html:
+    """A whole page that fetches nothing.
+
+    Args:
+        title: Title of the page.
+        head: What stands below the title.
+        sections: Of each, its id, heading and content.
+    """
+    sections = list(sections)
+    links = tag("ul", (tag("li", tag("a", heading, href=f"#{key}")) for key, heading, _ in sections))
+    parts = (
+        tag("section", tag("h2", heading, id=f"{key}-title"), content, id=key, aria_labelledby=f"{key}-title")
+        for key, heading, content in sections
+    )
+    meta = (
+        tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("title", title),
+        tag("style", Html(_asset("style.css"))),
+    )
+    skip = tag("a", "Skip to the results", href="#content", class_="skip")
+    body = (
+        skip,
+        tag("header", tag("h1", title), head),
+        tag("nav", links, aria_label="Sections"),
+        tag("main", parts, id="content"),
+        tag("script", Html(_asset("script.js"))),
+    )
+    return join(Html("<!doctype html>\n"), tag("html", tag("head", meta), tag("body", body), lang="en"))
+
+
+def _asset(name: str) -> str:
+    return (files("dtir") / "assets" / "report" / name).read_text(encoding="utf-8")

@@ -1,0 +1,266 @@
+"""Sections of the report page about the results: tables, radar charts, forgetting, experts, confusion, pictures."""
+
+import math
+from collections.abc import Callable, Sequence
+
+from dtir.evaluation.metrics.base import AVERAGE
+from dtir.evaluation.reports.forgetting import FORGOTTEN, forgotten
+from dtir.evaluation.reports.html import Html, data_uri, join, table, tag
+from dtir.evaluation.reports.pictures import KINDS
+from dtir.evaluation.reports.run_record import RunRecord
+from dtir.evaluation.reports.svg import COLORS, Series, heatmap, legend, radar, scatter
+from dtir.evaluation.reports.training_sections import missing
+
+# Key in results.json, title, format, and whether smaller is better.
+_METRICS = (("psnr", "PSNR in dB", ".2f", False), ("ssim", "SSIM", ".4f", False), ("lpips", "LPIPS", ".4f", True))
+
+
+def results(record: RunRecord, others: Sequence[RunRecord]) -> Html:
+    """The table of this run, and one per metric beside the other runs."""
+    if not record.results:
+        return missing(
+            "There are no results (report/results.json).",
+            "dict(type='ReportHook') in custom_hooks writes them at every validation and test.",
+        )
+    protocol = record.results["protocol"]
+    measured = [*record.results["tasks"].items(), (AVERAGE, record.results["average"])]
+    with_lpips = any("lpips" in row for _, row in measured)
+    header = ["task", "t", "pictures", "input PSNR", "PSNR", "gain", "SSIM", *(["LPIPS"] if with_lpips else [])]
+    rows = [_result_row(task, row, with_lpips) for task, row in measured]
+    note = None
+    if not with_lpips:
+        note = missing("LPIPS was not measured; dict(type='LPIPS') in val_evaluator and test_evaluator does.")
+    main = table(header, rows, f"Results on the validation pictures; PSNR in dB; protocol '{protocol}'")
+    return join(main, note, _comparison(record, others))
+
+
+def _result_row(task: str, row: dict, with_lpips: bool) -> list[str]:
+    cells = [task, _number(row["matched_t"], "d"), _number(row["n"], "d")]
+    cells += [_number(row[key], form) for key, form in (("psnr_in", ".2f"), ("psnr", ".2f"), ("gain", "+.2f"))]
+    return [*cells, _number(row["ssim"], ".4f"), *([_number(row.get("lpips"), ".4f")] if with_lpips else [])]
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _comparison(record: RunRecord, others: Sequence[RunRecord]) -> Html | None:
+    if not others:
+        return None
+    runs = [record, *others]
+    tables = []
+    for key, title, form, smaller in _METRICS:
+        if any(_value(run, task, key) is not None for run in runs for task in record.tasks):
+            rows = [
+                [task, *_best_marked([_value(run, task, key) for run in runs], form, min if smaller else max)]
+                for task in [*record.tasks, AVERAGE]
+            ]
+            tables.append(table(["task", *(run.name for run in runs)], rows, f"{title}; bold: the best of a row"))
+    return join(_protocol_note(runs), tables)
+
+
+def _value(run: RunRecord, task: str, key: str) -> float | None:
+    row = run.results.get("average", {}) if task == AVERAGE else run.results.get("tasks", {}).get(task, {})
+    return row.get(key)
+
+
+def _best_marked(values: Sequence[float | None], form: str, choose: Callable) -> list[Html]:
+    known = [value for value in values if value is not None]
+    best = choose(known) if known else None
+    texts = (_number(value, form) for value in values)
+    return [
+        tag("td", tag("strong", text) if value == best and value is not None else text)
+        for value, text in zip(values, texts, strict=True)
+    ]
+
+
+def _protocol_note(runs: Sequence[RunRecord]) -> Html | None:
+    protocols = {run.name: run.results.get("protocol", "none") for run in runs}
+    if len(set(protocols.values())) == 1:
+        return None
+    listed = ", ".join(f"{name}: '{protocol}'" for name, protocol in protocols.items())
+    return tag("p", f"The runs were measured by different protocols ({listed}); do not compare them.", class_="warning")
+
+
+def radars(record: RunRecord, others: Sequence[RunRecord]) -> Html:
+    """One chart over the tasks for each metric."""
+    tasks = record.tasks
+    if len(tasks) < 3:
+        return missing(f"A radar chart needs results on three tasks; report/results.json has {len(tasks)}.")
+    runs = [record, *others]
+    charts = [_radar(runs, tasks, *metric) for metric in _METRICS]
+    hint = "" if others else " --compare NAME=DIR draws other work folders into the charts."
+    note = tag("p", f"Outwards is better in every chart.{hint}", class_="note")
+    return join(note, _protocol_note(runs), _gaps(runs, tasks), tag("div", charts, class_="charts wide"))
+
+
+def _gaps(runs: Sequence[RunRecord], tasks: Sequence[str]) -> Html | None:
+    without = {run.name: [task for task in tasks if task not in run.tasks] for run in runs}
+    told = [f"{name} has no {', '.join(lacking)}" for name, lacking in without.items() if lacking]
+    return tag("p", f"Left out of the outlines: {'; '.join(told)}.", class_="warning") if told else None
+
+
+def _radar(runs: Sequence[RunRecord], tasks: Sequence[str], key: str, title: str, form: str, smaller: bool) -> Html:
+    series = [_spokes(run, tasks, key, index) for index, run in enumerate(runs)]
+    if key == "psnr":
+        inputs = _spokes(runs[0], tasks, "psnr_in", COLORS - 1, "dashed")
+        series.insert(0, Series("input", inputs.x, inputs.y, inputs.color, inputs.style))
+    drawn = [s for s in series if s.x]
+    if not drawn:
+        name = key.upper()
+        return missing(f"{name} was not measured; dict(type='{name}') in val_evaluator and test_evaluator does.")
+    return radar(f"{title}{', smaller is better' if smaller else ''}", tasks, drawn, smaller)
+
+
+def _spokes(run: RunRecord, tasks: Sequence[str], key: str, color: int, style: str = "") -> Series:
+    values = [_value(run, task, key) for task in tasks]
+    known = [(index, value) for index, value in enumerate(values) if value is not None]
+    return Series(run.name, [index for index, _ in known], [value for _, value in known], color, style)
+
+
+def forgetting(record: RunRecord) -> Html:
+    """PSNR of every task after every stage, and what was lost since its best."""
+    if not record.forgetting:
+        return missing(
+            "There is no forgetting matrix (report/forgetting.csv).",
+            "dict(type='ForgettingHook') in custom_hooks writes it, with validate=True in the stages.",
+        )
+    stages = record.forgetting
+    tasks = list(dict.fromkeys(task for row in stages.values() for task in row))
+    best = {task: max(row[task] for row in stages.values() if task in row) for task in tasks}
+    losses = [best[task] - row[task] for row in stages.values() for task in row]
+    worst = max(max(losses), 1e-9)
+    rows = [
+        [stage, *(_heat(row.get(task), ".2f", (best[task] - row.get(task, 0)) / worst) for task in tasks)]
+        for stage, row in stages.items()
+    ]
+    rows.append([FORGOTTEN, *(_number(_finite(forgotten(stages, task)), ".2f") for task in tasks)])
+    note = "Darker: further below the task's best, because it is not yet learned or already forgotten. "
+    note += "Last row: how far each task ended below its best."
+    return join(
+        tag("p", note, class_="note"), table(["stage", *tasks], rows, "PSNR in dB of every task after every stage")
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _heat(value: float | None, form: str, share: float) -> Html:
+    if value is None:
+        return tag("td", "-")
+    return tag("td", format(value, form), class_="heat", style=f"--heat:{min(max(share, 0), 1):.3f}")
+
+
+def expert_usage(record: RunRecord) -> Html:
+    """Share of the experts of every adapter by task."""
+    if not record.experts:
+        return missing(
+            "There is no expert usage (report/experts.csv).",
+            "dict(type='ExpertUseHook') in custom_hooks writes it after each stage, for networks with "
+            "adapter=dict(type='MoEAdapter').",
+        )
+    adapters = list(record.experts)
+    tasks = list(record.experts[adapters[0]])
+    number = len(record.experts[adapters[0]][tasks[0]])
+    columns = [f"adapter {adapter} expert {k}" for adapter in adapters for k in range(number)]
+    shares = [[share for adapter in adapters for share in record.experts[adapter][task]] for task in tasks]
+    title = f"Share of the experts by task: {len(adapters)} adapters, shallow to deep, {number} experts each"
+    rows = [
+        [task, *(_number(_mean(record.experts[a][task][k] for a in adapters), ".3f") for k in range(number))]
+        for task in tasks
+    ]
+    averages = table(["task", *(f"expert {k}" for k in range(number))], rows, "Mean share over the adapters")
+    return join(heatmap(title, tasks, columns, shares, number), averages)
+
+
+def _mean(values) -> float:
+    listed = list(values)
+    return math.fsum(listed) / len(listed)
+
+
+def confusion(record: RunRecord) -> Html:
+    """Which task was taken for which."""
+    if not record.confusion:
+        return missing(
+            "There is no confusion of the blind time step (report/confusion.csv).",
+            "dict(type='BlindTaskHook') in custom_hooks trains the estimator and writes it at every validation.",
+        )
+    tasks = list(record.confusion)
+    rows = [
+        [task, *(_heat(n, "d", n / max(sum(row.values()), 1)) for n in row.values())]
+        for task, row in record.confusion.items()
+    ]
+    right = sum(row.get(task, 0) for task, row in record.confusion.items())
+    total = sum(sum(row.values()) for row in record.confusion.values())
+    share = f" ({right / total:.0%})" if total else ""
+    note = (
+        f"{right} of {total} pictures{share} were given their own task, and so its time step, from the picture alone."
+    )
+    return join(
+        tag("p", note, class_="note"),
+        table(["true \\ estimated", *tasks], rows, "Pictures by true task (rows) and estimated task (columns)"),
+    )
+
+
+def pictures(record: RunRecord) -> Html:
+    """Pairs under a slider, by task."""
+    if not record.pictures:
+        return missing(
+            "There are no pictures (report/pictures/pictures.json).",
+            "dict(type='ReportHook', num_pictures=2) in custom_hooks keeps them at every validation and test.",
+        )
+    note = (
+        "Left of the line: the input (LQ); right of it: restored. Move the slider by mouse, finger or arrow keys; hold "
+        "G, or press the button, to see the original (GT). Large pictures are shown by their middle; the PSNR is that "
+        "of the whole picture, RGB."
+    )
+    shown = (_slider(record, index, entry) for index, entry in enumerate(record.pictures))
+    return join(tag("p", note, class_="note"), tag("div", shown, class_="pictures"))
+
+
+def _slider(record: RunRecord, index: int, entry: dict) -> Html:
+    name = f"{entry['task']}, {entry['name']}"
+    alts = {"lq": f"Input of {name}", "restored": f"Restored {name}", "gt": f"Original of {name}"}
+    folder = record.folder / "report" / "pictures"
+    images = [
+        tag("img", src=data_uri(folder / entry["files"][kind]), alt=alts[kind], class_=kind, decoding="async")
+        for kind in reversed(KINDS)
+    ]
+    key = f"slider-{index}"
+    controls = (
+        tag("label", f"Share of the input shown, {name}", for_=key, class_="hidden"),
+        tag("input", id=key, type="range", min=0, max=100, value=50, step=1),
+        tag("button", "GT", type="button", aria_pressed="false", title="Show the original (key G)"),
+    )
+    caption = tag("figcaption", tag("strong", entry["task"]), " ", tag("span", entry["name"]), _psnr_text(entry))
+    stage = tag("div", images, tag("span", class_="divider", aria_hidden="true"), class_="stack")
+    return tag("figure", stage, tag("div", controls, class_="controls"), caption, class_="compare")
+
+
+def _psnr_text(entry: dict) -> Html | None:
+    before, after = entry["psnr_lq"], entry["psnr"]
+    if before is None or after is None:
+        return None
+    return tag("span", f"{before:.2f} → {after:.2f} dB ({after - before:+.2f})", class_="number")
+
+
+def embedding(record: RunRecord) -> Html:
+    """t-SNE of the features by task, before and after the method."""
+    if not record.embedding:
+        return missing(
+            "There are no embedded features (report/embedding.json).",
+            "python tools/analysis/features.py CONFIG --before CKPT --after CKPT --work-dir WORK_DIR writes them.",
+        )
+    tasks, maps = record.embedding["tasks"], record.embedding["maps"]
+    note = (
+        f"t-SNE of the pooled output of block {record.embedding['block']} for crops of the validation pictures, "
+        f"{record.embedding['steps']}. Only neighbourhoods mean something in such a map, distances and sizes do not. "
+        "The percentage is taken among the features themselves: crops whose nearest crop of another photograph has "
+        "their own task."
+    )
+    charts = [
+        scatter(f"{m['title']}: {m['purity']:.0%} beside their own task", m["points"], m["groups"], tasks) for m in maps
+    ]
+    names = [Series(task, (), (), color=index) for index, task in enumerate(tasks)]
+    return join(tag("p", note, class_="note"), tag("div", charts, class_="charts wide"), legend(names))

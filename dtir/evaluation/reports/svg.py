@@ -1,0 +1,324 @@
+"""Charts as inline SVG, coloured by the page's style sheet so that they follow its light or dark scheme."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from dtir.evaluation.reports.html import Html, tag
+
+COLORS = 10
+_WIDTH, _HEIGHT = 360, 220
+_LEFT, _RIGHT, _TOP, _BOTTOM = 50, 10, 10, 36
+_MOST_POINTS = 400
+
+
+@dataclass(frozen=True)
+class Series:
+    """A line: values over positions; a value that is not finite is a gap.
+
+    Attributes:
+        name: Name in the legend.
+        x: Positions, ascending.
+        y: Values.
+        color: Number of the colour; they repeat after `COLORS`.
+        style: Further CSS class, such as "bold" or "dashed".
+        spread: Half widths of a band around the line.
+    """
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    color: int = 0
+    style: str = ""
+    spread: Sequence[float] | None = None
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A vertical line at a position."""
+
+    x: float
+    style: str = "boundary"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A range of values on a stretch of the picture."""
+
+    low: float
+    high: float
+    start: float
+    stop: float
+
+    def at(self, value: float) -> float:
+        """Where a value lies."""
+        return self.start + (value - self.low) / (self.high - self.low) * (self.stop - self.start)
+
+
+def ticks(low: float, high: float, about: int = 4) -> list[float]:
+    """Round numbers in [low, high], low < high, in steps of 1, 2 or 5 times a power of ten."""
+    raw = (high - low) / about
+    power = 10 ** math.floor(math.log10(raw))
+    step = power * next(m for m in (1, 2, 5, 10) if m * power >= raw * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    return [round(k * step, 12) for k in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def short(value: float) -> str:
+    """A number of a tick, in few characters."""
+    return f"{value:g}" if value == 0 or 1e-3 <= abs(value) < 1e6 else f"{value:.0e}"
+
+
+def line_chart(title: str, series: Sequence[Series], x_label: str = "iteration", marks: Sequence[Mark] = ()) -> Html:
+    """A figure of lines, its caption being the title, with a legend where there is more than one line.
+
+    Args:
+        title: What the values are.
+        series: At least one, with at least one finite value in all.
+        x_label: What the positions are.
+        marks: Vertical lines.
+
+    Raises:
+        ValueError: There is no finite value.
+    """
+    x_axis, y_axis = _axes(series, marks)
+    drawn = [
+        _grid(x_axis, y_axis, x_label),
+        (tag("line", **_vertical(x_axis.at(mark.x)), class_=f"mark {mark.style}") for mark in marks),
+        (_line(s, x_axis, y_axis) for s in series),
+    ]
+    ends = ", ".join(f"{s.name} {short(round(_last(s), 4))}" for s in series if _finite(s))
+    picture = _svg(_WIDTH, _HEIGHT, f"{title} over {x_label}; last values: {ends}", drawn)
+    return figure(title, picture, legend(series) if len(series) > 1 else None)
+
+
+def figure(title: str, *content: Html | None, class_: str = "chart") -> Html:
+    """A figure with its title above."""
+    return tag("figure", tag("figcaption", title), content, class_=class_)
+
+
+def legend(series: Iterable[Series]) -> Html:
+    """Names of lines beside their colours."""
+    return tag("ul", (tag("li", swatch(s.color, s.style), s.name) for s in series), class_="legend")
+
+
+def swatch(color: int, style: str = "") -> Html:
+    """A bit of a line for a legend."""
+    line = tag("line", x1=1, y1=5, x2=21, y2=5, class_=_line_class(color, style))
+    return tag("svg", line, viewBox="0 0 22 10", aria_hidden="true", class_="swatch")
+
+
+def _svg(width: float, height: float, label: str, content: Iterable) -> Html:
+    return tag("svg", tag("title", label), content, viewBox=f"0 0 {width:g} {height:g}", role="img", aria_label=label)
+
+
+def _finite(series: Series) -> list[float]:
+    return [y for y in series.y if math.isfinite(y)]
+
+
+def _last(series: Series) -> float:
+    return _finite(series)[-1]
+
+
+def _axes(series: Sequence[Series], marks: Sequence[Mark]) -> tuple[Axis, Axis]:
+    xs = [x for s in series for x in s.x] + [mark.x for mark in marks]
+    ys = [
+        y + side * width
+        for s in series
+        for y, width in zip(s.y, s.spread or [0] * len(s.y), strict=True)
+        for side in (-1, 1)
+        if math.isfinite(y)
+    ]
+    if not ys:
+        raise ValueError("no finite value to draw.")
+    return (
+        Axis(*_room(min(xs), max(xs), 0), _LEFT, _WIDTH - _RIGHT),
+        Axis(*_room(min(ys), max(ys), 0.06), _HEIGHT - _BOTTOM, _TOP),
+    )
+
+
+def _room(low: float, high: float, share: float) -> tuple[float, float]:
+    spread = high - low
+    # Equal values, up to what a float64 tells apart, stand in the middle.
+    if spread <= 1e-9 * max(abs(low), abs(high), 1e-9):
+        around = max(abs(low) * 0.05, 1e-6)
+        return low - around, high + around
+    return low - share * spread, high + share * spread
+
+
+def _vertical(x: float) -> dict[str, str]:
+    return {"x1": f"{x:.1f}", "x2": f"{x:.1f}", "y1": _TOP, "y2": _HEIGHT - _BOTTOM}
+
+
+def _grid(x_axis: Axis, y_axis: Axis, x_label: str) -> list[Html]:
+    parts = []
+    for value in ticks(y_axis.low, y_axis.high):
+        y = f"{y_axis.at(value):.1f}"
+        parts.append(tag("line", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=y, y2=y, class_="grid"))
+        parts.append(tag("text", short(value), x=_LEFT - 5, y=y, dy="0.32em", text_anchor="end"))
+    for value in ticks(x_axis.low, x_axis.high):
+        x = f"{x_axis.at(value):.1f}"
+        parts.append(tag("text", short(value), x=x, y=_HEIGHT - _BOTTOM + 14, text_anchor="middle"))
+    middle = (_LEFT + _WIDTH - _RIGHT) / 2
+    return [*parts, tag("text", x_label, x=middle, y=_HEIGHT - 5, text_anchor="middle")]
+
+
+def _line(series: Series, x_axis: Axis, y_axis: Axis) -> list[Html | None]:
+    every = max(1, -(-len(series.x) // _MOST_POINTS))
+    points = list(zip(series.x, series.y, series.spread or [0] * len(series.x), strict=True))
+    # The last one always, as it is what the text below speaks of.
+    kept = points[::every] if (len(points) - 1) % every == 0 else [*points[::every], points[-1]]
+    runs = _runs(kept)
+    kind = _line_class(series.color, series.style)
+    bands = [_band(run, x_axis, y_axis, series.color) for run in runs] if series.spread else []
+    return [*bands, *(_stroke(run, x_axis, y_axis, kind) for run in runs)]
+
+
+def _runs(points: Sequence[tuple[float, float, float]]) -> list[list[tuple[float, float, float]]]:
+    runs: list[list[tuple[float, float, float]]] = [[]]
+    for point in points:
+        if math.isfinite(point[1]):
+            runs[-1].append(point)
+        elif runs[-1]:
+            runs.append([])
+    return [run for run in runs if run]
+
+
+def _stroke(run: Sequence[tuple[float, float, float]], x_axis: Axis, y_axis: Axis, kind: str) -> Html:
+    if len(run) == 1:
+        x, y = _place(*run[0][:2], x_axis, y_axis)
+        return tag("circle", cx=x, cy=y, r=2.5, class_=f"dot {kind}")
+    places = (" ".join(_place(x, y, x_axis, y_axis)) for x, y, _ in run)
+    return tag("path", d="M" + "L".join(places), class_=kind)
+
+
+def _band(run: Sequence[tuple[float, float, float]], x_axis: Axis, y_axis: Axis, color: int) -> Html:
+    upper = [_place(x, y + width, x_axis, y_axis) for x, y, width in run]
+    lower = [_place(x, y - width, x_axis, y_axis) for x, y, width in reversed(run)]
+    return tag("path", d="M" + "L".join(map(" ".join, upper + lower)) + "Z", class_=f"band f{color % COLORS}")
+
+
+def _place(x: float, y: float, x_axis: Axis, y_axis: Axis) -> tuple[str, str]:
+    return f"{x_axis.at(x):.1f}", f"{y_axis.at(y):.1f}"
+
+
+def _line_class(color: int, style: str) -> str:
+    return f"line s{color % COLORS} {style}".strip()
+
+
+def scatter(title: str, points: Sequence[tuple[float, float]], groups: Sequence[int], names: Sequence[str]) -> Html:
+    """Points in the plane, both axes to one scale and without numbers.
+
+    Args:
+        title: Caption.
+        points: At least one.
+        groups: Of each point, the index of its name, which gives its colour.
+        names: Names of the groups.
+    """
+    size = 320
+    middle = [(max(p[k] for p in points) + min(p[k] for p in points)) / 2 for k in (0, 1)]
+    reach = max(abs(p[k] - middle[k]) for p in points for k in (0, 1)) * 1.06 or 1
+    axes = [Axis(m - reach, m + reach, 0, size) for m in middle]
+    dots = (
+        tag(
+            "circle",
+            tag("title", names[group]),
+            cx=f"{axes[0].at(p[0]):.1f}",
+            cy=f"{axes[1].at(p[1]):.1f}",
+            r=4,
+            class_=f"point f{group % COLORS}",
+        )
+        for p, group in zip(points, groups, strict=True)
+    )
+    frame = tag("rect", x=0.5, y=0.5, width=size - 1, height=size - 1, class_="frame")
+    return figure(title, _svg(size, size, f"{title}: {len(points)} points of {len(names)} tasks", [frame, dots]))
+
+
+def heatmap(
+    title: str, rows: Sequence[str], columns: Sequence[str], shares: Sequence[Sequence[float]], group: int
+) -> Html:
+    """A map of shares in [0, 1]: the darker, the larger.
+
+    Args:
+        title: Caption.
+        rows: Names of the rows.
+        columns: Names of the columns.
+        shares: (rows, columns).
+        group: Columns between lines that set groups apart.
+    """
+    cell, side, left = max(6, min(22, 900 // len(columns))), 22, 110
+    marks = [
+        tag(
+            "rect",
+            tag("title", f"{row}, {column}: {share:.3f}"),
+            x=left + j * cell,
+            y=i * side,
+            width=cell,
+            height=side - 1,
+            fill_opacity=f"{share:.3f}",
+            class_="cell",
+        )
+        for i, (row, values) in enumerate(zip(rows, shares, strict=True))
+        for j, (column, share) in enumerate(zip(columns, values, strict=True))
+    ]
+    names = [tag("text", name, x=left - 6, y=(i + 0.68) * side, text_anchor="end") for i, name in enumerate(rows)]
+    height = side * len(rows)
+    lines = [
+        tag("line", x1=left + j * cell, x2=left + j * cell, y1=0, y2=height, class_="grid")
+        for j in range(0, len(columns) + 1, group)
+    ]
+    picture = _svg(left + cell * len(columns) + 2, height, title, [marks, lines, names])
+    return figure(title, tag("div", picture, class_="scroll", tabindex="0", role="region", aria_label=title))
+
+
+def radar(title: str, names: Sequence[str], series: Sequence[Series], inverted: bool = False) -> Html:
+    """Values of several runs over the same spokes, one scale for all spokes.
+
+    Args:
+        title: Caption.
+        names: Names of the spokes, at least three.
+        series: `x` are indices of spokes and `y` the values there; spokes that are missing are passed over.
+        inverted: Larger values lie nearer the centre.
+
+    Raises:
+        ValueError: There are under three spokes or there is no finite value.
+    """
+    values = [y for s in series for y in _finite(s)]
+    if len(names) < 3 or not values:
+        raise ValueError("a radar chart needs three spokes and a finite value.")
+    low, high = _room(min(values), max(values), 0.12)
+    radius = Axis(high, low, 0, 120) if inverted else Axis(low, high, 0, 120)
+    drawn = [_web(names, radius), (_outline(s, radius, len(names)) for s in series)]
+    picture = _svg(420, 330, f"{title}; {len(names)} tasks, {', '.join(s.name for s in series)}", drawn)
+    return figure(title, picture, legend(series))
+
+
+def _polar(index: int, count: int, radius: float) -> tuple[float, float]:
+    angle = 2 * math.pi * index / count - math.pi / 2
+    return 210 + radius * math.cos(angle), 165 + radius * math.sin(angle)
+
+
+def _web(names: Sequence[str], radius: Axis) -> list[Html]:
+    parts = []
+    rings = ticks(min(radius.low, radius.high), max(radius.low, radius.high))
+    for value in rings:
+        corners = (_polar(k, len(names), radius.at(value)) for k in range(len(names)))
+        parts.append(tag("polygon", points=" ".join(f"{x:.1f},{y:.1f}" for x, y in corners), class_="grid ring"))
+    for k, name in enumerate(names):
+        x, y = _polar(k, len(names), 120)
+        parts.append(tag("line", x1=210, y1=165, x2=f"{x:.1f}", y2=f"{y:.1f}", class_="grid"))
+        x, y = _polar(k, len(names), 130)
+        anchor = "middle" if abs(x - 210) < 12 else ("start" if x > 210 else "end")
+        parts.append(tag("text", name, x=f"{x:.1f}", y=f"{y:.1f}", dy="0.32em", text_anchor=anchor))
+    for value in rings:
+        parts.append(tag("text", short(value), x=213, y=f"{165 - radius.at(value):.1f}", dy="-0.15em", class_="scale"))
+    return parts
+
+
+def _outline(series: Series, radius: Axis, count: int) -> Html:
+    places = [_polar(int(k), count, radius.at(y)) for k, y in zip(series.x, series.y, strict=True) if math.isfinite(y)]
+    closed = [*places, places[0]] if places else []
+    steps = (f"L{b[0]:.1f} {b[1]:.1f}" for _, b in pairwise(closed))
+    start = f"M{closed[0][0]:.1f} {closed[0][1]:.1f}" if closed else ""
+    return tag("path", d=start + "".join(steps), class_=_line_class(series.color, series.style))

@@ -1,0 +1,178 @@
+"""Sections of the report page about the training: what it was, how it went, which steps were matched."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+from dtir.diffusion.matching import MatchingCurve
+from dtir.evaluation.metrics.base import AVERAGE
+from dtir.evaluation.reports.html import Html, join, table, tag
+from dtir.evaluation.reports.run_record import RunRecord
+from dtir.evaluation.reports.svg import Mark, Series, line_chart
+
+# Of a log line: where it stands, and the machine's times.
+_NOT_TERMS = frozenset({"step", "iter", "epoch", "stage", "time", "data_time", "memory"})
+
+
+def missing(*sentences: str) -> Html:
+    """What is not there and what makes it."""
+    return tag("p", " ".join(sentences), class_="missing")
+
+
+def summary(record: RunRecord) -> Html:
+    """Config, iterations, seed, version, size, stages, and the config's text."""
+    if not record.facts:
+        return missing(
+            "There is no summary of the run (report/run.json).",
+            "dict(type='ReportHook') in custom_hooks writes it at every validation of a training.",
+        )
+    facts = record.facts
+    shown = {
+        "Config": facts["config"],
+        "Model": facts["model"],
+        "Tasks": len(facts["tasks"]),
+        "Iterations": f"{facts['iter']:,} of {facts['max_iters']:,}",
+        "Samples per step": facts["samples_per_step"],
+        "Parameters": f"{facts['parameters']:,} ({facts['backbone_parameters']:,} in the backbone)",
+        "Seed": facts["seed"],
+        "dtir": facts["dtir_version"],
+    }
+    terms = tag("dl", (tag("div", tag("dt", key), tag("dd", value)) for key, value in shown.items()), class_="facts")
+    config = tag("details", tag("summary", "The whole config"), tag("pre", facts["config_text"], tabindex="0"))
+    return join(terms, _stage_table(facts), config)
+
+
+def _stage_table(facts: dict) -> Html:
+    rows = [
+        (
+            stage["name"],
+            f"{stage['start']:,}",
+            f"{stage['end'] - stage['start']:,}",
+            f"{stage['lr']:g}",
+            stage["schedule"],
+            f"{stage['generative_share']:.0%}",
+            _state(stage, facts["iter"]),
+        )
+        for stage in facts["stages"]
+    ]
+    header = ("stage", "begins at", "iterations", "peak lr", "schedule", "generative share", "state")
+    return table(header, rows, "Stages")
+
+
+def _state(stage: dict, iteration: int) -> str:
+    if iteration >= stage["end"]:
+        return "done"
+    return "running" if iteration > stage["start"] else "to come"
+
+
+def learning_curves(record: RunRecord) -> Html:
+    """Each logged term and the validation PSNR over the whole run, then stage by stage."""
+    if not record.scalars:
+        return missing(
+            "There is no log of values (*/vis_data/scalars.json).",
+            "StageLoggerHook writes it in a training, with dict(type='LocalVisBackend') among visualizer.vis_backends.",
+        )
+    boundaries = _boundaries(record)
+    whole = _charts(record.scalars, [Mark(step) for step in boundaries])
+    ends = [0, *boundaries, record.scalars[-1]["step"]]
+    spans = [(low, high) for low, high in pairwise(ends) if high > low]
+    note = "Dotted lines: a stage ends. A term is a gap where its objective has no share in a stage."
+    stages = (_stage_details(record, low, high) for low, high in spans) if len(spans) > 1 else None
+    return join(tag("p", note, class_="note"), whole, stages)
+
+
+def _boundaries(record: RunRecord) -> list[int]:
+    """Iterations at which stages end, the last one excepted."""
+    if record.facts:
+        return [stage["end"] for stage in record.facts["stages"][:-1] if stage["end"] < record.scalars[-1]["step"]]
+    staged = [line for line in record.scalars if "stage" in line]
+    return [before["step"] for before, after in pairwise(staged) if before["stage"] != after["stage"]]
+
+
+def _stage_details(record: RunRecord, low: int, high: int) -> Html:
+    names = {stage["start"]: stage["name"] for stage in record.facts.get("stages", [])}
+    lines = [line for line in record.scalars if low < line["step"] <= high]
+    name = names.get(low, f"from iteration {low:,}")
+    title = tag("summary", f"Stage {name}: iterations {low:,} to {high:,}")
+    return tag("details", title, _charts(lines, []) if lines else missing("No line of the log falls in this stage."))
+
+
+def _charts(lines: Sequence[dict], marks: Sequence[Mark]) -> Html:
+    terms = _series(lines, lambda key: "/" not in key and key not in _NOT_TERMS)
+    psnr = _series(lines, lambda key: key.endswith("/PSNR"))
+    charts = [line_chart(term, [Series(term, *values)], marks=marks) for term, values in terms.items()]
+    if psnr:
+        charts.append(line_chart("validation PSNR in dB", _task_series(psnr), marks=marks))
+    return tag("div", charts, class_="charts")
+
+
+def _series(lines: Sequence[dict], wanted: Callable[[str], bool]) -> dict[str, tuple[list, list]]:
+    series: dict[str, dict[float, float]] = {}
+    for line in lines:
+        for key in filter(wanted, line):
+            # Steps that a resumed run did again count once.
+            series.setdefault(key, {})[line["step"]] = _value(key, line[key])
+    return {key: (list(points), list(points.values())) for key, points in series.items() if _any_finite(points)}
+
+
+def _value(key: str, value: float) -> float:
+    # A loss is logged as 0 where its objective has no share; that is a gap, not a value.
+    return float("nan") if key.startswith("loss") and value == 0 else value
+
+
+def _any_finite(points: dict[float, float]) -> bool:
+    return any(value == value and abs(value) != float("inf") for value in points.values())
+
+
+def _task_series(psnr: dict[str, tuple[list, list]]) -> list[Series]:
+    names = [key.removesuffix("/PSNR") for key in psnr]
+    styles = ["bold" if name == AVERAGE else "" for name in names]
+    return [
+        Series(name, *values, color=index, style=style)
+        for index, (name, values, style) in enumerate(zip(names, psnr.values(), styles, strict=True))
+    ]
+
+
+def matching(record: RunRecord) -> Html:
+    """Score over the time steps of each task, with its spread, t* and the step in use."""
+    if not record.curves:
+        return missing(
+            "There are no matching curves (matching/curves.json).",
+            "dict(type='TimestepMatchingHook', before='finetune') in custom_hooks writes them when that stage starts.",
+        )
+    used = {task: row["matched_t"] for task, row in record.results.get("tasks", {}).items()}
+    first = record.curves[0]
+    note = (
+        f"{first.metric.upper()} of the estimate over the time step, method '{first.method}': mean over "
+        f"{first.num_images} crops; band: one standard deviation. Dashed line: t*; solid line: the step in use, where "
+        "it is another."
+    )
+    charts = [_matching_chart(curve, used.get(curve.task)) for curve in record.curves]
+    rows = [_matching_row(curve, used.get(curve.task)) for curve in record.curves]
+    header = ("task", "t*", "in use", "input", "at t*", "gain", "spread at t*")
+    unit = "dB" if first.metric == "psnr" else first.metric
+    return join(
+        tag("p", note, class_="note"),
+        tag("div", charts, class_="charts small"),
+        table(header, rows, f"Matched time steps; scores in {unit}"),
+    )
+
+
+def _matching_chart(curve: MatchingCurve, used: int | None) -> Html:
+    marks = [Mark(curve.t_star, "star")]
+    if used is not None and used != curve.t_star:
+        marks.append(Mark(used, "used"))
+    line = Series(curve.task, curve.timesteps, curve.mean, spread=curve.std)
+    return line_chart(f"{curve.task}: t* = {curve.t_star}", [line], "time step t", marks)
+
+
+def _matching_row(curve: MatchingCurve, used: int | None) -> tuple[str, ...]:
+    at = curve.timesteps.index(curve.t_star)
+    return (
+        curve.task,
+        str(curve.t_star),
+        "-" if used is None else str(used),
+        f"{curve.mean[0]:.2f}",
+        f"{curve.mean[at]:.2f}",
+        f"{curve.gain:+.2f}",
+        f"{curve.std[at]:.2f}",
+    )

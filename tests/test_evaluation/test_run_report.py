@@ -1,0 +1,164 @@
+"""The report page of a training: what it shows, what it says is missing, and how a browser sees it."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from dtir import cli
+from dtir.evaluation.reports.embedding import purity
+from dtir.evaluation.reports.run_record import read_run
+from dtir.evaluation.reports.run_report import write_run_report
+from dtir.utils.errors import DtirError
+from tools.analysis import features
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "test_engine"))
+from tiny_run import train
+
+PARTS = {
+    "forgetting.csv": "ForgettingHook",
+    "confusion.csv": "BlindTaskHook",
+    "experts.csv": "ExpertUseHook",
+    "embedding.json": "tools/analysis/features.py",
+    "results.json": "ReportHook",
+    "run.json": "ReportHook",
+    "pictures": "num_pictures",
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    stages = [
+        {"name": "pretrain", "iters": 2, "lr": 1e-3, "generative_share": 1.0},
+        {"name": "finetune", "iters": 3, "lr": 1e-3, "generative_share": 0.25, "validate": True},
+    ]
+    hooks = [{"type": "TimestepMatchingHook", "before": "finetune", "num_images": 2}]
+    hooks += [{"type": f"{kind}Hook"} for kind in ("Forgetting", "BlindTask", "ExpertUse", "Report")]
+    options = {"train_cfg.stages": stages, "custom_hooks": hooks, "model.network.adapter": {"type": "MoEAdapter"}}
+    train(folder, **options, **{"default_hooks.logger.interval": 1, "train_cfg.regularizers": []})
+    return folder
+
+
+@pytest.fixture
+def work_dir(trained, tmp_path):
+    return Path(shutil.copytree(trained, tmp_path / "run"))
+
+
+def page_of(folder: Path, **options) -> str:
+    return write_run_report(folder, **options).read_text(encoding="utf-8")
+
+
+def test_the_page_needs_nothing_else_and_shows_every_task(work_dir, capsys):
+    assert cli.main(["report", str(work_dir)]) == 0
+    assert str(work_dir / "report.html") in capsys.readouterr().out
+    page = (work_dir / "report.html").read_text(encoding="utf-8")
+    outside = [link for link in re.findall(r'(?:src|href)="([^"]*)"', page) if not link.startswith(("data:", "#"))]
+    assert outside == []
+    assert "@import" not in page
+    results = json.loads((work_dir / "report/results.json").read_text())
+    for task, row in results["tasks"].items():
+        assert task in page
+        assert f"{row['psnr']:.2f}" in page
+    kept = json.loads((work_dir / "report/pictures/pictures.json").read_text())
+    assert page.count("data:image/") == 3 * len(kept)
+    assert page.count('type="range"') == len(kept)
+    assert results["protocol"] in page
+    assert len(re.findall(r"<img [^>]*alt=\"[^\"]+\"", page)) == page.count("<img ")
+
+
+def test_a_part_that_is_not_there_is_named_with_what_makes_it(work_dir):
+    for name in PARTS:
+        path = work_dir / "report" / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    page = page_of(work_dir)
+    for name, maker in PARTS.items():
+        assert name in page
+        assert maker in page
+
+
+def test_names_are_text_and_never_markup(work_dir):
+    results = work_dir / "report" / "results.json"
+    content = json.loads(results.read_text())
+    content["tasks"]["<script>alert(1)</script>"] = next(iter(content["tasks"].values()))
+    content["protocol"] = '"><img src=x onerror=alert(2)>'
+    results.write_text(json.dumps(content))
+    page = page_of(work_dir)
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_other_runs_stand_beside_it(work_dir, tmp_path):
+    other = Path(shutil.copytree(work_dir, tmp_path / "other"))
+    page = page_of(work_dir, compare={"the other": other})
+    assert page.count("the other") > page_of(work_dir).count("the other") == 0
+    (other / "report/results.json").unlink()
+    with pytest.raises(DtirError, match=r"--compare the other: .* has no report/results.json"):
+        page_of(work_dir, compare={"the other": other})
+
+
+def test_what_is_no_work_folder_or_damaged_is_named(work_dir, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert cli.main(["report", str(tmp_path / "empty")]) == 2
+    assert "expected the work folder of a training" in capsys.readouterr().err
+    (work_dir / "report/results.json").write_text("{")
+    with pytest.raises(DtirError, match=r"results\.json' is damaged \(JSONDecodeError"):
+        read_run(work_dir)
+    assert not (work_dir / "report.html").exists()
+
+
+def features_of(work_dir: Path, monkeypatch, *words: str) -> int:
+    checkpoint, (config,) = str(work_dir / "iter_5.pth"), work_dir.glob("*.py")
+    command = [str(config), "--before", checkpoint, "--after", checkpoint, "--work-dir", str(work_dir)]
+    monkeypatch.setattr(sys, "argv", ["features.py", *command, "--size", "8", "--crops", "2", *words])
+    return features.main()
+
+
+def test_features_before_and_after_become_two_maps(work_dir, monkeypatch):
+    files = [f"val_dataloader.dataset.datasets.{k}.files=[coffee.png,chelsea.png]" for k in range(3)]
+    assert features_of(work_dir, monkeypatch, "--cfg-options", *files) == 0
+    maps = json.loads((work_dir / "report/embedding.json").read_text())["maps"]
+    assert [len(one["points"]) for one in maps] == [12, 12]
+    # Both are of one checkpoint here.
+    assert maps[0]["points"] == maps[1]["points"]
+    page = page_of(work_dir)
+    assert maps[0]["title"] in page
+    assert "tools/analysis/features.py" not in page
+
+
+def test_features_of_one_photograph_are_refused(work_dir, monkeypatch, capsys):
+    assert features_of(work_dir, monkeypatch) == 1
+    assert "features of one photograph alone say nothing" in " ".join(capsys.readouterr().err.split())
+
+
+def browser() -> str:
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip("no headless browser: chromium, chromium-browser or google-chrome is not installed")
+    return found
+
+
+def test_a_browser_runs_the_page_and_moves_its_sliders(work_dir, tmp_path):
+    page = write_run_report(work_dir)
+    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    command = [browser(), *options, "--virtual-time-budget=2000", "--dump-dom", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    # The script has run: it writes the place of each slider into its figure.
+    assert done.stdout.count("--share: 50%") == done.stdout.count('type="range"') > 0
+
+
+def test_purity_counts_neighbours_of_other_photographs():
+    tasks, photographs = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1])
+    apart = torch.tensor([[0.0], [0.1], [5.0], [5.1]])
+    crossed = torch.tensor([[0.0], [5.0], [5.0], [0.0]])
+    assert purity(apart, tasks, photographs) == 1
+    assert purity(crossed, tasks, photographs) == 0
