@@ -40,7 +40,7 @@ NETWORK = {
 }
 REGRESSION = {"type": "NAFNet", "width": 16, "enc_blk_nums": [1, 1], "middle_blk_num": 1, "dec_blk_nums": [1, 1]}
 OPTIMIZER = {"type": "AdamW", "lr": 1e-3, "betas": (0.9, 0.99)}
-SIDE = 160
+SIDE = 128
 STEPS = (1, 2, 5, 10, 20, 50)
 # Config, and what is laid over it beside the network: samplers that reach few steps.
 PROCESSES: dict[str, tuple[str, dict]] = {
@@ -182,7 +182,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("run", "table"))
     parser.add_argument("--out", default="work_dirs/lab_diffusion")
-    parser.add_argument("--iters", type=int, default=500)
+    parser.add_argument("--iters", type=int, default=300)
     parser.add_argument("--only", nargs="+", metavar="NAME")
     parser.add_argument("--plot", metavar="PNG", help="draw PSNR against evaluations")
     args = parser.parse_args()

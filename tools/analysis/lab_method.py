@@ -47,14 +47,14 @@ class Run:
         config: Below configs/, without the suffix.
         seed: Of the whole run.
         pairs: Folder of train_pairs/ if one task is trained, else None for ten.
-        longer: Factor on the iterations.
+        short: Whether the whole training, its own pre-training too, has as many iterations as plain training.
     """
 
     name: str
     config: str
     seed: int = 0
     pairs: str | None = None
-    longer: float = 1.0
+    short: bool = False
 
     @property
     def folder(self) -> str:
@@ -85,7 +85,7 @@ NAMES = {"rainy": "Rain100H", "hazy": "SOTS"}
 def all_runs(seeds: int) -> list[Run]:
     """The main pair, the generalisation pairs, the ablations, and the main pair again with the other seeds."""
     main = [[Run("plain", PLAIN, s), Run("full", FULL, s)] for s in range(seeds)]
-    longer = [Run("plain, all steps", PLAIN, s, longer=3.5) for s in range(seeds)]
+    short = [Run("full, short", FULL, s, short=True) for s in range(seeds)]
     single = [
         [Run(f"plain {name}", PLAIN, s, pairs), Run(f"full {name}", SINGLE, s, pairs)]
         for s in range(min(seeds, 2))
@@ -147,7 +147,7 @@ def prepare(run: Run, out: Path) -> Config:
     if run.name == "pretrain":
         config.train_cfg.stages = stages[:1]
         config.train_cfg.regularizers, config.custom_hooks = [], [{"type": "StageEMAHook", "decay": 0.999}]
-    elif stages[0].name == "pretrain":
+    elif stages[0].name == "pretrain" and not run.short:
         config.train_cfg.stages = stages[1:]
         config.load_from = str(_start(run, config, out))
     return config
