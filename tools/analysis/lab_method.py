@@ -68,6 +68,8 @@ class Run:
 
 
 TRAINING_HOOKS = ("StageEMAHook", "TimestepMatchingHook")
+# 500 + 500 iterations, as many as plain training has.
+SHORT_PRETRAINING, SHORT_RESTORATION = 0.2, 0.5
 ABLATIONS = ["tmgp", "gef", "importance", "orthogonality", "matched_t", "layer_decay", "tit", "moe"]
 PAIRS = {"Rain100L": "rainy-light", "Rain100H": "rainy", "SOTS": "hazy"}
 # Trained on, tested on: the first of each pair of lines is the distribution of the training.
@@ -83,7 +85,7 @@ NAMES = {"rainy": "Rain100H", "hazy": "SOTS"}
 
 
 def all_runs(seeds: int) -> list[Run]:
-    """The main pair, the generalisation pairs, the ablations, and the main pair again with the other seeds."""
+    """The main pair, the generalisation pairs, the ablations, and the method with fewer iterations."""
     main = [[Run("plain", PLAIN, s), Run("full", FULL, s)] for s in range(seeds)]
     short = [Run("full, short", FULL, s, short=True) for s in range(seeds)]
     single = [
@@ -93,7 +95,7 @@ def all_runs(seeds: int) -> list[Run]:
     ]
     ablations = [Run(f"w/o {part}", f"ablations/wo_{part}") for part in ABLATIONS]
     first_single, other_single = single[: len(PAIRS)], single[len(PAIRS) :]
-    groups = [main[0], *first_single, ablations, *main[1:], longer, *other_single]
+    groups = [*main, ablations, *first_single, short, *other_single]
     return list(chain.from_iterable(groups))
 
 
@@ -129,9 +131,8 @@ def _lab_stage(stage: dict, table: dict, run: Run, config: Config) -> dict:
     if stage.name == "finetune" and alone and not run.pairs:
         # All tasks at once for as long as the fine-tuning and the incremental stages take together.
         small = dict(table["train"])
-    small["iters"] = (
-        [int(n * run.longer) for n in small["iters"]] if stage.get("per_task") else int(small["iters"] * run.longer)
-    )
+    share = (SHORT_PRETRAINING if stage.name == "pretrain" else SHORT_RESTORATION) if run.short else 1
+    small["iters"] = [int(n * share) for n in small["iters"]] if stage.get("per_task") else int(small["iters"] * share)
     return {**stage, **small, "validate": False}
 
 
