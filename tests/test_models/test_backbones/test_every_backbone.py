@@ -113,6 +113,8 @@ def test_stages_train_it(name, tmp_path):
             "backbone": backbone,
             "adapter": {"type": "MoEAdapter"},
         },
+        # Few steps to match.
+        "model.scheduler": {"type": "DDPMScheduler", "num_timesteps": 6},
         "train_dataloader.batch_size": 2,
         "train_cfg.stages": [
             {"name": "pretrain", "iters": 1, "lr": 1e-3, "generative_share": 1.0},
