@@ -39,7 +39,8 @@ def save_panel(path: str | Path, rows: Sequence[PanelRow], width: int = 320) -> 
     """
     sheet = np.concatenate([_row(row, width) for row in rows])
     extension = ".jpg" if Path(path).suffix.lower() in (".jpg", ".jpeg") else ".png"
-    done, data = cv2.imencode(extension, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
+    options = [cv2.IMWRITE_JPEG_QUALITY, 85] if extension in (".jpg", ".jpeg") else []
+    done, data = cv2.imencode(extension, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), options)
     if not done:
         raise ImageFileError(f"cannot encode the panel '{path}' of {sheet.shape[1]}x{sheet.shape[0]} pixels.")
     with atomic_write(path) as file:
