@@ -26,6 +26,6 @@ importance = dict(weight=3e4, num_samples=16)
 
 # Of one task: the same length for both ways of training.
 single_stages = dict(
-    finetune=dict(iters=600, lr=2e-3, min_lr=2e-5, warmup_iters=50),
-    train=dict(iters=600, lr=2e-3, min_lr=2e-5, warmup_iters=50),
+    finetune=dict(iters=300, lr=2e-3, min_lr=2e-5, warmup_iters=50),
+    train=dict(iters=300, lr=2e-3, min_lr=2e-5, warmup_iters=50),
 )
