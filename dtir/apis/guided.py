@@ -146,7 +146,7 @@ class GuidedRestorer:
 
     def _eps(self, x: Tensor, t: Tensor) -> Tensor:
         """The noise in centred states: what the network was trained to find in them as pictures."""
-        return self.restorer.residual(to_image(x), t)
+        return self.restorer.predict_eps(to_image(x), t)
 
 
 def guided_settings(path: str | Path) -> dict:

@@ -110,10 +110,10 @@ class ParameterImportance(Regularizer):
             return lambda out, batch: out.square().sum() / 2
         loss = model.generative_loss
         # The residual of a noised picture is to be the noise.
-        return lambda out, batch: loss((batch["x"] - out)[None], batch["eps"][None]).sum()
+        return lambda out, batch: loss((batch["x"] - out)[None], batch["noise"][None]).sum()
 
     def _batches(self, runner, seed_stage: int) -> Iterator[dict[str, Tensor]]:
-        """Chunks of this process's samples: input `x`, steps `t` and, for the generative loss, the noise `eps`."""
+        """Chunks of this process's samples: input `x`, steps `t` and, for the generative loss, the `noise` to find."""
         model, dataset = runner.model, runner.train_dataloader.dataset
         device = next(model.parameters()).device
         # Draws from the end of the range that training counts up from 0.
@@ -135,7 +135,8 @@ class ParameterImportance(Regularizer):
             T = model.num_timesteps
             t = torch.stack([torch.randint(1, T + 1, (), generator=g) for g in generators]).to(device)
             eps = torch.stack([torch.randn(gt.shape[1:], generator=g) for g in generators]).to(device)
-            yield {"x": generative_pair(gt, eps, t, model.scheduler), "t": t, "eps": eps}
+            noise = model.generative_target(eps, t)
+            yield {"x": generative_pair(gt, eps, t, model.scheduler), "t": t, "noise": noise}
 
     def _lay_out(self, runner) -> None:
         """The stage's parameters with what their gradient needs, on their device."""

@@ -79,6 +79,37 @@ def test_generative_loss_compares_the_residual_with_the_noise():
     torch.testing.assert_close(weighted, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_noise_in_units_of_the_picture_is_the_same_residual_for_both_objectives():
+    model = make(noise_units="image")
+    model.set_matched_t({"noisy": 6})
+    gt = collated([True] * 4)["data_samples"]["gt"] / 255
+    t, eps = torch.full((4,), 6), torch.randn(gt.shape, generator=torch.Generator().manual_seed(1))
+    scale = model.scheduler.noise_scale(6)
+    torch.testing.assert_close(model.generative_target(eps, t), scale * eps)
+    # The noisy picture of the restoring objective, y = x + s eps, has the residual y - x.
+    torch.testing.assert_close(model.generative_target(eps, t), (gt + scale * eps) - gt)
+    torch.testing.assert_close(model.predict_eps(gt, t) * scale, model.residual(gt, t))
+    assert torch.equal(make().predict_eps(gt, t), make().residual(gt, t))
+
+
+def test_generative_loss_in_units_of_the_picture():
+    model = make(noise_units="image")
+    gt = collated([True] * 4)["data_samples"]["gt"] / 255
+    generator = torch.Generator().manual_seed(derive_seed(5))
+    t = torch.randint(1, 51, (4,), generator=generator)
+    eps = torch.randn(gt.shape, generator=generator)
+    abar = model.scheduler.alphas_cumprod[t].view(-1, 1, 1, 1)
+    x_t = to_image(abar.sqrt() * to_centred(gt) + (1 - abar).sqrt() * eps)
+    residual = x_t - model.network(x_t, t)
+    expected = (residual - (1 - abar).sqrt() / 2 * eps).abs().mean()
+    torch.testing.assert_close(losses(model, [True] * 4)["loss_generative"], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_unknown_units_of_the_noise_are_named():
+    with pytest.raises(ConfigError, match=r"noise_units='pixels'; expected one of eps, image"):
+        make(noise_units="pixels")
+
+
 def test_mixed_losses_add_up_sample_by_sample():
     model = make()
     mixed = losses(model, [False, True, False, True])

@@ -81,7 +81,7 @@ class TimestepMatchingHook(Hook):
         lq, gt = self._pairs(runner.train_dataloader.dataset, stage, task)
         device = next(model.parameters()).device
         curve = match_timestep(
-            lambda y, t: model.residual(y, t),
+            model.predict_eps,
             model.scheduler,
             lq.to(device),
             gt.to(device),

@@ -15,6 +15,7 @@ from .base import Restorer
 from .draws import BatchDraws
 
 UNMATCHED = -1
+NOISE_UNITS = ("eps", "image")
 
 
 @RESTORERS.register_module()
@@ -22,15 +23,18 @@ class DiffusionRestorer(Restorer):
     """A restoration network F(x, t) trained with the diffusion training paradigm (Lu et al., arXiv 2506.21722).
 
     F has a global skip, `F(x, t) = x - r(x, t)`. On a clean picture noised to step t the residual r has to be the
-    noise eps; on a degraded picture y with its matched step t* it has to be the degradation y - x.
+    noise; on a degraded picture y with its matched step t* it has to be the degradation y - x.
 
     Args:
         network: Config of a conditioned network, F(x, t).
         scheduler: Config of the forward process.
         tasks: Names of the degradations, in the order of the dataset's tasks.
         restoration_loss: Config of the loss between F(y, t*) and x.
-        generative_loss: Config of the loss between r(x_t, t) and eps.
+        generative_loss: Config of the loss between r(x_t, t) and the noise.
         generative_weight: Weight kind lambda_t of the generative loss, "uniform" or "min_snr".
+        noise_units: Units of the noise that r has to be: "eps" for unit variance, or "image" for the noise as it is in
+            the picture, `s_t eps`. A noisy picture at its matched step has the same residual under both objectives in
+            the latter, and one that is `s_t` times the other in the former.
         tile: Side of the tiles in prediction, None for whole pictures.
         tile_overlap: Pixels that tiles share.
         data_preprocessor: Config; `RestorationDataPreprocessor` by default.
@@ -40,7 +44,8 @@ class DiffusionRestorer(Restorer):
             loss is wanted by itself, every backward pass then goes through its own samples only.
 
     Raises:
-        ConfigError: A task is named twice or none is given, or the scheduler has steps beyond those of the network.
+        ConfigError: A task is named twice or none is given, the scheduler has steps beyond those of the network, or
+            `noise_units` is none of the two.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class DiffusionRestorer(Restorer):
         restoration_loss: dict | None = None,
         generative_loss: dict | None = None,
         generative_weight: str = "uniform",
+        noise_units: str = "eps",
         tile: int | None = None,
         tile_overlap: int = 32,
         data_preprocessor: dict | None = None,
@@ -63,6 +69,9 @@ class DiffusionRestorer(Restorer):
                 f"model.network.num_timesteps={self.network.num_timesteps} is less than the "
                 f"{self.num_timesteps} steps of model.scheduler; set it to {self.num_timesteps}."
             )
+        if noise_units not in NOISE_UNITS:
+            raise ConfigError(f"model.noise_units='{noise_units}'; expected one of {', '.join(NOISE_UNITS)}.")
+        self.noise_units = noise_units
         self.restoration_loss = LOSSES.build(restoration_loss or {"type": "L1Loss"})
         self.generative_loss = LOSSES.build(generative_loss or {"type": "L1Loss"})
         self.generative_weight = generative_weight
@@ -95,6 +104,15 @@ class DiffusionRestorer(Restorer):
         """r(x, t) = x - F(x, t), for pictures (B, 3, H, W) and steps (B,)."""
         return x - self.network(x, t)
 
+    def predict_eps(self, x: Tensor, t: Tensor) -> Tensor:
+        """The noise of unit variance that the network finds in pictures (B, 3, H, W) of steps (B,), at least 1."""
+        residual = self.residual(x, t)
+        return residual if self.noise_units == "eps" else residual / self.scheduler.noise_scale(t)
+
+    def generative_target(self, eps: Tensor, t: Tensor) -> Tensor:
+        """What r(x_t, t) has to be for noise eps (B, 3, H, W) of unit variance and steps (B,)."""
+        return eps if self.noise_units == "eps" else self.scheduler.noise_scale(t) * eps
+
     def losses(self, lq: Tensor, samples: dict) -> dict[str, Tensor]:
         """`loss_restoration` and `loss_generative`; the samples also hold `noise_seed` (int)."""
         n, gt = samples["num_generative"], samples["gt"]
@@ -109,7 +127,7 @@ class DiffusionRestorer(Restorer):
         else:
             generated, restored = self.network(torch.cat([x, y]), torch.cat([t_gen, t])).tensor_split([n])
         weight = self.scheduler.loss_weight(t_gen, self.generative_weight).flatten()
-        per_sample = self.generative_loss(x - generated, eps)
+        per_sample = self.generative_loss(x - generated, self.generative_target(eps, t_gen))
         return {
             "loss_restoration": self.restoration_loss(restored, gt[n:]).sum() / len(lq),
             "loss_generative": (weight * per_sample).sum() / len(lq),
