@@ -142,6 +142,19 @@ class MatchingCurve:
         """Number of pictures scored."""
         return len(self.scores)
 
+    def peak(self, first: int = 0) -> int:
+        """The argmax of the mean over the steps from `first` on; `t_star` is that over all.
+
+        Raises:
+            ConfigError: No step is that large.
+        """
+        allowed = [(mean, -t) for mean, t in zip(self.mean, self.timesteps, strict=True) if t >= first]
+        if not allowed:
+            raise ConfigError(
+                f"matching of task '{self.task}': no step from {first} on; the last is {self.timesteps[-1]}."
+            )
+        return -max(allowed)[1]
+
     @property
     def gain(self) -> float:
         """Peak of the mean over its value at the smallest step, which is the input's own score where that step is 0."""
@@ -296,25 +309,28 @@ def _check_steps(timesteps: Sequence[int] | None, last: int) -> list[int]:
     return steps
 
 
-def distinct_steps(curves: Sequence[MatchingCurve]) -> dict[str, int]:
+def distinct_steps(curves: Sequence[MatchingCurve], first: int = 0) -> dict[str, int]:
     """Gives every task a step of its own: the assignment of distinct steps with the largest sum of mean scores.
 
     Tasks whose curves peak at the same step would otherwise get the same prompt, and the network could tell them apart
     by the picture alone. Equal to the argmax of each curve where these differ.
 
     Args:
-        curves: One curve per task, all over the same steps, at least as many as tasks.
+        curves: One curve per task, all over the same steps.
+        first: Smallest step that may be assigned.
 
     Returns:
         Step by task name.
 
     Raises:
-        ConfigError: There are fewer steps than tasks.
+        ConfigError: There are fewer steps from `first` on than tasks.
     """
     from scipy.optimize import linear_sum_assignment
 
-    steps = curves[0].timesteps
+    columns = [column for column, t in enumerate(curves[0].timesteps) if t >= first]
+    steps = [curves[0].timesteps[column] for column in columns]
     if len(steps) < len(curves):
         raise ConfigError(f"{len(curves)} tasks cannot have distinct steps out of {len(steps)}.")
-    rows, columns = linear_sum_assignment([curve.mean for curve in curves], maximize=True)
+    scores = [[curve.mean[column] for column in columns] for curve in curves]
+    rows, columns = linear_sum_assignment(scores, maximize=True)
     return {curves[row].task: steps[column] for row, column in zip(rows, columns, strict=True)}

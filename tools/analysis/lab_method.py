@@ -13,6 +13,7 @@ import concurrent.futures
 import copy
 import json
 import os
+import re
 import sys
 from dataclasses import dataclass
 from itertools import chain, repeat
@@ -47,19 +48,23 @@ class Run:
         config: Below configs/, without the suffix.
         seed: Of the whole run.
         pairs: Folder of train_pairs/ if one task is trained, else None for ten.
-        short: Whether the whole training, its own pre-training too, has as many iterations as plain training.
+        options: Keys of the config, dotted, with values laid over it.
+        long: Whether plain training goes on for as many iterations as the pre-training and the restoration together.
+        own_pretraining: Whether it pre-trains by itself, as its pre-training differs from that of the others.
     """
 
     name: str
     config: str
     seed: int = 0
     pairs: str | None = None
-    short: bool = False
+    options: tuple[tuple[str, object], ...] = ()
+    long: bool = False
+    own_pretraining: bool = False
 
     @property
     def folder(self) -> str:
         """Of its results."""
-        return f"{self.name}_seed{self.seed}".replace(" ", "_").replace("/", "_").replace(":", "")
+        return re.sub(r"\W+", "_", f"{self.name}_seed{self.seed}")
 
     @property
     def task(self) -> str | None:
@@ -68,8 +73,12 @@ class Run:
 
 
 TRAINING_HOOKS = ("StageEMAHook", "TimestepMatchingHook")
-# 500 + 500 iterations, as many as plain training has.
-SHORT_PRETRAINING, SHORT_RESTORATION = 0.2, 0.5
+MATCHING = "custom_hooks.1"
+# Readings of the method that its configs do not take, by name: what is laid over the config.
+READINGS = {
+    "noise in eps": (("model.noise_units", "eps"),),
+    "t* at each peak": ((f"{MATCHING}.distinct", False),),
+}
 ABLATIONS = ["tmgp", "gef", "importance", "orthogonality", "matched_t", "layer_decay", "tit", "moe"]
 PAIRS = {"Rain100L": "rainy-light", "Rain100H": "rainy", "SOTS": "hazy"}
 # Trained on, tested on: the first of each pair of lines is the distribution of the training.
@@ -85,17 +94,20 @@ NAMES = {"rainy": "Rain100H", "hazy": "SOTS"}
 
 
 def all_runs(seeds: int) -> list[Run]:
-    """The main pair, the generalisation pairs, the ablations, and the method with fewer iterations."""
+    """The main pair, the ablations, other readings, the generalisation pairs, and plain training of equal length."""
     main = [[Run("plain", PLAIN, s), Run("full", FULL, s)] for s in range(seeds)]
-    short = [Run("full, short", FULL, s, short=True) for s in range(seeds)]
+    long = [Run("plain, equal total steps", PLAIN, s, long=True) for s in range(seeds)]
     single = [
         [Run(f"plain {name}", PLAIN, s, pairs), Run(f"full {name}", SINGLE, s, pairs)]
         for s in range(min(seeds, 2))
         for name, pairs in PAIRS.items()
     ]
     ablations = [Run(f"w/o {part}", f"ablations/wo_{part}") for part in ABLATIONS]
+    readings = [
+        Run(name, FULL, options=options, own_pretraining=name == "noise in eps") for name, options in READINGS.items()
+    ]
     first_single, other_single = single[: len(PAIRS)], single[len(PAIRS) :]
-    groups = [*main, ablations, *first_single, short, *other_single]
+    groups = [*main, *first_single, ablations, *other_single, long, readings]
     return list(chain.from_iterable(groups))
 
 
@@ -121,7 +133,8 @@ def lab_config(run: Run, out: Path) -> Config:
     # The others report on validations, of which there are none here.
     config.custom_hooks = [hook for hook in config.custom_hooks if hook.type in TRAINING_HOOKS]
     for hook in config.custom_hooks:
-        hook.update({"num_images": 8, "distinct": True} if hook.type == "TimestepMatchingHook" else {})
+        hook.update(lab.matching if hook.type == "TimestepMatchingHook" else {})
+    config.merge_from_dict(dict(run.options))
     return config
 
 
@@ -131,8 +144,8 @@ def _lab_stage(stage: dict, table: dict, run: Run, config: Config) -> dict:
     if stage.name == "finetune" and alone and not run.pairs:
         # All tasks at once for as long as the fine-tuning and the incremental stages take together.
         small = dict(table["train"])
-    share = (SHORT_PRETRAINING if stage.name == "pretrain" else SHORT_RESTORATION) if run.short else 1
-    small["iters"] = [int(n * share) for n in small["iters"]] if stage.get("per_task") else int(small["iters"] * share)
+    if run.long:
+        small["iters"] += table["pretrain"]["iters"]
     return {**stage, **small, "validate": False}
 
 
@@ -148,7 +161,7 @@ def prepare(run: Run, out: Path) -> Config:
     if run.name == "pretrain":
         config.train_cfg.stages = stages[:1]
         config.train_cfg.regularizers, config.custom_hooks = [], [{"type": "StageEMAHook", "decay": 0.999}]
-    elif stages[0].name == "pretrain" and not run.short:
+    elif stages[0].name == "pretrain" and not run.own_pretraining:
         config.train_cfg.stages = stages[1:]
         config.load_from = str(_start(run, config, out))
     return config

@@ -33,6 +33,8 @@ class TimestepMatchingHook(Hook):
         batch_size: Crops per network call.
         method: "subtract", "predict_x0" or "diffuse_reverse".
         options: Options of the method.
+        first: Smallest step that may be matched. The pre-training draws its steps from 1 on, so that the network has
+            learned nothing about t = 0.
         distinct: Give every task a step of its own (`distinct_steps`) in place of each curve's argmax, so that t tells
             the tasks apart. Beyond the paper.
     """
@@ -47,6 +49,7 @@ class TimestepMatchingHook(Hook):
         method: str = "subtract",
         options: dict | None = None,
         distinct: bool = False,
+        first: int = 0,
     ) -> None:
         self.before = before
         self.num_images = num_images
@@ -54,6 +57,7 @@ class TimestepMatchingHook(Hook):
         self.method = method
         self.options = options or {}
         self.distinct = distinct
+        self.first = first
         self.curves: list[MatchingCurve] = []
 
     def before_stage(self, runner, stage, fresh: bool) -> None:
@@ -68,8 +72,8 @@ class TimestepMatchingHook(Hook):
         ]
         curves = [MatchingCurve.from_dict(item) for part in all_gather_object(mine) for item in part]
         self.curves = sorted(curves, key=lambda curve: model.tasks.index(curve.task))
-        peaks = {curve.task: curve.t_star for curve in self.curves}
-        steps = distinct_steps(self.curves) if self.distinct else peaks
+        peaks = {curve.task: curve.peak(self.first) for curve in self.curves}
+        steps = distinct_steps(self.curves, self.first) if self.distinct else peaks
         model.set_matched_t(steps)
         if steps != peaks:
             runner.logger.info(f"distinct steps: {', '.join(f'{task} {t}' for task, t in steps.items())}")
