@@ -139,12 +139,12 @@ def test_blur_kernel_sums_to_one_and_keeps_flat_pictures(extent):
     assert psf.min() >= 0
     assert psf.shape[0] // 2 <= blur.max_radius + 1
     flat = np.full((30, 30, 3), 0.3, np.float32)
-    np.testing.assert_allclose(blur(flat, np.random.default_rng(3), extent / 32), flat, atol=1e-5)
+    np.testing.assert_allclose(blur(flat, np.random.default_rng(3), extent / MotionBlur.longest), flat, atol=1e-5)
 
 
 def test_blur_is_linear_in_light():
     image = picture()
-    psf = MotionBlur().psf(np.random.default_rng(2), 16)
+    psf = MotionBlur().psf(np.random.default_rng(2), MotionBlur.longest / 2)
     expected = cv2.filter2D(image**2.2, -1, psf, borderType=cv2.BORDER_REFLECT_101) ** (1 / 2.2)
     np.testing.assert_allclose(MotionBlur()(image, np.random.default_rng(2), 0.5), expected, atol=1e-5)
 

@@ -165,5 +165,7 @@ def test_each_of_the_ten_tasks_has_its_degradation(root, task):
     dataset = SyntheticDataset(task, root, patch=32)
     first, again = (dataset.training_item(0, np.random.default_rng(3)) for _ in range(2))
     assert equal(first, again)
-    assert not torch.equal(first["inputs"], first["data_samples"]["gt"])
+    # A small crop may well lie beside every shadow and stroke, but not one of eight.
+    items = [dataset.training_item(0, np.random.default_rng(seed)) for seed in range(8)]
+    assert any(not torch.equal(item["inputs"], item["data_samples"]["gt"]) for item in items)
     assert equal(dataset[1], dataset[1])

@@ -5,36 +5,83 @@ import numpy as np
 
 from dtir.registry import DEGRADATIONS
 
-from .base import Degradation, fractal_field
+from .base import Degradation
 
 
 @DEGRADATIONS.register_module()
 class Shadow(Degradation):
-    """Cast shadows: soft irregular regions in which light is dimmed, red more than blue, as under a blue sky."""
+    """Cast shadows: silhouettes of objects, in which light is dimmed, red more than blue, as under a blue sky.
+
+    An object is a few overlapping parts, each a stretched irregular polygon; few corners make a board or an umbrella,
+    many a head or a bush. Its distance from the ground blurs the edge into a penumbra.
+    """
 
     severity = (0.3, 0.7)
+    radii = (8.0, 64.0)
+    parts = 4
+    density = 4.2e-5
+    penumbra = (0.8, 4.0)
 
     def degrade(self, image: np.ndarray, rng: np.random.Generator, severity: float) -> np.ndarray:
         """Dims display values in the shadow."""
         mask = self.mask(image.shape[:2], rng)[..., None]
-        dimmed = (1 - 1.0 * severity * rng.uniform(0.85, 1.1)) + np.array([-0.03, 0.0, 0.05])
+        dimmed = 1 - 0.72 * severity * rng.uniform(0.85, 1.1) + np.array([-0.02, -0.01, 0.03])
         return image * (1 - mask * (1 - np.clip(dimmed, 0.05, 1)).astype(np.float32))
 
     def mask(self, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
         """Depth of the shadow (H, W), exactly 0 outside and 1 in the core, with penumbras of a random width."""
-        field = fractal_field(shape, rng, 160, 4)
-        softness = rng.uniform(0.07, 0.33)
-        ramp = np.clip((field - 0.42) / softness, 0, 1)
-        return ramp * ramp * (3 - 2 * ramp)
+        softness = rng.uniform(*self.penumbra)
+        border = int(np.ceil(4 * softness))
+        canvas = np.zeros((shape[0] + 2 * border, shape[1] + 2 * border), np.uint8)
+        for corners in self._silhouettes(canvas.shape, rng):
+            cv2.fillPoly(canvas, [corners], 255)
+        soft = cv2.GaussianBlur(canvas, (0, 0), softness)
+        return soft[border : border + shape[0], border : border + shape[1]] / np.float32(255)
+
+    def _silhouettes(self, shape: tuple[int, int], rng: np.random.Generator) -> list[np.ndarray]:
+        """Corners (N, 2) of the parts of all objects that may touch the canvas, as x and y."""
+        low, high = self.radii
+        reach = 4 * high
+        objects = rng.poisson(self.density * (shape[0] + 2 * reach) * (shape[1] + 2 * reach))
+        sizes = low * (high / low) ** rng.random(objects)
+        centres = rng.uniform(-reach, [shape[1] + reach, shape[0] + reach], (objects, 2))
+        offsets = rng.normal(0, 0.8, (objects, self.parts, 2)) * sizes[:, None, None]
+        centres, sizes = (centres[:, None] + offsets).reshape(-1, 2), np.repeat(sizes, self.parts)
+        beyond = np.abs(centres - np.clip(centres, 0, [shape[1], shape[0]])).max(1)
+        near = beyond < 3 * sizes
+        return _polygons(centres[near], sizes[near], rng)
+
+
+def _polygons(centres: np.ndarray, sizes: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+    """Corners (4 to 23, 2), int32, of stretched, turned, irregular polygons.
+
+    Args:
+        centres: (N, 2), x and y.
+        sizes: (N,), mean radii in pixels; no corner is farther than 3 of them from the centre.
+        rng: Source of randomness.
+    """
+    numbers = rng.integers(4, 24, len(sizes))
+    corners = np.arange(23)
+    around = 2 * np.pi * (corners + rng.uniform(-0.3, 0.3, (len(sizes), 23))) / numbers[:, None]
+    stretch = np.exp(np.clip(rng.normal(0, 0.5, (len(sizes), 1)), -0.95, 0.95))
+    radii = sizes[:, None] * rng.uniform(0.88, 1.12, around.shape)
+    points = radii * (stretch * np.cos(around) + 1j * np.sin(around) / stretch)
+    points *= np.exp(1j * rng.uniform(0, np.pi, (len(sizes), 1)))
+    places = np.rint(np.stack([points.real, points.imag], axis=-1) + centres[:, None]).astype(np.int32)
+    return [place[:number] for place, number in zip(places, numbers, strict=True)]
 
 
 @DEGRADATIONS.register_module()
 class InpaintingMask(Degradation):
-    """Thin strokes of missing pixels, white, as RePaint's thin masks."""
+    """Zigzag strokes of missing pixels, white, as RePaint's thin masks, whose share differs much between pictures.
 
-    severity = (0.3, 0.7)
+    Every segment leans to the other side than the one before.
+    """
+
+    severity = (0.1, 0.9)
     canvas = 256
-    turns = 6
+    segments = 4
+    widths = (7, 15)
 
     def degrade(self, image: np.ndarray, rng: np.random.Generator, severity: float) -> np.ndarray:
         """Sets the strokes to white and leaves the rest as it is."""
@@ -44,13 +91,22 @@ class InpaintingMask(Degradation):
         """Where pixels are missing, bool (H, W); the share of missing pixels grows with severity."""
         reach = self.canvas // 2
         height, width = shape[0] + 2 * reach, shape[1] + 2 * reach
-        number = rng.poisson(2 * severity * 15 * height * width / self.canvas**2)
+        number = rng.poisson(2 * severity * 24 * height * width / self.canvas**2)
         mask = np.zeros(shape, np.uint8)
-        start = rng.uniform(0, [width, height], (number, 1, 2)) - reach
-        heading = rng.uniform(0, 2 * np.pi, (number, 1)) + np.cumsum(rng.normal(0, 0.6, (number, self.turns)), axis=1)
-        length = rng.uniform(10, 36, (number, self.turns))
-        moves = length[..., None] * np.stack([np.cos(heading), np.sin(heading)], axis=-1)
-        paths = np.concatenate([start, start + np.cumsum(moves, axis=1)], axis=1)
-        for path, thickness in zip(np.rint(paths).astype(np.int32), rng.integers(3, 8, number), strict=True):
-            cv2.polylines(mask, [path], False, 1, int(thickness))
+        low, high = self.widths
+        widths, segments = rng.integers(low, high + 1, number), rng.integers(1, self.segments + 1, number)
+        for path, thickness, count in zip(
+            self._paths(number, width, height, rng) - reach, widths, segments, strict=True
+        ):
+            cv2.polylines(mask, [path[: count + 1]], False, 1, int(thickness))
         return mask.astype(bool)
+
+    def _paths(self, number: int, width: int, height: int, rng: np.random.Generator) -> np.ndarray:
+        """Corners (number, segments + 1, 2) of zigzag lines that start anywhere in the canvas, as x and y."""
+        shape = (number, self.segments)
+        side = np.where(np.arange(self.segments) % 2, 1, -1) * rng.choice([-1, 1], (number, 1))
+        heading = side * np.abs(rng.normal(0, 0.9, shape)) + np.pi * rng.integers(0, 2, shape)
+        moves = rng.uniform(10, 50, shape)[..., None] * np.stack([np.sin(heading), np.cos(heading)], axis=-1)
+        start = rng.uniform(0, [width, height], (number, 1, 2))
+        paths = np.concatenate([start, start + np.cumsum(moves, axis=1)], axis=1)
+        return np.rint(paths).astype(np.int32)
