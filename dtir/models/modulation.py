@@ -91,7 +91,7 @@ class BlockHooks:
                 "checkpointed within a block. Checkpoint whole blocks, or use an adapter that comes after the blocks, "
                 "such as MoEAdapter."
             )
-        return None if self.current is None else output + self.current.adapter(args[0], self.current.prompt)
+        return None if self.current is None else self.current.adapter.added(output, args[0], self.current.prompt)
 
     def leave(self, block: nn.Module, args: tuple, output: object) -> None:
         """Forward hook of the block, the last of its hooks."""

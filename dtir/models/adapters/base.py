@@ -45,3 +45,7 @@ class ParallelAdapter(nn.Module, ABC):
     @abstractmethod
     def forward(self, x: Tensor, prompt: Tensor) -> Tensor:
         """What is added to the layer's output, from its input x: (B, C, H, W) or tokens (B, N, C)."""
+
+    def added(self, output: Tensor, x: Tensor, prompt: Tensor) -> Tensor:
+        """The layer's output with what is added to it."""
+        return output + self(x, prompt)

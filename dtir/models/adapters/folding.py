@@ -36,10 +36,10 @@ class Bottleneck(nn.Module):
         self.down = nn.Parameter(torch.zeros(rank, in_channels))
         self.up = nn.Parameter(torch.zeros(rank, out_channels))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) or (B, N, C) to the same with the other number of channels."""
+    def forward(self, x: Tensor, base: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) or (B, N, C) to the same with the other number of channels, added to `base`."""
         down, up = (weight.expand(len(x), -1, -1) for weight in (self.down, self.up))
-        return apply_bottleneck(x, down, up, self.activation)
+        return apply_bottleneck(x, down, up, self.activation, base)
 
 
 @ADAPTERS.register_module()
@@ -52,7 +52,7 @@ class FoldedAdapter(Adapter):
 
     def forward(self, x: Tensor, prompt: Tensor) -> Tensor:
         """As `Adapter.forward`; the prompt is not read."""
-        return x + self.experts(x)
+        return self.experts(x, base=x)
 
 
 @ADAPTERS.register_module()
@@ -68,6 +68,10 @@ class FoldedParallelAdapter(ParallelAdapter):
     def forward(self, x: Tensor, prompt: Tensor) -> Tensor:
         """As `ParallelAdapter.forward`; the prompt is not read."""
         return self.experts(x)
+
+    def added(self, output: Tensor, x: Tensor, prompt: Tensor) -> Tensor:
+        """As `ParallelAdapter.added`; the prompt is not read."""
+        return self.experts(x, base=output)
 
 
 @CONDITIONING.register_module()

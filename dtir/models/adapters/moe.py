@@ -91,27 +91,52 @@ class MixtureOfExperts(nn.Module):
         share, chosen = self.routing(prompt)
         return self.down[chosen].flatten(1, 2), (self.up[chosen] * share[..., None, None]).flatten(1, 2)
 
-    def forward(self, x: Tensor, prompt: Tensor) -> Tensor:
-        """The mixture (B, out_channels, H, W) or (B, N, out_channels) of x and prompts (B, prompt_dim)."""
-        return apply_bottleneck(x, *self.bottleneck(prompt), self.activation)
+    def forward(self, x: Tensor, prompt: Tensor, base: Tensor | None = None) -> Tensor:
+        """The mixture of x, for prompts (B, prompt_dim), added to `base`.
+
+        Args:
+            x: (B, in_channels, H, W) or tokens (B, N, in_channels).
+            prompt: Time prompts (B, prompt_dim).
+            base: Like the result, None for zeros.
+
+        Returns:
+            (B, out_channels, H, W) or (B, N, out_channels).
+        """
+        return apply_bottleneck(x, *self.bottleneck(prompt), self.activation, base)
 
 
-def apply_bottleneck(x: Tensor, down: Tensor, up: Tensor, activation: str | None) -> Tensor:
-    """`up(act(down(x)))` with weights of each sample's own.
+def apply_bottleneck(x: Tensor, down: Tensor, up: Tensor, activation: str | None, base: Tensor | None = None) -> Tensor:
+    """`base + up(act(down(x)))` with weights of each sample's own.
 
     Args:
         x: (B, C, H, W) or tokens (B, N, C).
         down: (B, r, C).
         up: (B, r, C').
         activation: A key of `ACTIVATIONS`.
+        base: (B, C', H, W) or (B, N, C'), None for zeros.
 
     Returns:
         (B, C', H, W) or (B, N, C').
     """
-    tokens = x.permute(0, 2, 3, 1).flatten(1, 2) if x.ndim == 4 else x
-    inner = ACTIVATIONS[activation](torch.bmm(tokens, down.to(x.dtype).mT))
-    y = torch.bmm(inner, up.to(inner.dtype)).to(x.dtype)
+    first, down = _tokens(x), down.to(x.dtype).mT
+    if activation is None and down.shape[1] * up.shape[2] < down.shape[2] * (down.shape[1] + up.shape[2]):
+        # Wider inside than a matrix from C to C' has entries: cheaper as that matrix.
+        second = torch.bmm(down, up.to(x.dtype))
+    else:
+        first = ACTIVATIONS[activation](torch.bmm(first, down))
+        second = up.to(first.dtype)
+    if base is not None and base.dtype == second.dtype:
+        y = torch.baddbmm(_tokens(base), first, second)
+    else:
+        # Under autocast: what is added to is not rounded.
+        y = torch.bmm(first, second).to(x.dtype)
+        y = y if base is None else _tokens(base) + y
     return y.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2) if x.ndim == 4 else y
+
+
+def _tokens(x: Tensor) -> Tensor:
+    """(B, C, H, W) to (B, H W, C); (B, N, C) as it is."""
+    return x.permute(0, 2, 3, 1).flatten(1, 2) if x.ndim == 4 else x
 
 
 @ADAPTERS.register_module()
@@ -148,7 +173,7 @@ class MoEAdapter(Adapter):
 
     def forward(self, x: Tensor, prompt: Tensor) -> Tensor:
         """The adapted output, like x: (B, C, H, W) or tokens (B, N, C); `prompt` is (B, prompt_dim)."""
-        return x + self.experts(x, prompt)
+        return self.experts(x, prompt, base=x)
 
 
 @ADAPTERS.register_module()
@@ -188,3 +213,7 @@ class ParallelMoEAdapter(ParallelAdapter):
     def forward(self, x: Tensor, prompt: Tensor) -> Tensor:
         """What is added to the layer's output, from its input x: (B, C, H, W) or tokens (B, N, C)."""
         return self.experts(x, prompt)
+
+    def added(self, output: Tensor, x: Tensor, prompt: Tensor) -> Tensor:
+        """As `ParallelAdapter.added`, without a sum of its own."""
+        return self.experts(x, prompt, base=output)

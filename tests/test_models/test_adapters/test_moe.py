@@ -27,10 +27,12 @@ def test_changes_nothing_at_first_and_then_learns():
     assert model.experts.up.grad.any()
 
 
+# Two experts of rank 1 are cheaper as bottlenecks, linear ones of rank 3 as one 6 x 6 matrix.
+@pytest.mark.parametrize("rank", [1, 3])
 @pytest.mark.parametrize("activation", [None, "relu", "gelu"])
 @torch.no_grad()
-def test_equals_the_sum_over_all_experts(activation):
-    model = experts(activation=activation)
+def test_equals_the_sum_over_all_experts(activation, rank):
+    model = experts(activation=activation, rank=rank)
     act = {None: nn.Identity(), "relu": nn.ReLU(), "gelu": nn.GELU()}[activation]
     expected = []
     for x, prompt in zip(TOKENS, PROMPT, strict=True):
@@ -39,6 +41,16 @@ def test_equals_the_sum_over_all_experts(activation):
         share = logits.masked_fill(~kept, -torch.inf).softmax(0)
         expected.append(sum(s * act(x @ d.T) @ u for s, d, u in zip(share, model.down, model.up, strict=True)))
     torch.testing.assert_close(model(TOKENS, PROMPT), torch.stack(expected))
+    base = TOKENS.flip(0)
+    torch.testing.assert_close(model(TOKENS, PROMPT, base), base + torch.stack(expected))
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+@torch.no_grad()
+def test_autocast_does_not_round_what_is_added_to(rank):
+    model = MoEAdapter(channels=6, prompt_dim=8, rank=rank)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(model(TOKENS, PROMPT), TOKENS)
 
 
 @torch.no_grad()
