@@ -1,4 +1,5 @@
 import importlib.util
+import re
 from pathlib import Path
 
 import numpy as np
@@ -82,13 +83,15 @@ def test_errors_of_verify_are_for_people(verify, tmp_path, capsys):
     assert "give the folder that prepare.py wrote to" in capsys.readouterr().err
 
 
-def test_every_benchmark_has_a_section_with_a_command_and_its_counts():
+def test_every_benchmark_has_a_section_with_a_command_its_counts_where_it_is_and_its_licence():
     text = (TOOLS.parent / "docs" / "datasets.md").read_text(encoding="utf-8")
     sections = {section.split("\n")[0]: section for section in text.split("\n### ")[1:]}
     assert list(sections) == list(BENCHMARKS)
     for name, benchmark in BENCHMARKS.items():
         assert f"prepare.py {name} --source" in sections[name]
         assert f"(#{name})" in text
+        assert re.search(r"[Ww]here(: | and licence as there)", sections[name])
+        assert re.search(r"[Ll]icence(: | as there)", sections[name])
         assert all(str(count) in sections[name] for part in benchmark.parts for count in part.counts)
     rules = text.split("| `pairing` |")[1].split("\n\n")[0]
     assert all(f"| `{rule}`" in rules and f"`{RULES[rule].example[1]}`" in rules for rule in RULES)
