@@ -1,9 +1,11 @@
 import importlib.util
+import io
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from dtir.datasets.benchmarks import BENCHMARKS
 from dtir.datasets.pairing import RULES
@@ -76,6 +78,23 @@ def test_verify_ends_with_1_if_there_are_problems(prepare, verify, source, tmp_p
     assert "val/low-light: unreadable: '" in capsys.readouterr().out
     assert verify([str(out), "--benchmark", "lol_v1"]) == 1
     assert "train/low-light: count: this part is missing: prepare it" in capsys.readouterr().out
+
+
+def test_the_table_of_verify_can_be_read_in_a_log_and_in_a_narrow_terminal(prepare, verify, tmp_path, capsys):
+    for number, side in enumerate(("Low", "Normal")):
+        pixels = np.random.default_rng(number).random((12, 12, 3), np.float32)
+        write_picture(tmp_path / "LOL-v2/Synthetic/Test" / side / "1.png", Picture(pixels), pixels)
+    out = tmp_path / "data"
+    assert prepare(["lol_v2_synthetic", "--source", str(tmp_path / "LOL-v2"), "--out", str(out), "--copy"]) == 0
+    (out / "generalization/LOL-v2-synthetic/LQ/1.png").write_bytes(b"")
+    assert verify([str(out)]) == 1
+    (row,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("│"))
+    cells = [cell.strip() for cell in row.strip("│").split("│")]
+    assert cells == ["generalization/LOL-v2-synthetic", "lol_v2_synthetic", "1", "100", "1", "-", "problems"]
+    narrow = Console(width=70, file=io.StringIO())
+    narrow.print(verify.__globals__["table"](verify.__globals__["verify"](out, BENCHMARKS)))
+    first = next(line for line in narrow.file.getvalue().splitlines() if line.startswith("│"))
+    assert [cell.strip() for cell in first.strip("│").split("│")][2:] == ["1", "100", "1", "-", "problems"]
 
 
 def test_errors_of_verify_are_for_people(verify, tmp_path, capsys):
