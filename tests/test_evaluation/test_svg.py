@@ -5,9 +5,12 @@ import re
 import numpy as np
 import pytest
 
+from dtir.evaluation.published import SETTING_A_DEHAZING, SETTING_B
 from dtir.evaluation.reports.radar import Spoke, radar, scaled_radar
 from dtir.evaluation.reports.svg import Series, heatmap, line_chart, ticks
 from dtir.tasks import TASKS
+
+PUBLISHED = (SETTING_B, SETTING_A_DEHAZING)
 
 
 def box(markup: str) -> tuple[float, float]:
@@ -79,13 +82,25 @@ def test_equal_values_and_values_that_are_missing_are_drawn():
             chart("few", spokes[:2], series)
 
 
-def test_the_names_of_all_tasks_fit_the_radar_chart():
-    chart = radar("PSNR", TASKS, [Series("a", range(10), [20.0] * 10)])
-    for x, anchor, name in re.findall(r'<text x="(\S+)" y="\S+" dy="0.32em" text-anchor="(\w+)">([^<]+)<', chart):
+def values(count: int) -> list[Series]:
+    return [Series("a", range(count), [21.25] * count), Series("b", range(count), [20.75] * count)]
+
+
+@pytest.mark.parametrize(
+    "chart",
+    [
+        radar("PSNR", TASKS, values(10)),
+        *(scaled_radar(t.title, list(map(Spoke, t.columns)), values(len(t.columns))) for t in PUBLISHED),
+    ],
+)
+def test_names_at_the_spokes_fit_the_chart(chart):
+    names = re.findall(r'<text x="(\S+)" y="(\S+)" dy="0.32em" text-anchor="(\w+)">([^<]+)<', chart)
+    assert len(names) >= 6
+    for x, y, anchor, name in names:
         width = 7 * len(name)
         start = float(x) - {"start": 0, "middle": width / 2, "end": width}[anchor]
-        assert start >= 0
-        assert start + width <= box(chart)[0]
+        assert 0 <= start <= start + width <= box(chart)[0]
+        assert 6 <= float(y) <= box(chart)[1] - 6
 
 
 def test_a_heat_map_is_as_wide_as_its_cells():

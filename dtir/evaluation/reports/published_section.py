@@ -2,6 +2,7 @@
 
 import math
 
+from dtir.evaluation.metrics.base import AVERAGE
 from dtir.evaluation.published import PublishedTable, published_table
 from dtir.evaluation.reports.comparison import shown, shown_published
 from dtir.evaluation.reports.html import Html, join, table, tag
@@ -21,10 +22,10 @@ def published_methods(record: RunRecord) -> Html:
             "results are of others."
         )
     own = [_own(record, row, label) for row, label in published.own_columns]
-    note = (
-        f"{published.note} The paper's figures task by task are not at hand, so the chart is of its averages. Each "
-        "spoke has a scale of its own, given at its end, with the better value outwards."
-    )
+    scales = "Each spoke has a scale of its own, given at its end, with the better value outwards."
+    by_task = "The paper's figures task by task are not at hand: these are its averages."
+    is_average = any(row == AVERAGE for row, _ in published.own_columns)
+    note = " ".join([published.note, *([by_task] if is_average else []), scales])
     chart = tag("div", _chart(record.name, own, published), class_="charts wide")
     return join(tag("p", note, class_="note"), chart, _table(record.name, own, published))
 

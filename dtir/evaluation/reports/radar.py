@@ -66,7 +66,9 @@ def scaled_radar(title: str, spokes: Sequence[Spoke], series: Sequence[Series]) 
     """
     _values(spokes, series)
     axes = [_own_axis(index, spoke, series) for index, spoke in enumerate(spokes)]
-    names = [(spoke.name, f"{axis.low:.4g} to {axis.high:.4g}") for spoke, axis in zip(spokes, axes, strict=True)]
+    names = [
+        (*spoke.name.split(), f"{axis.low:.4g} to {axis.high:.4g}") for spoke, axis in zip(spokes, axes, strict=True)
+    ]
     web = _web(names, [_RADIUS * (_INNERMOST + k * (1 - _INNERMOST) / 3) for k in range(4)])
     drawn = [web, (_outline(s, axes) for s in series)]
     return _figure(title, ", ".join(spoke.name for spoke in spokes), drawn, series)
@@ -113,8 +115,9 @@ def _web(names: Sequence[Sequence[str]], rings: Sequence[float]) -> list[Html]:
 
 def _name(lines: Sequence[str], x: float, y: float) -> list[Html]:
     anchor = "middle" if abs(x - _X) < 12 else ("start" if x > _X else "end")
-    # Upwards of the centre the last line is the nearest to the spoke, below it the first.
-    first = y - 13 * (len(lines) - 1) if y < _Y else y
+    # Above the centre the last line is the nearest to the spoke, below it the first, beside it the middle one.
+    rise = (1 - (y - _Y) / (_RADIUS + 10)) / 2
+    first = y - 13 * (len(lines) - 1) * rise
     return [
         tag("text", line, x=f"{x:.1f}", y=f"{first + 13 * k:.1f}", dy="0.32em", text_anchor=anchor)
         for k, line in enumerate(lines)
