@@ -18,8 +18,16 @@ TASKS = (
     "inpainting",
 )
 
+# Other names that the folder of a task may have: DA-CLIP's own tree calls inpainting "uncompleted".
+_FOLDERS = {"inpainting": ("inpainting", "uncompleted")}
+
 # Between task and test set in the name of a row.
 SET_MARK = "@"
+
+
+def folder_names(task: str) -> tuple[str, ...]:
+    """What the folder of a task may be called in DA-CLIP's tree, its own name first."""
+    return _FOLDERS.get(task, (task,))
 
 
 def row_name(task: str, test_set: str = "") -> str:

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from dtir.registry import DATASETS
+from dtir.tasks import folder_names
 from dtir.utils.errors import DatasetError
 from dtir.utils.image_io import is_broken_link, list_images
 
@@ -20,7 +21,8 @@ class PairedDataset(RestorationDataset):
     Args:
         task: name of the kind of degradation, any non-empty string.
         data_root: folder of the pairs; a relative path starts from the folder in the environment variable
-            DTIR_DATA, or from `./data`.
+            DTIR_DATA, or from `./data`. Where it is called `inpainting` and is not there, `uncompleted` beside it is
+            taken, DA-CLIP's name of that task.
         lq_dir: folder of the degraded pictures within `data_root`.
         gt_dir: folder of the clean pictures within `data_root`.
         patch: side of the training patch, in pixels; smaller pictures are continued by reflection.
@@ -58,7 +60,7 @@ class PairedDataset(RestorationDataset):
         packed: str | os.PathLike | None = None,
         test_set: str = "",
     ):
-        root = require_folder(resolve_root(data_root), task)
+        root = require_folder(_by_either_name(resolve_root(data_root)), task)
         lq = _by_name(require_folder(root / lq_dir, task), recursive)
         gt = _by_name(require_folder(root / gt_dir, task), recursive)
         matched = match_pairs(lq, gt, pairing)
@@ -72,6 +74,13 @@ class PairedDataset(RestorationDataset):
         evaluate = [load, {"type": "PackPair", "meta_keys": META_KEYS}]
         pack = open_pack(packed, root, records)
         super().__init__(task, records, pipeline or train, eval_pipeline or evaluate, seed, pack, test_set)
+
+
+def _by_either_name(root: Path) -> Path:
+    if root.is_dir():
+        return root
+    others = (root.with_name(name) for name in folder_names(root.name))
+    return next((path for path in others if path.is_dir()), root)
 
 
 def _by_name(folder: Path, recursive: bool) -> dict[str, Path]:

@@ -29,6 +29,19 @@ class PublishedTable:
     rows: Mapping[str, Sequence[float]]
     own_columns: Sequence[tuple[str, str]]
 
+    @property
+    def methods(self) -> list[str]:
+        """The methods without the ablations."""
+        return [name for name in self.rows if " w/o " not in name]
+
+    @property
+    def note(self) -> str:
+        """Where the figures are from and when they compare."""
+        return (
+            f"Published figures: {self.source}, {self.measured}, on the test sets of that paper. They compare with "
+            "this test's only where its pictures and protocol are the same."
+        )
+
 
 SETTING_B = PublishedTable(
     title="Setting B: average over ten tasks",

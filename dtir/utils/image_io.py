@@ -80,7 +80,20 @@ def read_rgb(path: str | os.PathLike) -> np.ndarray:
     Raises:
         ImageFileError: the file is missing, empty, truncated, damaged, or no picture.
     """
-    return _to_uint8(_decode(path).colour)
+    return decode_rgb(_read_bytes(path), path)
+
+
+def decode_rgb(data: bytes, origin: str | os.PathLike) -> np.ndarray:
+    """As `read_rgb`, of a file's content.
+
+    Args:
+        data: The content, not empty.
+        origin: What messages call it.
+
+    Raises:
+        ImageFileError: It is truncated, damaged, or no picture.
+    """
+    return _to_uint8(_decode(data, origin).colour)
 
 
 def read_picture(path: str | os.PathLike) -> Picture:
@@ -89,7 +102,7 @@ def read_picture(path: str | os.PathLike) -> Picture:
     Raises:
         ImageFileError: the file is missing, empty, truncated, damaged, or no picture.
     """
-    decoded = _decode(path)
+    decoded = _decode(_read_bytes(path), path)
     peak = np.iinfo(decoded.colour.dtype).max
     return Picture(
         rgb=decoded.colour.astype(np.float32) / np.float32(peak),
@@ -189,8 +202,7 @@ def _read_bytes(path: str | os.PathLike) -> bytes:
     return data
 
 
-def _decode(path: str | os.PathLike) -> _Decoded:
-    data = _read_bytes(path)
+def _decode(data: bytes, path: str | os.PathLike) -> _Decoded:
     damage = image_format.find_damage(data)
     if damage:
         raise ImageFileError(f"'{path}' is damaged: {damage}. Copy or download it again.")

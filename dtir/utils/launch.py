@@ -48,6 +48,8 @@ def add_test_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", choices=("auto",), help="estimate every picture's task in place of the data's")
     parser.add_argument("--save-images", action="store_true", help="write every restored picture to report/images")
     parser.add_argument("--tta", action="store_true", help="average over the 8 flips and turns: 8 times the work")
+    parser.add_argument("--tile", type=int, metavar="N", help="restore in tiles of N x N pixels (whole pictures)")
+    parser.add_argument("--overlap", type=int, metavar="N", help="pixels that tiles share (32)")
     parser.add_argument(
         "--without",
         nargs="+",
@@ -132,8 +134,7 @@ def run_test(args: argparse.Namespace) -> int:
 
     from dtir.utils.atomic import atomic_write
 
-    # An option, so that a test loop of the config's own that cannot be resumed is named by the config check.
-    cfg = _prepare(args, ["test_cfg.resume=True"] if args.resume else [])
+    cfg = _prepare(args, _test_options(args))
     _require(cfg, args.config, "test_dataloader", "test_cfg", "test_evaluator")
     if args.without:
         cfg.test_evaluator = _left_metrics(cfg.test_evaluator, args.without)
@@ -147,6 +148,19 @@ def run_test(args: argparse.Namespace) -> int:
         with atomic_write(args.out, "w", encoding="utf-8") as file:
             json.dump({name: float(value) for name, value in metrics.items()}, file, indent=2)
     return 0
+
+
+def _test_options(args: argparse.Namespace) -> list[str]:
+    """What arguments set in the config: as options, so that a loop or model of the config's own that has no such
+    argument is named by the config check."""
+    if args.overlap is not None and args.tile is None:
+        raise ConfigError(f"--overlap {args.overlap} is of tiles: give their side too, --tile 512 for example.")
+    settings = {
+        "test_cfg.resume": args.resume or None,
+        "model.tile": args.tile,
+        "model.tile_overlap": args.overlap,
+    }
+    return [f"{key}={value}" for key, value in settings.items() if value is not None]
 
 
 def _left_metrics(evaluator: dict | Sequence[dict], without: Sequence[str]) -> list[dict]:

@@ -39,6 +39,24 @@ def test_pairs_are_matched_by_name_in_natural_order(root):
     assert last["generative"] is False
 
 
+def test_daclips_tree_is_read_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("DTIR_DATA", str(tmp_path))
+    with pytest.raises(DatasetError, match=r"no folder '.*train/inpainting'"):
+        PairedDataset("inpainting", "train/inpainting")
+    for folder, seed in (("uncompleted", 1), ("hazy", 2)):
+        write(tmp_path / "train" / folder / "LQ" / "a.png", picture(seed))
+        write(tmp_path / "train" / folder / "GT" / "a.png", picture(seed))
+    read = PairedDataset("inpainting", "train/inpainting")[0]["inputs"]
+    np.testing.assert_array_equal(read.permute(1, 2, 0), picture(1))
+    # A folder of its own name goes before, and no other task has another name.
+    for side in ("LQ", "GT"):
+        write(tmp_path / "train" / "inpainting" / side / "a.png", picture(3))
+    read = PairedDataset("inpainting", "train/inpainting")[0]["inputs"]
+    np.testing.assert_array_equal(read.permute(1, 2, 0), picture(3))
+    with pytest.raises(DatasetError, match=r"no folder '.*train/rainy'"):
+        PairedDataset("rainy", "train/rainy")
+
+
 def test_training_items_are_aligned_patches(root):
     write(root / "LQ" / "p2.png", picture(102))
     dataset = PairedDataset("hazy", root, patch=16)

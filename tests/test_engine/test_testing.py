@@ -15,6 +15,7 @@ from dtir.cli import main
 from dtir.datasets import MultiTaskDataset
 from dtir.engine import RecordedTestLoop, StagedRunner
 from dtir.engine.loops.recorded_test_loop import loader_of, recorded_pictures
+from dtir.models import DiffusionRestorer
 from dtir.registry import RESTORERS
 from dtir.utils.errors import ConfigError
 from dtir.utils.image_io import read_rgb
@@ -227,6 +228,26 @@ def test_tta_is_the_self_ensemble(folder, whole, tmp_path):
         (sample,) = model.forward([picture], [{"task": 0}], mode="predict")
         expected = averaged_over_symmetries(model.restore, picture[None] / 255, torch.zeros(1, dtype=torch.long))
     torch.testing.assert_close(sample["pred"], expected[0].clamp(0, 1))
+
+
+def test_tiles_are_restored_alone_and_told(folder, whole, tmp_path, monkeypatch, capsys):
+    shapes, restore = [], DiffusionRestorer.restore
+    monkeypatch.setattr(
+        DiffusionRestorer, "restore", lambda self, lq, t: shapes.append(lq.shape) or restore(self, lq, t)
+    )
+    run_test(folder, tmp_path, "--tile", "16", "--overlap", "8")
+    assert {tuple(shape[-2:]) for shape in shapes} == {(16, 16)}
+    assert "TinyBackbone, tiles of 16 with 8 in common" in (tmp_path / "report" / "test.md").read_text()
+    mine, others = (list(csv.reader((place / "report" / "pictures.csv").open())) for place in (tmp_path, whole))
+    psnr = np.array([[row[2] for row in rows[1:]] for rows in (mine, others)], float)
+    assert np.abs(psnr[0] - psnr[1]).max() < 0.2
+    words = ["test", str(folder / "c.py"), str(folder / "w.pth"), "--work-dir", str(tmp_path)]
+    for extra, message in (
+        (["--overlap", "8"], "--overlap 8 is of tiles"),
+        (["--tile", "8"], "tile=8 with overlap=32"),
+    ):
+        assert main([*words, *extra]) == 2
+        assert message in " ".join(capsys.readouterr().err.split())
 
 
 def test_generalisation_sets_have_rows_of_their_own(folder, tmp_path):

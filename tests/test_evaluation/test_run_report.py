@@ -1,5 +1,6 @@
 """The report page of a training: what it shows, what it says is missing, and how a browser sees it."""
 
+import html
 import json
 import re
 import shutil
@@ -11,9 +12,11 @@ import pytest
 import torch
 
 from dtir import cli
+from dtir.evaluation.published import SETTING_B
 from dtir.evaluation.reports.embedding import purity
 from dtir.evaluation.reports.run_record import read_run
 from dtir.evaluation.reports.run_report import write_run_report
+from dtir.tasks import TASKS
 from dtir.utils.errors import DtirError
 from tools.analysis import features
 
@@ -106,6 +109,40 @@ def test_other_runs_stand_beside_it(work_dir, tmp_path):
         page_of(work_dir, compare={"the other": other})
 
 
+def measured(work_dir: Path, rows: dict[str, dict], average: dict) -> None:
+    """Puts results of these tasks in the place of the run's."""
+    path = work_dir / "report" / "results.json"
+    content = json.loads(path.read_text())
+    template = next(iter(content["tasks"].values()))
+    content["tasks"] = {task: {**template, **values} for task, values in rows.items()}
+    content["average"].update(average)
+    path.write_text(json.dumps(content))
+
+
+def test_ten_tasks_stand_beside_the_published_methods(work_dir):
+    measured(work_dir, {task: {} for task in TASKS}, {"psnr": 27.3, "ssim": 0.8512, "lpips": 0.1415})
+    section = page_of(work_dir).split('id="published"')[1].split("</section>")[0]
+    assert "arXiv 2506.21722" in section
+    rows = [re.findall(r"<t[hd][^>]*>([^<]*)<", row) for row in section.split("<tbody>")[1].split("</tr>")[:-1]]
+    assert ["PromptIR", "27.14", "0.859", "0.148"] in rows
+    assert len(rows) == len(SETTING_B.rows) + 1
+    assert rows[-1] == ["run (this run)", "27.30", "0.8512", "0.1415"]
+    # The ablations are in the table alone.
+    assert section.count('<path d="M') == len(SETTING_B.methods) + 1 == 8
+    assert re.findall(r">([\d.]+ to [\d.]+)<", section) == ["26.43 to 28.47", "0.794 to 0.865", "0.172 to 0.123"]
+
+
+def test_dehazing_stands_beside_setting_a_and_other_tasks_beside_none(work_dir):
+    measured(work_dir, {"hazy": {"psnr": 29.5}, "hazy@REVIDE": {"psnr": 19.5, "ssim": None}}, {})
+    section = page_of(work_dir).split('id="published"')[1].split("</section>")[0]
+    own = re.findall(r"<td>([^<]*)<", section.split("run (this run)")[1])
+    assert own[::2] == ["29.50", "19.50"]
+    assert own[3] == "-"
+    measured(work_dir, {"noisy": {}, "hazy": {}}, {})
+    section = page_of(work_dir).split('id="published"')[1].split("</section>")[0]
+    assert "There are published figures of the ten tasks together" in section
+
+
 def test_what_is_no_work_folder_or_damaged_is_named(work_dir, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert cli.main(["report", str(tmp_path / "empty")]) == 2
@@ -147,13 +184,75 @@ def browser() -> str:
     return found
 
 
-def test_a_browser_runs_the_page_and_moves_its_sliders(work_dir, tmp_path):
-    page = write_run_report(work_dir)
-    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-    command = [browser(), *options, "--virtual-time-budget=2000", "--dump-dom", page.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    # The script has run: it writes the place of each slider into its figure.
-    assert done.stdout.count("--share: 50%") == done.stdout.count('type="range"') > 0
+# Written into a copy of the page: what is wrong with it in the browser, and what its controls do.
+CATCH_ERRORS = "<script>window.wrong = []; window.onerror = (text) => window.wrong.push(text);</script>"
+LOOK = """
+<script>
+const outside = (text) => {
+  const box = text.getBBox(), view = text.ownerSVGElement.viewBox.baseVal;
+  return box.x < view.x || box.x + box.width > view.x + view.width || box.y + box.height > view.y + view.height;
+};
+const figure = document.querySelector(".compare"), slider = figure.querySelector("input");
+const lq = figure.querySelector(".lq"), clip = () => getComputedStyle(lq).clipPath;
+const seen = () => getComputedStyle(lq).visibility;
+const press = (kind) => document.dispatchEvent(new KeyboardEvent(kind, { key: "g" }));
+const facts = { wrong: window.wrong, clips: [clip()], visibility: [seen()] };
+slider.value = 20;
+slider.dispatchEvent(new Event("input"));
+facts.clips.push(clip());
+slider.focus();
+press("keydown");
+facts.visibility.push(seen());
+press("keyup");
+facts.visibility.push(seen());
+figure.querySelector("button").click();
+facts.visibility.push(seen());
+Object.assign(facts, {
+  moved: getComputedStyle(document.querySelectorAll(".compare .lq")[1]).clipPath,
+  broken: [...document.images].filter((image) => !image.naturalWidth).length,
+  cut: [...document.querySelectorAll("svg text")].filter(outside).map((text) => text.textContent),
+  wider: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+  width: document.documentElement.clientWidth,
+  empty: [...document.querySelectorAll("section")].filter((part) => part.offsetHeight < 60).map((part) => part.id),
+});
+document.documentElement.dataset.facts = JSON.stringify(facts);
+</script>
+"""
+
+
+def look(page: Path, profile: Path, width: int) -> dict:
+    """What a headless browser finds on the page in a window so wide."""
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<style>") == 1
+    copy = page.with_name("looked_at.html")
+    copy.write_text(text.replace("<style>", f"{CATCH_ERRORS}<style>").replace("</body>", f"{LOOK}</body>"))
+    quiet = ["background-networking", "component-update", "sync", "gpu"]
+    options = ["--headless", "--no-sandbox", "--no-first-run", *(f"--disable-{name}" for name in quiet)]
+    options += [f"--user-data-dir={profile}", f"--window-size={width},900", "--virtual-time-budget=2000"]
+    done = subprocess.run(
+        [browser(), *options, "--dump-dom", copy.as_uri()], capture_output=True, text=True, timeout=120
+    )
+    found = re.search(r'data-facts="([^"]*)"', done.stdout)
+    assert found, done.stderr[-2000:]
+    return json.loads(html.unescape(found[1]))
+
+
+@pytest.mark.parametrize("width", [1300, 520])
+def test_a_browser_shows_the_page_whole_and_its_controls_work(work_dir, tmp_path, monkeypatch, width):
+    files = [f"val_dataloader.dataset.datasets.{k}.files=[coffee.png,chelsea.png]" for k in range(3)]
+    assert features_of(work_dir, monkeypatch, "--cfg-options", *files) == 0
+    facts = look(write_run_report(work_dir), tmp_path / "profile", width)
+    assert facts["wrong"] == []
+    assert facts["broken"] == 0
+    assert facts["cut"] == []
+    assert facts["empty"] == []
+    assert facts["wider"] == 0
+    assert abs(facts["width"] - width) < 30
+    # Of the input the left half is seen, then a fifth; another picture's slider stays where it was.
+    assert facts["clips"] == ["inset(0px 50% 0px 0px)", "inset(0px 80% 0px 0px)"]
+    assert facts["moved"] == facts["clips"][0]
+    # The original takes its place while G is held, and when the button was pressed.
+    assert facts["visibility"] == ["visible", "hidden", "visible", "hidden"]
 
 
 def test_purity_counts_neighbours_of_other_photographs():

@@ -1,8 +1,11 @@
 import importlib.util
+import io
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from dtir.datasets.benchmarks import BENCHMARKS
 from dtir.datasets.pairing import RULES
@@ -77,18 +80,37 @@ def test_verify_ends_with_1_if_there_are_problems(prepare, verify, source, tmp_p
     assert "train/low-light: count: this part is missing: prepare it" in capsys.readouterr().out
 
 
+def test_the_table_of_verify_can_be_read_in_a_log_and_in_a_narrow_terminal(prepare, verify, tmp_path, capsys):
+    for number, side in enumerate(("Low", "Normal")):
+        pixels = np.random.default_rng(number).random((12, 12, 3), np.float32)
+        write_picture(tmp_path / "LOL-v2/Synthetic/Test" / side / "1.png", Picture(pixels), pixels)
+    out = tmp_path / "data"
+    assert prepare(["lol_v2_synthetic", "--source", str(tmp_path / "LOL-v2"), "--out", str(out), "--copy"]) == 0
+    (out / "generalization/LOL-v2-synthetic/LQ/1.png").write_bytes(b"")
+    assert verify([str(out)]) == 1
+    (row,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("│"))
+    cells = [cell.strip() for cell in row.strip("│").split("│")]
+    assert cells == ["generalization/LOL-v2-synthetic", "lol_v2_synthetic", "1", "100", "1", "-", "problems"]
+    narrow = Console(width=70, file=io.StringIO())
+    narrow.print(verify.__globals__["table"](verify.__globals__["verify"](out, BENCHMARKS)))
+    first = next(line for line in narrow.file.getvalue().splitlines() if line.startswith("│"))
+    assert [cell.strip() for cell in first.strip("│").split("│")][2:] == ["1", "100", "1", "-", "problems"]
+
+
 def test_errors_of_verify_are_for_people(verify, tmp_path, capsys):
     assert verify([str(tmp_path / "none")]) == 2
     assert "give the folder that prepare.py wrote to" in capsys.readouterr().err
 
 
-def test_every_benchmark_has_a_section_with_a_command_and_its_counts():
+def test_every_benchmark_has_a_section_with_a_command_its_counts_where_it_is_and_its_licence():
     text = (TOOLS.parent / "docs" / "datasets.md").read_text(encoding="utf-8")
     sections = {section.split("\n")[0]: section for section in text.split("\n### ")[1:]}
     assert list(sections) == list(BENCHMARKS)
     for name, benchmark in BENCHMARKS.items():
         assert f"prepare.py {name} --source" in sections[name]
         assert f"(#{name})" in text
+        assert re.search(r"[Ww]here(: | and licence as there)", sections[name])
+        assert re.search(r"[Ll]icence(: | as there)", sections[name])
         assert all(str(count) in sections[name] for part in benchmark.parts for count in part.counts)
     rules = text.split("| `pairing` |")[1].split("\n\n")[0]
     assert all(f"| `{rule}`" in rules and f"`{RULES[rule].example[1]}`" in rules for rule in RULES)

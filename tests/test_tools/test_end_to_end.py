@@ -126,6 +126,23 @@ def test_the_training_goes_through_all_stages(trained):
     assert {row["n"] for row in results["tasks"].values()} == {1}
 
 
+def test_the_report_shows_all_tasks_beside_the_published_methods(trained):
+    command = [sys.executable, "-m", "dtir.cli", "report", "run"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(command, cwd=trained.parent, env=environment, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    page = (trained / "report.html").read_text(encoding="utf-8")
+    sections = {part.split('"')[0]: part for part in page.split('<section id="')[1:]}
+    results = json.loads((trained / "report" / "results.json").read_text())
+    for task in TASKS:
+        assert f"<td>{results['tasks'][task]['psnr']:.2f}</td>" in sections["results"]
+        assert f"{task}: t* = " in sections["matching"]
+        for part in ("radar", "forgetting", "experts", "confusion"):
+            assert task in sections[part]
+    own = sections["published"].split("run (this run)")[1]
+    assert f"<td>{results['average']['psnr']:.2f}</td>" in own
+
+
 def rgb_psnr(lq: Path, gt: Path) -> float:
     difference = cv2.imread(str(lq)).astype(float) - cv2.imread(str(gt)).astype(float)
     return 10 * np.log10(255**2 / np.mean(difference**2))

@@ -20,6 +20,8 @@ from dtir.datasets.benchmarks.verify import CHECKS, SetReport, verify
 from dtir.datasets.pairing import some
 from dtir.utils.errors import DtirError
 
+_UNLIMITED = 1000
+
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
@@ -38,10 +40,11 @@ def table(reports: Sequence[SetReport]) -> Table:
     """A row a set, a column for each check that found something anywhere: the number of its findings."""
     found = [check for check in CHECKS[1:] if any(report.problems[check] for report in reports)]
     shown = Table(title="data sets")
+    # Where it is narrow, names are broken before numbers are.
     for column in ("set", "benchmark"):
-        shown.add_column(column, no_wrap=True)
+        shown.add_column(column, overflow="fold")
     for column in ("pairs", "expected", *found, "notices", "result"):
-        shown.add_column(column, justify="right", overflow="fold")
+        shown.add_column(column, justify="right", no_wrap=True)
     for report in reports:
         expected = "/".join(map(str, report.expected)) or "?"
         counts = [str(len(report.problems[check]) or "-") for check in found]
@@ -68,7 +71,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DtirError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
-    Console().print(table(reports))
+    console = Console()
+    # A file or a pipe has no width that the table must fit.
+    (console if console.is_terminal else Console(width=_UNLIMITED)).print(table(reports))
     for report in reports:
         for line in findings(report):
             print(line)

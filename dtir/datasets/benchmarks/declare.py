@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-# DA-CLIP's own tree calls inpainting "uncompleted".
-_DACLIP_NAMES = {"inpainting": ("inpainting", "uncompleted")}
+from dtir.tasks import folder_names
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,12 @@ class Part:
         """The split, "train" for example."""
         return self.folder.split("/")[0]
 
+    @property
+    def folders(self) -> list[str]:
+        """What `folder` may be called, in DA-CLIP's tree too."""
+        name = self.folder.partition("/")[2]
+        return [f"{self.split}/{other}" for other in folder_names(name)]
+
     def all_layouts(self, task: str) -> tuple[Layout, ...]:
         """The layouts, DA-CLIP's own and this toolbox's (which is the same) before the published ones."""
         return (*_tree_layouts(self, task), *self.layouts)
@@ -80,15 +85,10 @@ def folders(name: str, lq: str, gt: str, rule: str = "same", without: tuple[str,
     return Layout(name, (f"{gt}/*",), (f"{lq}/*",), rule, without=without)
 
 
-def task_folders(task: str) -> tuple[str, ...]:
-    """What the folder of a task may be called in DA-CLIP's tree."""
-    return _DACLIP_NAMES.get(task, (task,))
-
-
 def _tree_layouts(part: Part, task: str) -> list[Layout]:
     if part.folder != f"{part.split}/{task}":
         return [_tree(f"prepared tree, {part.folder}", part.folder)]
-    names = task_folders(task)
+    names = folder_names(task)
     trees = [_tree(f"DA-CLIP's tree, {part.split}/{name}", f"{part.split}/{name}") for name in names]
     if part.split == "train":
         trees += [_tree(f"DA-CLIP's tree, {name}", name, ("val", "test", "generalization")) for name in names]

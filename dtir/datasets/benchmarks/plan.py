@@ -7,10 +7,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from dtir.datasets.pairing import Matched, describe_alone, match_pairs, some
+from dtir.tasks import folder_names
 from dtir.utils.errors import DatasetError
 from dtir.utils.image_io import natural_key
 
-from .declare import Benchmark, Layout, Part, task_folders
+from .declare import Benchmark, Layout, Part
 from .recipes import RECIPES, seed_of
 from .sources import Member
 
@@ -92,7 +93,7 @@ def read_names(path: Path, task: str) -> dict[str, set[str]]:
     paths = [PurePosixPath(line.split("\t")[0].strip()) for line in lines if line.strip()]
     names: dict[str, set[str]] = {}
     for entry in paths:
-        if len(entry.parts) == 1 or set(task_folders(task)) & set(entry.parts):
+        if len(entry.parts) == 1 or set(folder_names(task)) & set(entry.parts):
             names.setdefault(_split_of(entry), set()).add(entry.stem)
     if not names:
         raise DatasetError(f"'{path}' names no pictures of the task '{task}'; expected one name, or path, a line.")

@@ -9,7 +9,7 @@ import numpy as np
 from dtir.datasets.degradations.base import Degradation
 from dtir.datasets.degradations.optics import GaussianNoise, JPEGCompression
 from dtir.utils.errors import ImageFileError
-from dtir.utils.image_format import find_damage
+from dtir.utils.image_io import decode_rgb
 
 FACE_SIZE = 256
 
@@ -55,16 +55,14 @@ RECIPES: dict[str, dict[str, Recipe | None]] = {
 
 
 def decode(data: bytes, origin: str) -> np.ndarray:
-    """Decodes a source picture to uint8 (H, W, 3) RGB.
+    """Decodes a source picture to uint8 (H, W, 3) RGB: the same as what is read from its file later, as the GT.
 
     Raises:
-        ImageFileError: It is damaged.
+        ImageFileError: It is empty, damaged, or no picture.
     """
-    is_whole = data and not find_damage(data)
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if is_whole else None
-    if pixels is None:
-        raise ImageFileError(f"'{origin}' cannot be decoded: it is damaged. Download it again.")
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    if not data:
+        raise ImageFileError(f"'{origin}' is empty (0 bytes): download it again.")
+    return decode_rgb(data, origin)
 
 
 def encode(rgb: np.ndarray) -> bytes:

@@ -117,7 +117,8 @@ def _known_by_folder(folder: str, benchmarks: Mapping[str, Benchmark]) -> str:
 
 
 def _part_of(benchmark: Benchmark | None, folder: str) -> Part | None:
-    return next((part for part in benchmark.parts if part.folder == folder), None) if benchmark else None
+    parts = benchmark.parts if benchmark else ()
+    return next((part for part in parts if folder in part.folders), None)
 
 
 def _pictures(folder: Path, report: SetReport) -> dict[str, Path]:
@@ -219,7 +220,9 @@ def _signs(hashes: Iterable[int]) -> np.ndarray:
 
 def _missing_parts(only: Benchmark, reports: Sequence[SetReport]) -> list[SetReport]:
     there = {report.folder for report in reports}
-    missing = [SetReport(part.folder, only.name, 0, part.counts) for part in only.parts if part.folder not in there]
+    missing = [
+        SetReport(part.folder, only.name, 0, part.counts) for part in only.parts if there.isdisjoint(part.folders)
+    ]
     for report in missing:
         report.problems["count"].append("this part is missing: prepare it")
     return missing

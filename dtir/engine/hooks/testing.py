@@ -118,7 +118,11 @@ def report_of(runner, records: list[PictureRecord]) -> TestReport:
 
 def method_of(model: Restorer) -> str:
     """What restores, in words: model, network, and what a test adds to them."""
-    extras = {"self-ensemble": model.self_ensemble, "estimated tasks": model.auto_task}
+    extras = {
+        f"tiles of {model.tile} with {model.tile_overlap} in common": model.tile is not None,
+        "self-ensemble": model.self_ensemble,
+        "estimated tasks": model.auto_task,
+    }
     words = [name for name, used in extras.items() if used]
     return ", ".join([f"{type(model).__name__} with {type(model.backbone).__name__}", *words])
 

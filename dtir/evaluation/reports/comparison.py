@@ -125,14 +125,15 @@ def _generalization_rows(report: TestReport) -> tuple[list[str], list[list[str]]
 def _published_rows(report: TestReport, table: PublishedTable) -> tuple[list[str], list[list[str]]]:
     means = report.task_means()
     rows = [
-        [method, *(_published(column, value) for column, value in zip(table.columns, values, strict=True))]
+        [method, *(shown_published(column, value) for column, value in zip(table.columns, values, strict=True))]
         for method, values in table.rows.items()
     ]
     own = [shown(label, means.get(row, {}).get(label)) for row, label in table.own_columns]
     return ["method", *table.columns], [*rows, [f"{report.method}, this test", *own]]
 
 
-def _published(column: str, value: float) -> str:
+def shown_published(column: str, value: float) -> str:
+    """A published value as the paper prints it: PSNR with two digits, everything else with three."""
     return format(value, ".2f" if column.endswith("PSNR") else ".3f")
 
 
@@ -144,20 +145,13 @@ def _protocol_lines(report: TestReport) -> list[str]:
     return [f"{', '.join(names)}: {words}." for words, names in labels.items()]
 
 
-def _note(table: PublishedTable) -> str:
-    return (
-        f"Published figures: {table.source}, {table.measured}, on the test sets of that paper. They compare with this "
-        "test's only where its pictures and protocol are the same."
-    )
-
-
 def _markdown(report: TestReport, published: PublishedTable | None) -> str:
     parts = [f"# {report.method}", f"Checkpoint: `{report.checkpoint}`", markdown_table(*_task_rows(report))]
     parts.append("\n".join(f"- {line}" for line in _protocol_lines(report)))
     if any(map(set_of, report.tasks)):
         parts += [f"## {SETS_TITLE}", markdown_table(*_generalization_rows(report)), SETS_NOTE]
     if published:
-        parts += [f"## {published.title}", markdown_table(*_published_rows(report, published)), _note(published)]
+        parts += [f"## {published.title}", markdown_table(*_published_rows(report, published)), published.note]
     return "\n\n".join(parts) + "\n"
 
 
@@ -167,7 +161,7 @@ def _latex(report: TestReport, published: PublishedTable | None) -> str:
     if any(map(set_of, report.tasks)):
         parts.append(latex_table(f"{SETS_TITLE}. {SETS_NOTE} {protocols}", *_generalization_rows(report)))
     if published:
-        caption = f"{published.title}. This test: {protocols} {_note(published)}"
+        caption = f"{published.title}. This test: {protocols} {published.note}"
         parts.append(latex_table(caption, *_published_rows(report, published)))
     return "\n\n".join(parts) + "\n"
 

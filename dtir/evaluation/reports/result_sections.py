@@ -7,8 +7,9 @@ from dtir.evaluation.metrics.base import AVERAGE
 from dtir.evaluation.reports.forgetting import FORGOTTEN, forgotten
 from dtir.evaluation.reports.html import Html, data_uri, join, table, tag
 from dtir.evaluation.reports.pictures import KINDS
+from dtir.evaluation.reports.radar import radar
 from dtir.evaluation.reports.run_record import RunRecord
-from dtir.evaluation.reports.svg import COLORS, Series, heatmap, legend, radar, scatter
+from dtir.evaluation.reports.svg import COLORS, Series, heatmap, legend, scatter
 from dtir.evaluation.reports.training_sections import missing
 
 # Key in results.json, title, format, and whether smaller is better.
@@ -50,16 +51,17 @@ def _comparison(record: RunRecord, others: Sequence[RunRecord]) -> Html | None:
     runs = [record, *others]
     tables = []
     for key, title, form, smaller in _METRICS:
-        if any(_value(run, task, key) is not None for run in runs for task in record.tasks):
+        if any(value_of(run, task, key) is not None for run in runs for task in record.tasks):
             rows = [
-                [task, *_best_marked([_value(run, task, key) for run in runs], form, min if smaller else max)]
+                [task, *_best_marked([value_of(run, task, key) for run in runs], form, min if smaller else max)]
                 for task in [*record.tasks, AVERAGE]
             ]
             tables.append(table(["task", *(run.name for run in runs)], rows, f"{title}; bold: the best of a row"))
     return join(_protocol_note(runs), tables)
 
 
-def _value(run: RunRecord, task: str, key: str) -> float | None:
+def value_of(run: RunRecord, task: str, key: str) -> float | None:
+    """A value of a task, or of the average; None where it was not measured."""
     row = run.results.get("average", {}) if task == AVERAGE else run.results.get("tasks", {}).get(task, {})
     return row.get(key)
 
@@ -113,7 +115,7 @@ def _radar(runs: Sequence[RunRecord], tasks: Sequence[str], key: str, title: str
 
 
 def _spokes(run: RunRecord, tasks: Sequence[str], key: str, color: int, style: str = "") -> Series:
-    values = [_value(run, task, key) for task in tasks]
+    values = [value_of(run, task, key) for task in tasks]
     known = [(index, value) for index, value in enumerate(values) if value is not None]
     return Series(run.name, [index for index, _ in known], [value for _, value in known], color, style)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from dtir.evaluation.reports import result_sections as outcome
 from dtir.evaluation.reports import training_sections as course
 from dtir.evaluation.reports.html import Html, page, tag
+from dtir.evaluation.reports.published_section import published_methods
 from dtir.evaluation.reports.run_record import RunRecord, read_run
 from dtir.utils.atomic import atomic_write
 from dtir.utils.errors import DtirError
@@ -57,6 +58,7 @@ def build_page(record: RunRecord, others: Sequence[RunRecord] = ()) -> Html:
         ("results", "Results", outcome.results(record, others)),
         ("pictures", "Before and after", outcome.pictures(record)),
         ("radar", "Radar charts", outcome.radars(record, others)),
+        ("published", "Published methods", published_methods(record)),
         ("curves", "Learning curves", course.learning_curves(record)),
         ("matching", "Time-step matching", course.matching(record)),
         ("forgetting", "Forgetting", outcome.forgetting(record)),

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from dtir.evaluation.reports.html import Html, tag
 
@@ -56,13 +55,19 @@ class Axis:
         return self.start + (value - self.low) / (self.high - self.low) * (self.stop - self.start)
 
 
-def ticks(low: float, high: float, about: int = 4) -> list[float]:
-    """Round numbers in [low, high], low < high, in steps of 1, 2 or 5 times a power of ten."""
-    raw = (high - low) / about
-    power = 10 ** math.floor(math.log10(raw))
-    step = power * next(m for m in (1, 2, 5, 10) if m * power >= raw * 0.999)
-    first = math.ceil(low / step - 1e-9)
-    return [round(k * step, 12) for k in range(first, math.floor(high / step + 1e-9) + 1)]
+def ticks(low: float, high: float) -> list[float]:
+    """Round numbers in [low, high], low < high, in the largest steps of 1, 2 or 5 times a power of ten that give three.
+
+    Fewer would not show what the scale is.
+    """
+    power = 10 ** math.floor(math.log10(high - low))
+    steps = (m * power for m in (5, 2, 1, 0.5, 0.2, 0.1))
+    return next(values for values in (_multiples(step, low, high) for step in steps) if len(values) >= 3)
+
+
+def _multiples(step: float, low: float, high: float) -> list[float]:
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [round(k * step, 12) for k in range(first, last + 1)]
 
 
 def short(value: float) -> str:
@@ -88,8 +93,8 @@ def line_chart(title: str, series: Sequence[Series], x_label: str = "iteration",
         (tag("line", **_vertical(x_axis.at(mark.x)), class_=f"mark {mark.style}") for mark in marks),
         (_line(s, x_axis, y_axis) for s in series),
     ]
-    ends = ", ".join(f"{s.name} {short(round(_last(s), 4))}" for s in series if _finite(s))
-    picture = _svg(_WIDTH, _HEIGHT, f"{title} over {x_label}; last values: {ends}", drawn)
+    ends = ", ".join(f"{s.name} {short(round(_last(s), 4))}" for s in series if finite(s))
+    picture = svg(_WIDTH, _HEIGHT, f"{title} over {x_label}; last values: {ends}", drawn)
     return figure(title, picture, legend(series) if len(series) > 1 else None)
 
 
@@ -105,20 +110,23 @@ def legend(series: Iterable[Series]) -> Html:
 
 def swatch(color: int, style: str = "") -> Html:
     """A bit of a line for a legend."""
-    line = tag("line", x1=1, y1=5, x2=21, y2=5, class_=_line_class(color, style))
+    line = tag("line", x1=1, y1=5, x2=21, y2=5, class_=line_class(color, style))
     return tag("svg", line, viewBox="0 0 22 10", aria_hidden="true", class_="swatch")
 
 
-def _svg(width: float, height: float, label: str, content: Iterable) -> Html:
-    return tag("svg", tag("title", label), content, viewBox=f"0 0 {width:g} {height:g}", role="img", aria_label=label)
+def svg(width: float, height: float, label: str, content: Iterable, **attributes: str) -> Html:
+    """A drawing that a screen reader reads as `label`."""
+    box = f"0 0 {width:g} {height:g}"
+    return tag("svg", tag("title", label), content, viewBox=box, role="img", aria_label=label, **attributes)
 
 
-def _finite(series: Series) -> list[float]:
+def finite(series: Series) -> list[float]:
+    """The values of a line that are finite."""
     return [y for y in series.y if math.isfinite(y)]
 
 
 def _last(series: Series) -> float:
-    return _finite(series)[-1]
+    return finite(series)[-1]
 
 
 def _axes(series: Sequence[Series], marks: Sequence[Mark]) -> tuple[Axis, Axis]:
@@ -133,12 +141,13 @@ def _axes(series: Sequence[Series], marks: Sequence[Mark]) -> tuple[Axis, Axis]:
     if not ys:
         raise ValueError("no finite value to draw.")
     return (
-        Axis(*_room(min(xs), max(xs), 0), _LEFT, _WIDTH - _RIGHT),
-        Axis(*_room(min(ys), max(ys), 0.06), _HEIGHT - _BOTTOM, _TOP),
+        Axis(*room(min(xs), max(xs), 0), _LEFT, _WIDTH - _RIGHT),
+        Axis(*room(min(ys), max(ys), 0.06), _HEIGHT - _BOTTOM, _TOP),
     )
 
 
-def _room(low: float, high: float, share: float) -> tuple[float, float]:
+def room(low: float, high: float, share: float) -> tuple[float, float]:
+    """A range with `share` of it added at both ends."""
     spread = high - low
     # Equal values, up to what a float64 tells apart, stand in the middle.
     if spread <= 1e-9 * max(abs(low), abs(high), 1e-9):
@@ -170,7 +179,7 @@ def _line(series: Series, x_axis: Axis, y_axis: Axis) -> list[Html | None]:
     # The last one always, as it is what the text below speaks of.
     kept = points[::every] if (len(points) - 1) % every == 0 else [*points[::every], points[-1]]
     runs = _runs(kept)
-    kind = _line_class(series.color, series.style)
+    kind = line_class(series.color, series.style)
     bands = [_band(run, x_axis, y_axis, series.color) for run in runs] if series.spread else []
     return [*bands, *(_stroke(run, x_axis, y_axis, kind) for run in runs)]
 
@@ -203,7 +212,8 @@ def _place(x: float, y: float, x_axis: Axis, y_axis: Axis) -> tuple[str, str]:
     return f"{x_axis.at(x):.1f}", f"{y_axis.at(y):.1f}"
 
 
-def _line_class(color: int, style: str) -> str:
+def line_class(color: int, style: str) -> str:
+    """CSS classes of a line."""
     return f"line s{color % COLORS} {style}".strip()
 
 
@@ -232,7 +242,7 @@ def scatter(title: str, points: Sequence[tuple[float, float]], groups: Sequence[
         for p, group in zip(points, groups, strict=True)
     )
     frame = tag("rect", x=0.5, y=0.5, width=size - 1, height=size - 1, class_="frame")
-    return figure(title, _svg(size, size, f"{title}: {len(points)} points of {len(names)} tasks", [frame, dots]))
+    return figure(title, svg(size, size, f"{title}: {len(points)} points of {len(names)} tasks", [frame, dots]))
 
 
 def heatmap(
@@ -268,57 +278,6 @@ def heatmap(
         tag("line", x1=left + j * cell, x2=left + j * cell, y1=0, y2=height, class_="grid")
         for j in range(0, len(columns) + 1, group)
     ]
-    picture = _svg(left + cell * len(columns) + 2, height, title, [marks, lines, names])
+    width = left + cell * len(columns) + 2
+    picture = svg(width, height, title, [marks, lines, names], style=f"width:{width}px")
     return figure(title, tag("div", picture, class_="scroll", tabindex="0", role="region", aria_label=title))
-
-
-def radar(title: str, names: Sequence[str], series: Sequence[Series], inverted: bool = False) -> Html:
-    """Values of several runs over the same spokes, one scale for all spokes.
-
-    Args:
-        title: Caption.
-        names: Names of the spokes, at least three.
-        series: `x` are indices of spokes and `y` the values there; spokes that are missing are passed over.
-        inverted: Larger values lie nearer the centre.
-
-    Raises:
-        ValueError: There are under three spokes or there is no finite value.
-    """
-    values = [y for s in series for y in _finite(s)]
-    if len(names) < 3 or not values:
-        raise ValueError("a radar chart needs three spokes and a finite value.")
-    low, high = _room(min(values), max(values), 0.12)
-    radius = Axis(high, low, 0, 120) if inverted else Axis(low, high, 0, 120)
-    drawn = [_web(names, radius), (_outline(s, radius, len(names)) for s in series)]
-    picture = _svg(420, 330, f"{title}; {len(names)} tasks, {', '.join(s.name for s in series)}", drawn)
-    return figure(title, picture, legend(series))
-
-
-def _polar(index: int, count: int, radius: float) -> tuple[float, float]:
-    angle = 2 * math.pi * index / count - math.pi / 2
-    return 210 + radius * math.cos(angle), 165 + radius * math.sin(angle)
-
-
-def _web(names: Sequence[str], radius: Axis) -> list[Html]:
-    parts = []
-    rings = ticks(min(radius.low, radius.high), max(radius.low, radius.high))
-    for value in rings:
-        corners = (_polar(k, len(names), radius.at(value)) for k in range(len(names)))
-        parts.append(tag("polygon", points=" ".join(f"{x:.1f},{y:.1f}" for x, y in corners), class_="grid ring"))
-    for k, name in enumerate(names):
-        x, y = _polar(k, len(names), 120)
-        parts.append(tag("line", x1=210, y1=165, x2=f"{x:.1f}", y2=f"{y:.1f}", class_="grid"))
-        x, y = _polar(k, len(names), 130)
-        anchor = "middle" if abs(x - 210) < 12 else ("start" if x > 210 else "end")
-        parts.append(tag("text", name, x=f"{x:.1f}", y=f"{y:.1f}", dy="0.32em", text_anchor=anchor))
-    for value in rings:
-        parts.append(tag("text", short(value), x=213, y=f"{165 - radius.at(value):.1f}", dy="-0.15em", class_="scale"))
-    return parts
-
-
-def _outline(series: Series, radius: Axis, count: int) -> Html:
-    places = [_polar(int(k), count, radius.at(y)) for k, y in zip(series.x, series.y, strict=True) if math.isfinite(y)]
-    closed = [*places, places[0]] if places else []
-    steps = (f"L{b[0]:.1f} {b[1]:.1f}" for _, b in pairwise(closed))
-    start = f"M{closed[0][0]:.1f} {closed[0][1]:.1f}" if closed else ""
-    return tag("path", d=start + "".join(steps), class_=_line_class(series.color, series.style))

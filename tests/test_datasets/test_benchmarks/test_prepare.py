@@ -1,4 +1,5 @@
 import hashlib
+import io
 import json
 import os
 import tarfile
@@ -258,8 +259,39 @@ def test_nothing_is_derived_from_a_damaged_picture(work):
     work.tree("CBSD68/1.png")
     path = work.sources / "CBSD68/1.png"
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(ImageFileError, match=r"CBSD68/1\.png' cannot be decoded: it is damaged"):
+    with pytest.raises(ImageFileError, match=r"CBSD68/1\.png' is damaged"):
         work.prepare("cbsd68")
+    path.write_bytes(b"")
+    with pytest.raises(ImageFileError, match=r"CBSD68/1\.png' is empty"):
+        work.prepare("cbsd68")
+
+
+def unlike_to_read() -> dict[str, bytes]:
+    """Pictures that decoders differ on: 16 bits are rounded or cut, straight alpha is multiplied or not."""
+    image = pytest.importorskip("PIL.Image", reason="Pillow writes the TIFF that is read here")
+    colour = np.full((48, 48, 3), 150, np.uint8)
+    alpha = np.full((48, 48, 1), 60, np.uint8)
+    tiff, turned = io.BytesIO(), io.BytesIO()
+    image.fromarray(np.dstack([colour, alpha])).save(tiff, "TIFF")
+    exif = image.Exif()
+    exif[274] = 6
+    image.fromarray(colour[:24]).save(turned, "JPEG", exif=exif)
+    deep = np.full((48, 48, 3), 150 * 257 + 200, np.uint16)
+    return {"1.tif": tiff.getvalue(), "2.png": cv2.imencode(".png", deep)[1].tobytes(), "3.jpg": turned.getvalue()}
+
+
+def test_a_derived_picture_is_of_its_gt_as_it_is_read(work):
+    for name, data in unlike_to_read().items():
+        (work.sources / "CBSD68").mkdir(parents=True, exist_ok=True)
+        (work.sources / "CBSD68" / name).write_bytes(data)
+    work.prepare("cbsd68")
+    root = work.out / "val/noisy"
+    for path in sorted((root / "GT").iterdir()):
+        gt = read_rgb(path)
+        expected = recipes.RECIPES["noise50"]["LQ"](gt, path.stem, None)
+        np.testing.assert_array_equal(read_rgb(root / "LQ" / f"{path.stem}.png"), expected)
+    assert read_rgb(root / "GT/2.png").max() == 151
+    assert read_rgb(root / "LQ/3.png").shape == (48, 24, 3)
 
 
 def test_a_damaged_archive_is_an_error(work, tmp_path):

@@ -40,6 +40,18 @@ def test_counts_are_those_of_the_benchmark(root):
     assert not reports["val/raindrop"].notices
 
 
+def test_daclips_tree_is_verified_as_it_is(root, write, picture):
+    for split in ("train", "val"):
+        for side in ("LQ", "GT"):
+            write(root / split / "uncompleted" / side / "1.png", picture(f"{split} {side}"))
+    reports = check(root, only=get_benchmark("celebahq_inpainting"))
+    assert {folder: others(report) for folder, report in reports.items()} == {
+        "train/uncompleted": {},
+        "val/uncompleted": {},
+    }
+    assert problems(reports["val/uncompleted"]) == {"count": ["1 pairs, expected 100"]}
+
+
 def test_a_complete_set_is_right(root, work, write, picture):
     for number in range(13):
         for side in ("LQ", "GT"):
