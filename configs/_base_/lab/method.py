@@ -15,17 +15,18 @@ train_sets.update(
 
 # By the name of the stage; `train` is plain training.
 stages = dict(
-    pretrain=dict(iters=2500, lr=2e-3, min_lr=2e-4, warmup_iters=50),
-    finetune=dict(iters=600, lr=2e-3, min_lr=6e-4, warmup_iters=50),
-    incremental=dict(iters=[12] * 9 + [292], lr=6e-4, min_lr=2e-5),
-    train=dict(iters=1000, lr=2e-3, min_lr=2e-5, warmup_iters=50),
+    pretrain=dict(iters=3000, lr=2e-3, min_lr=2e-4, warmup_iters=50),
+    finetune=dict(iters=900, lr=2e-3, min_lr=6e-4, warmup_iters=50),
+    incremental=dict(iters=[20] * 9 + [420], lr=6e-4, min_lr=2e-5),
+    train=dict(iters=1500, lr=2e-3, min_lr=2e-5, warmup_iters=50),
 )
+matching = dict(num_images=8, distinct=True, first=1)
 optimizer = dict(type="AdamW", lr=1e-3, betas=(0.9, 0.99))
 # L_imp is a mean over the parameters, 0.75 M here.
 importance = dict(weight=3e4, num_samples=16)
 
 # Of one task: the same length for both ways of training.
 single_stages = dict(
-    finetune=dict(iters=300, lr=2e-3, min_lr=2e-5, warmup_iters=50),
-    train=dict(iters=300, lr=2e-3, min_lr=2e-5, warmup_iters=50),
+    finetune=dict(iters=800, lr=2e-3, min_lr=2e-5, warmup_iters=50),
+    train=dict(iters=800, lr=2e-3, min_lr=2e-5, warmup_iters=50),
 )
