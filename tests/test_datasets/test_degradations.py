@@ -16,7 +16,8 @@ from dtir.registry import DEGRADATIONS
 from dtir.tasks import TASKS
 from dtir.utils.image_io import read_rgb
 
-# Mean PSNR of real degraded pictures (see the data's README) and of the synthetic ones on the shipped photographs.
+# Mean PSNR of real degraded pictures, on other scenes than the shipped photographs. Equal scenes are compared in
+# tests/test_tools/test_degradation_sheet.py, where the real pairs are at hand.
 REAL_PSNR = {
     "motion-blurry": 21.7,
     "hazy": 13.3,
@@ -174,6 +175,30 @@ def test_inpainting_is_white_in_the_mask_and_untouched_elsewhere():
     assert 0.05 < mask.mean() < 0.95
     assert (out[mask] == 1).all()
     assert np.array_equal(out[~mask], image[~mask])
+
+
+def test_small_crops_usually_hold_the_edge_of_a_shadow():
+    masks = [Shadow().mask((64, 64), np.random.default_rng(seed)) for seed in range(200)]
+    assert np.mean([mask.min() == 0 and mask.max() > 0 for mask in masks]) > 0.55
+    assert 0.2 < np.mean(masks) < 0.4
+
+
+def test_rain_adds_grey_light_and_takes_none():
+    image = np.full((200, 200, 3), (0.1, 0.2, 0.3), np.float32)
+    added = build("rainy")(image, np.random.default_rng(0), 0.5) - image
+    inside = added[(image + added < 1).all(-1)]
+    assert inside.min() >= 0
+    np.testing.assert_allclose(inside, inside[:, :1].repeat(3, 1), atol=1e-6)
+    assert 0.1 < added.mean() < 0.5
+
+
+def test_low_light_noise_grows_with_the_root_of_the_light():
+    def noise(level: float) -> float:
+        flat = np.full((200, 200, 3), level, np.float32)
+        out = build("low-light")(flat, np.random.default_rng(0), 0.2) ** 2.2
+        return np.mean(out.std((0, 1)) / np.sqrt(out.mean((0, 1))))
+
+    assert noise(0.9) == pytest.approx(noise(0.5), rel=0.1)
 
 
 def test_shadow_leaves_the_light_untouched_and_dims_red_most():
