@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dtir.diffusion.samplers.base import SampleResult, StepCallback, choose_steps, gaussian_like
 from dtir.diffusion.schedulers.bridge import Bridge, SDEBridge
+from dtir.diffusion.schedulers.diffuir import ResidualDiffusion
 from dtir.diffusion.schedulers.straight import StraightPath
 from dtir.registry import SAMPLERS
 from dtir.utils.errors import ConfigError
@@ -93,7 +94,7 @@ class BridgeSampler(ABC):
             ConfigError: The steps cannot be used, or the sampler not with this process.
         """
         steps = choose_steps(bridge, timesteps, num_steps)
-        x = bridge.start(mu, gaussian_like(mu, generator)) if x_start is None else x_start
+        x = _start(bridge, mu, generator) if x_start is None else x_start
         trajectory = [x] if return_trajectory else []
         evals = 0
 
@@ -110,6 +111,10 @@ class BridgeSampler(ABC):
             if callback is not None:
                 callback(done, t_prev, x)
         return SampleResult(x, evals, trajectory)
+
+
+def _start(bridge: Bridge, mu: Tensor, generator: torch.Generator | None) -> Tensor:
+    return bridge.start(mu, gaussian_like(mu, generator) if bridge.starts_noisy else torch.zeros_like(mu))
 
 
 @SAMPLERS.register_module()
@@ -171,26 +176,31 @@ class ResidualSampler(BridgeSampler):
     Args:
         eta: Noise added in each step, over that of the chain; 0 publishes DiffUIR's results.
         clip: Bounds of the predicted residual and x_0; None for none.
+
+    What it reads in an output is `ResidualDiffusion.parts`.
     """
 
     def __init__(self, eta: float = 0.0, clip: tuple[float, float] | None = (-1.0, 1.0)) -> None:
         self.eta, self.clip = eta, clip
 
     def step(self, at: BridgeStep) -> Tensor:
-        """As `BridgeSampler.step`."""
-        residual = self._clipped(at.mu - at.x0)
+        """As `BridgeSampler.step`.
+
+        Raises:
+            ConfigError: The process is not DiffUIR's.
+        """
+        if not isinstance(at.bridge, ResidualDiffusion):
+            raise ConfigError(f"ResidualSampler is of ResidualDiffusion alone, not of {type(at.bridge).__name__}.")
+        residual, x0 = at.bridge.parts(at.x, at.out, at.mu, at.t, self.clip)
         if at.t_prev == 0:
-            return self._clipped(at.mu - residual)
+            return x0
         (a, b, sigma), (a_prev, b_prev, sigma_prev) = at.bridge.marginal(at.t), at.bridge.marginal(at.t_prev)
-        # In terms of x_0 = mu - residual: what the means at both steps differ by.
+        # In terms of mu - residual: what the means at both steps differ by.
         x = at.x + (a_prev - a) * (at.mu - residual) + (b_prev - b) * at.mu
         if not self.eta:
             return x
         variance = (sigma**2 - sigma_prev**2) * sigma_prev**2 / sigma**2
         return x + (self.eta * variance).sqrt() * at.noise()
-
-    def _clipped(self, x: Tensor) -> Tensor:
-        return x if self.clip is None else x.clamp(*self.clip)
 
 
 @SAMPLERS.register_module()

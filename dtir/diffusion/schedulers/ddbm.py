@@ -41,6 +41,8 @@ class DDBM(Bridge):
     alphas: Tensor
     sigmas: Tensor
 
+    starts_noisy = False
+
     def __init__(
         self,
         kind: str = "ve",
