@@ -39,7 +39,7 @@ class BridgeStep(NamedTuple):
     t: int
     t_prev: int
     generator: torch.Generator | None = None
-    again: Callable[[Tensor, int], Tensor] | None = None
+    again: Callable[[Tensor, int | float], Tensor] | None = None
 
     @property
     def x0(self) -> Tensor:
@@ -62,6 +62,10 @@ class BridgeSampler(ABC):
     @abstractmethod
     def step(self, at: BridgeStep) -> Tensor:
         """The states (B, C, H, W) at step t_prev."""
+
+    def place(self, bridge: Bridge, t: int) -> int | float:
+        """Where the network is asked for step t: the step, or a time that the process takes in its place."""
+        return t
 
     @torch.no_grad()
     def sample(
@@ -98,14 +102,15 @@ class BridgeSampler(ABC):
         trajectory = [x] if return_trajectory else []
         evals = 0
 
-        def output(x: Tensor, t: int) -> Tensor:
+        def output(x: Tensor, t: int | float) -> Tensor:
             nonlocal evals
             evals += 1
             seen, time = bridge.network_input(x, t)
             return network(seen, torch.full((len(x),), time, device=x.device))
 
         for done, (t, t_prev) in enumerate(pairwise([*steps, 0]), start=1):
-            x = self.step(BridgeStep(bridge, x, output(x, t), mu, t, t_prev, generator, output))
+            out = output(x, self.place(bridge, t))
+            x = self.step(BridgeStep(bridge, x, out, mu, t, t_prev, generator, output))
             if return_trajectory:
                 trajectory.append(x)
             if callback is not None:
