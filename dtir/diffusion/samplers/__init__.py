@@ -11,6 +11,7 @@ from dtir.diffusion.samplers.bridges import (
     ReverseODESampler,
     ReverseSDESampler,
 )
+from dtir.diffusion.samplers.ddbm import DDBMSampler
 from dtir.diffusion.samplers.ddim import DDIMSampler
 from dtir.diffusion.samplers.ode import DPMSolverPP2M, HeunSampler, ProbabilityFlowSampler
 from dtir.diffusion.samplers.sde import EulerMaruyamaSampler, PredictorCorrectorSampler
@@ -19,6 +20,7 @@ __all__ = [
     "AncestralSampler",
     "BridgeSampler",
     "ColdSampler",
+    "DDBMSampler",
     "DDIMSampler",
     "DPMSolverPP2M",
     "Denoiser",

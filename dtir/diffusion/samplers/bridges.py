@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dtir.diffusion.samplers.base import SampleResult, StepCallback, choose_steps, gaussian_like
 from dtir.diffusion.schedulers.bridge import Bridge, SDEBridge
+from dtir.diffusion.schedulers.diffuir import ResidualDiffusion
 from dtir.diffusion.schedulers.straight import StraightPath
 from dtir.registry import SAMPLERS
 from dtir.utils.errors import ConfigError
@@ -38,7 +39,7 @@ class BridgeStep(NamedTuple):
     t: int
     t_prev: int
     generator: torch.Generator | None = None
-    again: Callable[[Tensor, int], Tensor] | None = None
+    again: Callable[[Tensor, int | float], Tensor] | None = None
 
     @property
     def x0(self) -> Tensor:
@@ -61,6 +62,10 @@ class BridgeSampler(ABC):
     @abstractmethod
     def step(self, at: BridgeStep) -> Tensor:
         """The states (B, C, H, W) at step t_prev."""
+
+    def place(self, bridge: Bridge, t: int) -> int | float:
+        """Where the network is asked for step t: the step, or a time that the process takes in its place."""
+        return t
 
     @torch.no_grad()
     def sample(
@@ -93,23 +98,28 @@ class BridgeSampler(ABC):
             ConfigError: The steps cannot be used, or the sampler not with this process.
         """
         steps = choose_steps(bridge, timesteps, num_steps)
-        x = bridge.start(mu, gaussian_like(mu, generator)) if x_start is None else x_start
+        x = _start(bridge, mu, generator) if x_start is None else x_start
         trajectory = [x] if return_trajectory else []
         evals = 0
 
-        def output(x: Tensor, t: int) -> Tensor:
+        def output(x: Tensor, t: int | float) -> Tensor:
             nonlocal evals
             evals += 1
             seen, time = bridge.network_input(x, t)
             return network(seen, torch.full((len(x),), time, device=x.device))
 
         for done, (t, t_prev) in enumerate(pairwise([*steps, 0]), start=1):
-            x = self.step(BridgeStep(bridge, x, output(x, t), mu, t, t_prev, generator, output))
+            out = output(x, self.place(bridge, t))
+            x = self.step(BridgeStep(bridge, x, out, mu, t, t_prev, generator, output))
             if return_trajectory:
                 trajectory.append(x)
             if callback is not None:
                 callback(done, t_prev, x)
         return SampleResult(x, evals, trajectory)
+
+
+def _start(bridge: Bridge, mu: Tensor, generator: torch.Generator | None) -> Tensor:
+    return bridge.start(mu, gaussian_like(mu, generator) if bridge.starts_noisy else torch.zeros_like(mu))
 
 
 @SAMPLERS.register_module()
@@ -171,26 +181,31 @@ class ResidualSampler(BridgeSampler):
     Args:
         eta: Noise added in each step, over that of the chain; 0 publishes DiffUIR's results.
         clip: Bounds of the predicted residual and x_0; None for none.
+
+    What it reads in an output is `ResidualDiffusion.parts`.
     """
 
     def __init__(self, eta: float = 0.0, clip: tuple[float, float] | None = (-1.0, 1.0)) -> None:
         self.eta, self.clip = eta, clip
 
     def step(self, at: BridgeStep) -> Tensor:
-        """As `BridgeSampler.step`."""
-        residual = self._clipped(at.mu - at.x0)
+        """As `BridgeSampler.step`.
+
+        Raises:
+            ConfigError: The process is not DiffUIR's.
+        """
+        if not isinstance(at.bridge, ResidualDiffusion):
+            raise ConfigError(f"ResidualSampler is of ResidualDiffusion alone, not of {type(at.bridge).__name__}.")
+        residual, x0 = at.bridge.parts(at.x, at.out, at.mu, at.t, self.clip)
         if at.t_prev == 0:
-            return self._clipped(at.mu - residual)
+            return x0
         (a, b, sigma), (a_prev, b_prev, sigma_prev) = at.bridge.marginal(at.t), at.bridge.marginal(at.t_prev)
-        # In terms of x_0 = mu - residual: what the means at both steps differ by.
+        # In terms of mu - residual: what the means at both steps differ by.
         x = at.x + (a_prev - a) * (at.mu - residual) + (b_prev - b) * at.mu
         if not self.eta:
             return x
         variance = (sigma**2 - sigma_prev**2) * sigma_prev**2 / sigma**2
         return x + (self.eta * variance).sqrt() * at.noise()
-
-    def _clipped(self, x: Tensor) -> Tensor:
-        return x if self.clip is None else x.clamp(*self.clip)
 
 
 @SAMPLERS.register_module()

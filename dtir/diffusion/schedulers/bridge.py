@@ -20,7 +20,12 @@ class Bridge(nn.Module, ABC):
     Args:
         num_timesteps: T.
         predicts: What a network is trained to predict: "eps", "x0", or "residual" (mu - x_0).
+
+    Attributes:
+        starts_noisy: Whether `start` has a use for noise; if not, a sampler draws none for it.
     """
+
+    starts_noisy = True
 
     def __init__(self, num_timesteps: int, predicts: str = "eps") -> None:
         super().__init__()

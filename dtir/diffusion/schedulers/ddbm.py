@@ -1,11 +1,16 @@
 """Denoising diffusion bridge models (Zhou et al., ICLR 2024)."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from dtir.diffusion.schedulers.bridge import Bridge, register_arrays
 from dtir.registry import SCHEDULERS
 from dtir.utils.errors import ConfigError
+
+# Of the published sampler's first time to the end.
+END_GAP = 1e-4
 
 
 @SCHEDULERS.register_module()
@@ -25,8 +30,10 @@ class DDBM(Bridge):
         beta_min: Of "vp".
         predicts: "x0", or "preconditioned": what is left of x_0 after the state's own share, in inputs and targets of
             unit variance (section 4 of the paper).
-        sigma_data: Standard deviation of the pictures that the preconditioning assumes; their covariance is half of
-            its square.
+        sigma_data: Standard deviation of the pictures that the preconditioning assumes.
+        cov_xy: Covariance of clean and degraded pictures that it assumes; half the square of `sigma_data` by default.
+
+    Where a step `t` is a float, it is a continuous time itself, such as `DDBMSampler` has between two steps.
 
     Attributes:
         times: Buffer (num_timesteps + 1,) of continuous times, 0 at t = 0.
@@ -41,6 +48,8 @@ class DDBM(Bridge):
     alphas: Tensor
     sigmas: Tensor
 
+    starts_noisy = False
+
     def __init__(
         self,
         kind: str = "ve",
@@ -52,22 +61,24 @@ class DDBM(Bridge):
         beta_min: float = 0.1,
         predicts: str = "x0",
         sigma_data: float = 0.5,
+        cov_xy: float | None = None,
     ) -> None:
         super().__init__(num_timesteps, predicts)
         if predicts not in ("x0", "preconditioned") or sigma_data <= 0:
             raise ConfigError(
                 f"DDBM: predicts='{predicts}' must be 'x0' or 'preconditioned', and sigma_data={sigma_data} positive."
             )
-        self.sigma_data = sigma_data
+        self.sigma_data, self.cov_xy = sigma_data, sigma_data**2 / 2 if cov_xy is None else cov_xy
         sigma_max = {"ve": 80.0, "vp": 1.0}.get(kind) if sigma_max is None else sigma_max
         if kind not in ("ve", "vp") or num_timesteps < 2 or not 0 < sigma_min < sigma_max:
             raise ConfigError(
                 f"DDBM: kind='{kind}' must be 've' or 'vp', num_timesteps={num_timesteps} at least 2, and "
                 f"0 < sigma_min={sigma_min} < sigma_max={sigma_max}."
             )
-        place = torch.linspace(0, 1, num_timesteps, dtype=torch.float64)
-        ends = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
-        times = torch.cat([place.new_zeros(1), (ends[0] + place * (ends[1] - ends[0])) ** rho])
+        self.kind, self.sigma_max, self.beta_d, self.beta_min = kind, sigma_max, beta_d, beta_min
+        times = karras_times(num_timesteps, sigma_min, sigma_max, rho)
+        # Those of the published sampler, which starts where the pull towards mu is still finite.
+        self.sampled_times = karras_times(num_timesteps, sigma_min, sigma_max - END_GAP, rho).tolist()
         alphas, sigmas = (
             _variance_preserving(times, beta_d, beta_min) if kind == "vp" else (torch.ones_like(times), times)
         )
@@ -87,8 +98,31 @@ class DDBM(Bridge):
         self.register_buffer("told_log", logarithms.float(), persistent=False)
         self.told = (times if predicts == "x0" else logarithms).tolist()
 
-    def marginal(self, t: int | Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def free(self, time: float) -> tuple[float, float]:
+        """`alpha` and `sigma` of the free process at a time."""
+        if self.kind == "ve":
+            return 1.0, time
+        integral = 0.5 * self.beta_d * time**2 + self.beta_min * time
+        return math.exp(-0.5 * integral), math.sqrt(-math.expm1(-integral))
+
+    def rates(self, time: float) -> tuple[float, float]:
+        """`f` and `g^2` of the free process `dx = f x dt + g dW` at a time."""
+        if self.kind == "ve":
+            return 0.0, 2 * time
+        beta = self.beta_d * time + self.beta_min
+        return -0.5 * beta, beta
+
+    def snr_ratio(self, time: float) -> float:
+        """`SNR_T / SNR_t`."""
+        (alpha, sigma), (alpha_end, sigma_end) = self.free(time), self.free(self.sigma_max)
+        return (alpha_end / sigma_end * sigma / alpha) ** 2
+
+    def marginal(self, t: int | float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As `Bridge.marginal`."""
+        if isinstance(t, float):
+            (alpha, sigma), ratio = self.free(t), self.snr_ratio(t)
+            values = alpha * (1 - ratio), ratio * alpha / self.free(self.sigma_max)[0], sigma * math.sqrt(1 - ratio)
+            return tuple(self.times.new_full((1, 1, 1, 1), value) for value in values)
         return self._at(self.of_x0, t), self._at(self.of_mu, t), self._at(self.spread, t)
 
     def start(self, mu: Tensor, eps: Tensor) -> Tensor:
@@ -104,16 +138,22 @@ class DDBM(Bridge):
         mean = (alpha_prev * step * x0 + alpha / alpha_prev * sigma_prev**2 * x_t) / sigma**2
         return mean, sigma_prev**2 * step / sigma**2
 
-    def network_input(self, x_t: Tensor, t: int | Tensor) -> tuple[Tensor, float | Tensor]:
+    def network_input(self, x_t: Tensor, t: int | float | Tensor) -> tuple[Tensor, float | Tensor]:
         """The state and its continuous time; preconditioned, over its spread, and `250 log(time)`."""
         if self.predicts != "preconditioned":
-            return x_t, self.told[t] if isinstance(t, int) else self.times[t]
-        return self.preconditioning(t)[0] * x_t, self.told[t] if isinstance(t, int) else self.told_log[t]
+            return x_t, self._told(t, self.times)
+        return self.preconditioning(t)[0] * x_t, self._told(t, self.told_log)
 
-    def preconditioning(self, t: int | Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _told(self, t: int | float | Tensor, of_steps: Tensor) -> float | Tensor:
+        if isinstance(t, float):
+            return t if self.predicts == "x0" else 250 * math.log(t)
+        return self.told[t] if isinstance(t, int) else of_steps[t]
+
+    def preconditioning(self, t: int | float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """c_in, c_skip and c_out, each (B, 1, 1, 1), with which x_0 is `c_skip x_t + c_out F(c_in x_t)` (section 4)."""
-        a, b, c = self._at(self.of_mu, t), self._at(self.of_x0, t), self._at(self.spread, t) ** 2
-        variance, covariance = self.sigma_data**2, self.sigma_data**2 / 2
+        b, a, spread = self.marginal(t)
+        c = spread**2
+        variance, covariance = self.sigma_data**2, self.cov_xy
         total = (a**2 + b**2) * variance + 2 * a * b * covariance + c
         c_skip = (b * variance + a * covariance) / total
         return total**-0.5, c_skip, ((a**2 * (variance**2 - covariance**2) + variance * c) / total).sqrt()
@@ -125,12 +165,19 @@ class DDBM(Bridge):
         _, c_skip, c_out = self.preconditioning(t)
         return (x0 - c_skip * x_t) / c_out
 
-    def x0_from_output(self, x_t: Tensor, out: Tensor, mu: Tensor, t: int | Tensor) -> Tensor:
+    def x0_from_output(self, x_t: Tensor, out: Tensor, mu: Tensor, t: int | float | Tensor) -> Tensor:
         """As `Bridge.x0_from_output`."""
         if self.predicts != "preconditioned":
             return super().x0_from_output(x_t, out, mu, t)
         _, c_skip, c_out = self.preconditioning(t)
         return c_skip * x_t + c_out * out
+
+
+def karras_times(n: int, first: float, last: float, rho: float) -> Tensor:
+    """0 and n ascending times from `first` to `last`, even in their rho-th root; (n + 1,), float64."""
+    place = torch.linspace(0, 1, n, dtype=torch.float64)
+    ends = first ** (1 / rho), last ** (1 / rho)
+    return torch.cat([place.new_zeros(1), (ends[0] + place * (ends[1] - ends[0])) ** rho])
 
 
 def _variance_preserving(times: Tensor, beta_d: float, beta_min: float) -> tuple[Tensor, Tensor]:

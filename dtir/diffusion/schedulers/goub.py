@@ -28,6 +28,8 @@ class GOUB(MeanReverting):
     sigma_t_T: Tensor  # noqa: N815 as published
     f_sigmas: Tensor
 
+    starts_noisy = False
+
     def __init__(self, lambda_square: float, T: int = 100, schedule: str = "cosine", eps: float = 0.01) -> None:
         super().__init__(level(lambda_square), T, schedule, eps)
         self.lambda_square = self.stationary

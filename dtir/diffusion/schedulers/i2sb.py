@@ -1,5 +1,7 @@
 """The image-to-image Schroedinger bridge (Liu et al., "I2SB: Image-to-Image Schroedinger Bridge", ICML 2023)."""
 
+from itertools import accumulate, repeat
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,8 +21,9 @@ class I2SB(Bridge):
 
     Args:
         interval: Steps of the schedule, even; t goes over 0..interval - 1, and t = 0 has the noise of its first step.
-        beta_max: Largest beta times `interval`.
+        beta_max: Beta in the middle, times `interval`.
         predicts: "forward" for the above, or "x0", "eps" or "residual".
+        ot_ode: Whether states have no noise, in training and sampling: the optimal-transport path.
 
     Attributes:
         betas: Buffer (interval,), symmetric.
@@ -31,7 +34,8 @@ class I2SB(Bridge):
         mu_x1: Buffer (interval,), coefficient of mu.
 
     Raises:
-        ConfigError: `interval` is odd or less than 2, or `beta_max` too small.
+        ConfigError: `interval` is odd or less than 2, `beta_max` is not positive, or noise is to be predicted in states
+            without any.
     """
 
     std_fwd: Tensor
@@ -39,13 +43,19 @@ class I2SB(Bridge):
     mu_x0: Tensor
     mu_x1: Tensor
 
-    def __init__(self, interval: int = 1000, beta_max: float = 0.3, predicts: str = "forward") -> None:
+    starts_noisy = False
+
+    def __init__(
+        self, interval: int = 1000, beta_max: float = 0.3, predicts: str = "forward", ot_ode: bool = False
+    ) -> None:
         super().__init__(interval - 1, predicts)
-        if interval < 2 or interval % 2 or beta_max / interval < BETA_START:
+        if interval < 2 or interval % 2 or beta_max <= 0:
             raise ConfigError(
-                f"I2SB: interval={interval} must be even and at least 2, and beta_max={beta_max} at least "
-                f"{BETA_START} per step of it."
+                f"I2SB: interval={interval} must be even and at least 2, and beta_max={beta_max} positive."
             )
+        if ot_ode and predicts == "eps":
+            raise ConfigError("I2SB: predicts='eps' has no meaning with ot_ode=True; use 'forward' or 'x0'.")
+        self.ot_ode = ot_ode
         half = np.linspace(BETA_START**0.5, (beta_max / interval) ** 0.5, interval)[: interval // 2] ** 2
         betas = np.concatenate([half, half[::-1]])
         forward, backward = np.cumsum(betas), np.cumsum(betas[::-1])[::-1]
@@ -64,6 +74,10 @@ class I2SB(Bridge):
         """As `Bridge.marginal`; the first two sum to 1."""
         return self._at(self.mu_x0, t), self._at(self.mu_x1, t), self._at(self.std_sb, t)
 
+    def add_noise(self, x0: Tensor, mu: Tensor, eps: Tensor, t: int | Tensor) -> Tensor:
+        """As `Bridge.add_noise`; with `ot_ode`, `eps` plays no part."""
+        return super().add_noise(x0, mu, torch.zeros_like(eps) if self.ot_ode else eps, t)
+
     def start(self, mu: Tensor, eps: Tensor) -> Tensor:
         """`mu`, without noise."""
         return mu
@@ -74,7 +88,14 @@ class I2SB(Bridge):
         # In the order of the published code, whose difference of squares cancels.
         between = (self._at(self.std_fwd, t) ** 2 - before).sqrt() ** 2
         total = before + between
-        return between / total * x0 + before / total * x_t, before * between / total
+        variance = torch.zeros_like(total) if self.ot_ode else before * between / total
+        return between / total * x0 + before / total * x_t, variance
+
+    def sample_steps(self, n: int) -> list[int]:
+        """As `Bridge.sample_steps`, with the published rounding: halves go to the even step."""
+        super().sample_steps(n)
+        places = accumulate(repeat(self.num_timesteps / n, n - 1), initial=self.num_timesteps / n)
+        return [round(place) for place in places][::-1]
 
     def target(self, x_t: Tensor, x0: Tensor, mu: Tensor, eps: Tensor, t: int | Tensor) -> Tensor:
         """As `Bridge.target`; of "forward", `(x_t - x_0) / std_fwd_t`, equation 12 of the paper."""

@@ -88,7 +88,11 @@ class MeanReverting(SDEBridge):
 
     def remaining(self, t: int | Tensor) -> Tensor:
         """Share of the difference to mu that is left at t, (B, 1, 1, 1): `exp(-theta_bar_t)`."""
-        return torch.exp(-self._at(self.thetas_cumsum, t) * self.dt)
+        return torch.exp(-self._passed(t))
+
+    def _passed(self, t: int | Tensor) -> Tensor:
+        """`theta_bar_t`, (B, 1, 1, 1)."""
+        return self._at(self.thetas_cumsum, t) * self.dt
 
     def integral(self, t: int | Tensor, t_prev: int | Tensor) -> Tensor:
         """Theta integrated from t_prev to t: a scalar, or (B, 1, 1, 1) for steps (B,)."""
@@ -100,10 +104,13 @@ class MeanReverting(SDEBridge):
         self, x_t: Tensor, x0: Tensor, mu: Tensor, t: int | Tensor, t_prev: int | Tensor
     ) -> tuple[Tensor, Tensor]:
         """As `Bridge.posterior`: the published "optimum" step, where t_prev is t - 1."""
-        step, now, before = torch.exp(-self.integral(t, t_prev)), self.remaining(t), self.remaining(t_prev)
+        rate = self.integral(t, t_prev)
+        step, now, before = torch.exp(-rate), self.remaining(t), self.remaining(t_prev)
         gone = 1 - now**2
         mean = step * (1 - before**2) / gone * (x_t - mu) + before * (1 - step**2) / gone * (x0 - mu) + mu
-        return mean, self.stationary**2 * (1 - step**2) * (1 - before**2) / gone
+        # The published order of operations again: what is left of 1 in short steps is rounding for the most part.
+        fresh, gone_prev, gone = (1 - torch.exp(-2 * part) for part in (rate, *map(self._passed, (t_prev, t))))
+        return mean, self.stationary**2 * fresh * gone_prev / gone
 
 
 @SCHEDULERS.register_module()
@@ -116,6 +123,9 @@ class IRSDE(MeanReverting):
         schedule: "constant", "linear" or "cosine".
         eps: Share of the difference to mu that is left at T. Published configs use 0.005.
         sample_T: Steps of the process that is sampled, T by default (DA-CLIP).
+
+    Attributes:
+        sample_scale: `T / sample_T`, with which a step of the sampled process is one of the network's.
     """
 
     def __init__(
@@ -123,12 +133,17 @@ class IRSDE(MeanReverting):
     ) -> None:
         sampled = T if sample_T is None or sample_T < 0 else sample_T
         super().__init__(level(max_sigma), sampled, schedule, eps)
-        self.max_sigma, self.sample_scale = self.stationary, T / sampled
+        self.T, self.sample_T, self.sample_scale = T, sampled, T / sampled
+        self.max_sigma = self.stationary
 
     def marginal(self, t: int | Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As `Bridge.marginal`; the first two sum to 1."""
         left = self.remaining(t)
         return left, 1 - left, self._at(self.sigma_bars, t)
+
+    def x0_from_eps(self, x_t: Tensor, eps: Tensor, mu: Tensor, t: int | Tensor) -> Tensor:
+        """As `Bridge.x0_from_eps`, in the published order: 1 / eps enlarges rounding errors at T."""
+        return (x_t - mu - self._at(self.sigma_bars, t) * eps) * torch.exp(self._passed(t)) + mu
 
     def start(self, mu: Tensor, eps: Tensor) -> Tensor:
         """`mu + max_sigma eps`."""
@@ -166,6 +181,7 @@ class DenoisingSDE(MeanReverting):
 
     # Fixed in the published code.
     EPS = 0.04
+    starts_noisy = False
 
     def __init__(self, max_sigma: float, T: int = 100, schedule: str = "cosine") -> None:
         super().__init__(level(max_sigma), T, schedule, self.EPS)

@@ -12,26 +12,29 @@ from dtir.registry import SCHEDULERS
 from dtir.utils.errors import ConfigError
 
 # What a network predicts, by its published name.
-PREDICT_TYPES = {"xstart": "x0", "epsilon": "eps", "residual": "residual"}
+PREDICT_TYPES = {"xstart": "x0", "epsilon": "eps", "epsilon_scale": "scaled_eps", "residual": "residual"}
 
 
 @SCHEDULERS.register_module()
 class ResShift(Bridge):
     """`x_t = x_0 + eta_t (mu - x_0) + kappa sqrt(eta_t) eps` in few steps, on centred pictures or latents.
 
-    Step t of 1..T here is step t - 1 of the published code, which is what a network is told.
+    Step t of 1..T here is step t - 1 of the published code, which is what a network is told. Other published settings
+    are of what surrounds the process: `sf` and `scale_factor` make mu and latents, `weighted_mse` is of the loss.
 
     Args:
-        steps: T.
+        steps: Steps of the schedule; T too, unless there is `timestep_respacing`.
         min_noise_level: `kappa sqrt(eta_1)`.
         etas_end: `sqrt(eta_T)`.
         kappa: Standard deviation of the noise at the end, over `sqrt(eta_T)`.
         schedule_name: "exponential".
         schedule_kwargs: `power` of the time in the exponent.
-        predict_type: "xstart", "epsilon" or "residual".
+        predict_type: "xstart", "epsilon", "epsilon_scale" (noise times `kappa sqrt(eta_t)`) or "residual".
         normalize_input: Whether a network sees states divided by their spread.
         latent_flag: Whether the states are latents, with a spread of `sqrt(kappa^2 eta_t + 1)`, or pictures, with
             `3 kappa sqrt(eta_t) + 1`.
+        timestep_respacing: T, a number of the schedule's steps that are kept, the first and every (steps / T)-th after
+            it; a network is told their places in the schedule. None keeps all.
 
     Attributes:
         etas: Buffer (T + 1,), 0 at t = 0.
@@ -53,10 +56,12 @@ class ResShift(Bridge):
         predict_type: str = "xstart",
         normalize_input: bool = True,
         latent_flag: bool = True,
+        timestep_respacing: int | None = None,
     ) -> None:
         if predict_type not in PREDICT_TYPES:
             raise ConfigError(f"ResShift: predict_type='{predict_type}'; expected one of {', '.join(PREDICT_TYPES)}.")
-        super().__init__(steps, PREDICT_TYPES[predict_type])
+        kept = steps if timestep_respacing is None else timestep_respacing
+        super().__init__(kept, PREDICT_TYPES[predict_type])
         if schedule_name != "exponential":
             raise ConfigError(f"ResShift: schedule_name='{schedule_name}' is not known; use 'exponential'.")
         if steps < 2 or not 0 < min_noise_level < etas_end <= 1 or kappa <= 0:
@@ -64,11 +69,16 @@ class ResShift(Bridge):
                 f"ResShift: steps={steps} must be at least 2, min_noise_level={min_noise_level} < etas_end={etas_end} "
                 f"within 0..1, and kappa={kappa} positive."
             )
+        if not 1 <= kept <= steps:
+            raise ConfigError(f"ResShift: timestep_respacing={kept} must be a number in 1..steps={steps}.")
         self.kappa, self.normalize_input, self.latent_flag = kappa, normalize_input, latent_flag
         start = min(min_noise_level / kappa, min_noise_level)
         place = np.linspace(0, 1, steps) ** (schedule_kwargs or {"power": 0.3})["power"]
         sqrt_etas = start * (etas_end / start) ** place
-        register_arrays(self, etas=torch.tensor(np.concatenate([[0.0], sqrt_etas**2])))
+        # Places in the schedule; step 0 is no input of a network.
+        self.told = [-1, *(int(steps / kept * i) for i in range(kept))]
+        register_arrays(self, etas=torch.tensor(np.concatenate([[0.0], sqrt_etas[self.told[1:]] ** 2])))
+        self.register_buffer("timestep_map", torch.tensor(self.told), persistent=False)
 
     def marginal(self, t: int | Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As `Bridge.marginal`; the first two sum to 1."""
@@ -86,8 +96,22 @@ class ResShift(Bridge):
         return before / eta * x_t + alpha / eta * x0, self.kappa**2 * before / eta * alpha
 
     def network_input(self, x_t: Tensor, t: int | Tensor) -> tuple[Tensor, float | Tensor]:
-        """The state over its spread, and t - 1."""
+        """The state over its spread, and its place in the schedule, which is t - 1 where all steps are kept."""
+        told = self.told[t] if isinstance(t, int) else self.timestep_map[t]
         if not self.normalize_input:
-            return x_t, t - 1
+            return x_t, told
         noise = self.kappa**2 * self._at(self.etas, t)
-        return x_t / ((noise + 1).sqrt() if self.latent_flag else 3 * noise.sqrt() + 1), t - 1
+        return x_t / ((noise + 1).sqrt() if self.latent_flag else 3 * noise.sqrt() + 1), told
+
+    def target(self, x_t: Tensor, x0: Tensor, mu: Tensor, eps: Tensor, t: int | Tensor) -> Tensor:
+        """As `Bridge.target`; of "epsilon_scale", the noise as it is in the state."""
+        if self.predicts == "scaled_eps":
+            return self.marginal(t)[2] * eps
+        return super().target(x_t, x0, mu, eps, t)
+
+    def x0_from_output(self, x_t: Tensor, out: Tensor, mu: Tensor, t: int | Tensor) -> Tensor:
+        """As `Bridge.x0_from_output`."""
+        if self.predicts == "scaled_eps":
+            a, b, _ = self.marginal(t)
+            return (x_t - b * mu - out) / a
+        return super().x0_from_output(x_t, out, mu, t)

@@ -27,7 +27,7 @@ class StraightPath(Bridge):
                 f"{type(self).__name__}: num_timesteps={num_timesteps} must be at least 1 and noise={noise} not "
                 "negative."
             )
-        self.noise = noise
+        self.noise, self.starts_noisy = noise, noise > 0
         self.register_buffer("places", torch.arange(num_timesteps + 1) / num_timesteps, persistent=False)
 
     def marginal(self, t: int | Tensor) -> tuple[Tensor, Tensor, Tensor]:

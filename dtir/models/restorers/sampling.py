@@ -105,13 +105,17 @@ class SamplingRestorer(Restorer):
         if self._tiling is None:
             return self.call_network(x, condition, level).to(x.dtype)
 
+        channels = 0
+
         def on_tiles(pairs: Tensor) -> Tensor:
+            nonlocal channels
             states, conditions = pairs.chunk(2, dim=1)
             out = self.call_network(states, conditions, level.repeat(len(pairs) // len(level)))
-            # Tiling keeps the number of channels: the condition comes along and is left out of the result.
-            return torch.cat([out, conditions], 1)
+            channels = out.shape[1]
+            # Tiling keeps the number of channels: part of the condition comes along and is left out of the result.
+            return torch.cat([out, conditions], 1)[:, : pairs.shape[1]]
 
-        return tiled_apply(on_tiles, torch.cat([x, condition], 1), **self._tiling)[:, : x.shape[1]].to(x.dtype)
+        return tiled_apply(on_tiles, torch.cat([x, condition], 1), **self._tiling)[:, :channels].to(x.dtype)
 
     def apply_in_tiles(
         self,
