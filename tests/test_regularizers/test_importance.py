@@ -61,21 +61,49 @@ class Scale(nn.Module):
         return self.theta.expand_as(x)
 
 
-def test_the_expansion_of_a_quadratic_is_exact():
-    """Samples y of N(theta, 1) with loss (theta - y)^2 / 2: the mean square gradient is the curvature, 1."""
-    n, network = 20_000, Scale()
-    y = network.theta.detach() + torch.randn(n, 1, 1, 1, generator=torch.Generator().manual_seed(0))
-    batch = {"x": y, "t": torch.zeros(n)}
+@pytest.mark.parametrize("offset", [0.0, 0.6, -0.8])
+def test_the_expansion_of_a_quadratic_is_exact(offset):
+    """Samples y with loss (theta - y)^2 / 2, of mean square distance 1 from theta: their mean square gradient is 1 too.
+
+    That is the loss's curvature, so that the increase of the mean loss is g d + h d^2 / 2 for a change d of any size.
+    """
+    network = Scale().double()
+    spread = (1 - offset**2) ** 0.5
+    y = network.theta.detach() + torch.tensor([offset - spread, offset + spread]).double().view(2, 1, 1, 1)
     gradients = per_sample_gradients(
         network,
         {"theta": network.theta.detach()},
         lambda out, sample: (out - sample["x"]).square().sum() / 2,
-        batch,
+        {"x": y, "t": torch.zeros(2)},
     )["theta"]
-    g, h, d = gradients.mean(), gradients.square().mean(), 0.3
-    increase = ((network.theta + d - y).square() - (network.theta - y).square()).mean() / 2
-    # Five standard errors of a mean square of normal numbers.
-    assert (g * d + h * d**2 / 2).item() == pytest.approx(increase.item(), abs=5 * (2 / n) ** 0.5 * d**2 / 2)
+    g, h = gradients.mean(), gradients.square().mean()
+    for d in (0.3, -2.0):
+        increase = ((network.theta + d - y).square() - (network.theta - y).square()).mean() / 2
+        assert (g * d + h * d**2 / 2).item() == pytest.approx(increase.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("target", ["loss", "output"])
+def test_the_estimate_is_that_of_a_loop_over_samples(tmp_path, target):
+    runner = StagedRunner.from_cfg(tiny_config(tmp_path, **{"train_cfg.stages": STAGES, **PLAIN}))
+    runner._train_loop = runner.build_train_loop(runner._train_loop)
+    model, network = runner.model, runner.model.network
+    importance = ParameterImportance(num_samples=5, chunk=2, target=target)
+    mean, square = importance.estimate(runner, 1)
+    importance.chunk = 1
+    gradients = []
+    for sample in importance._batches(runner, 1):
+        out = network(sample["x"], sample["t"])
+        if target == "loss":
+            loss = model.generative_loss(sample["x"] - out, sample["eps"]).sum()
+        else:
+            loss = out.square().sum() / 2
+        # What no sample's loss depends on has no gradient.
+        gradients.append(torch.autograd.grad(loss, list(network.parameters()), materialize_grads=True))
+    assert len(gradients) == 5
+    for (name, _), *values in zip(network.named_parameters(), *gradients, strict=True):
+        values = torch.stack(values)
+        torch.testing.assert_close(mean[name], values.mean(0), rtol=1e-4, atol=1e-6 * values.abs().max().item())
+        torch.testing.assert_close(square[name], values.square().mean(0), rtol=1e-4, atol=0)
 
 
 def explicit_term(runner, state, order: str, decay: float, weight: float) -> torch.Tensor:
@@ -164,8 +192,9 @@ def test_two_processes_estimate_alike(tmp_path):
         result = run_process(command)
         assert result.returncode == 0, result.stderr[-3000:]
         states.append(last_state(folder)["importance"])
-    for name, value in states[0]["square"].items():
-        torch.testing.assert_close(value, states[1]["square"][name], rtol=1e-2, atol=1e-6)
+    for part in ("mean", "square"):
+        for name, value in states[0][part].items():
+            torch.testing.assert_close(value, states[1][part][name], rtol=1e-2, atol=1e-6)
 
 
 def test_a_stronger_pull_keeps_parameters_nearer(tmp_path):

@@ -1,4 +1,6 @@
 import json
+import os
+import sys
 
 import pytest
 import torch
@@ -56,13 +58,41 @@ def test_without_one_objective_nothing_changes_and_nothing_is_nan(tmp_path):
                 torch.testing.assert_close(value, plain[key], rtol=1e-5, atol=1e-7)
 
 
-def test_two_processes_project_alike(tmp_path):
+CHECK = """
+import torch
+
+from dtir.registry import REGULARIZERS
+from dtir.regularizers import Regularizer
+
+
+@REGULARIZERS.register_module()
+class CheckAngle(Regularizer):
+    \"\"\"Logs the cosine that the projection leaves in the reduced gradients.\"\"\"
+
+    needs_loss_gradients = True
+    priority = "LOW"
+
+    def gradient_policy(self, runner, loss_gradients):
+        places = next(r.places for r in runner.train_loop.regularizers if type(r).__name__ == "OrthogonalProjection")
+        generative, restoring = (
+            torch.cat([loss_gradients[name][k].flatten() for k in places]).double()
+            for name in ("loss_generative", "loss_restoration")
+        )
+        runner.train_loop.logged["angle"] = torch.cosine_similarity(generative, restoring, dim=0).abs()
+"""
+
+
+def test_two_processes_project_alike(tmp_path, monkeypatch):
+    (tmp_path / "check_angle.py").write_text(CHECK)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
     config = tmp_path / "projected.py"
+    # The decay comes after the projection in the list, and would turn the projected gradient if it came after it.
     config.write_text(
         f"_base_ = {str(CONFIG)!r}\n"
+        "custom_imports = dict(imports=['dtir.testing', 'check_angle'])\n"
         "train_cfg = dict(\n"
         "    stages=[dict(name='finetune', iters=4, lr=1e-3, generative_share=0.5)],\n"
-        "    regularizers=[dict(type='OrthogonalProjection'), dict(type='LayerDecay')],\n"
+        "    regularizers=[dict(type='OrthogonalProjection'), dict(type='LayerDecay'), dict(type='CheckAngle')],\n"
         ")\n"
         "custom_hooks = []\n"
     )
@@ -75,6 +105,7 @@ def test_two_processes_project_alike(tmp_path):
         assert result.returncode == 0, result.stderr[-3000:]
         (log,) = folder.glob("*/vis_data/scalars.json")
         lines = [json.loads(line) for line in log.read_text().splitlines()]
+        assert all(line["angle"] < 1e-5 for line in lines if "angle" in line)
         found.append([(line["grad_cosine"], line["generative_t"]) for line in lines if "grad_cosine" in line])
     assert len(found[0]) == 2
     for one, two in zip(*found, strict=True):
@@ -157,6 +188,7 @@ def test_the_loss_of_every_second_iteration_is_twice_as_strong(tmp_path):
         def after_loss(self, runner, losses):
             super().after_loss(runner, losses)
             self.terms = [*getattr(self, "terms", []), losses.get("loss_orthogonality")]
+            self.logged = [*getattr(self, "logged", []), dict(runner.train_loop.logged)]
 
     stages = [{**STAGE[0], "iters": 4, "lr": 1e-9}]
     one, lazy = Recording(weight=0.0), Recording(weight=0.0, interval=2)
@@ -164,8 +196,24 @@ def test_the_loss_of_every_second_iteration_is_twice_as_strong(tmp_path):
         regularizer.weight = 1e-9
         run(tmp_path / folder, regularizer, **{"train_cfg.stages": stages})
     assert [term is None for term in lazy.terms] == [False, True, False, True]
+    # Shown in every line of the log, which is a mean over iterations.
+    assert {"orth_same", "orth_cross", "grad_cosine"} <= lazy.logged[1].keys()
     for k in (0, 2):
         assert lazy.terms[k].item() == pytest.approx(2 * one.terms[k].item(), rel=1e-4)
+
+
+def test_the_projection_logs_the_s_and_d_of_the_loss(tmp_path):
+    for number, share in enumerate((0.25, 1.0, 0.0)):
+        found = []
+        for kind in ("OrthogonalityLoss", "OrthogonalProjection"):
+            options = {"train_cfg.stages": [{**STAGE[0], "generative_share": share}], "custom_hooks": [], **PLAIN}
+            runner = train(tmp_path / f"{kind}{number}", **options, **{"train_cfg.regularizers": [{"type": kind}]})
+            found.append(runner.train_loop.logged)
+        assert found[0]["orth_same"].item() != 0
+        for name in ("orth_same", "orth_cross"):
+            torch.testing.assert_close(found[1][name], found[0][name], rtol=1e-4, atol=1e-6)
+        assert all(logged["grad_cosine"].isfinite() for logged in found)
+        assert (found[0]["grad_cosine"] != 0) == (share == 0.25)
 
 
 def test_frozen_shallow_blocks_have_no_term(tmp_path):

@@ -54,6 +54,17 @@ def test_the_table_stands_beside_the_published_figures(monkeypatch, capsys):
     assert float(at_256[3]) == pytest.approx(16 * float(at_64[3]), abs=0.1)
 
 
+def test_adapters_stand_beside_those_of_the_paper(monkeypatch, capsys):
+    name = "nafnet_gopro_w64+method"
+    assert run(get_flops, monkeypatch, "nafnet_gopro_w64", name, "--no-run", "--markdown") == 0
+    *_, row = capsys.readouterr().out.splitlines()
+    # Four experts of rank 13, in and out of the 16768 channels of 36 blocks, and 36 routers of 64 inputs.
+    params = 4 * 13 * 2 * 16768 + 36 * 4 * (64 + 1)
+    assert [cell.strip() for cell in row.split("|")[1:-1]] == [name, f"+{params / 1e6:.2f}", "1.8", "+1.57", "8"]
+    assert get_flops.count_adapters("nafnet_gopro_w64", 64) is None
+    assert get_flops.adapter_rows([name], 64)[0][4] == "-"
+
+
 def test_memory_and_time_are_measured(monkeypatch, capsys):
     assert run(get_flops, monkeypatch, "prenet_r", "--repeats", "1", "--size", "16", "--markdown") == 0
     cells = capsys.readouterr().out.splitlines()[2].split("|")

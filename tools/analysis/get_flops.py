@@ -5,6 +5,8 @@
     python tools/analysis/get_flops.py configs/dtir/nafnet_10task.py      # a config with its conditioning
     python tools/analysis/get_flops.py nafnet_gopro_w64 nafnet_gopro_w64+method   # with time conditioning and adapters
 
+For networks with adapters a second table gives what these add, beside what the paper's add to NAFNet.
+
 Memory is what one forward pass of one picture, without gradients, adds to the resident memory of a process of its own
 (on a GPU: to the allocated memory); the weights are not in it.
 """
@@ -26,6 +28,7 @@ from torch import Tensor, nn
 from dtir.models import ConditionedNetwork
 from dtir.models.backbones.pictures import restored_picture
 from dtir.models.backbones.zoo import ZOO, Published
+from dtir.models.modulation import ModulatedNetwork
 from dtir.registry import BACKBONES, RESTORERS, SCOPE
 from dtir.utils.complexity import count_macs, count_parameters
 from dtir.utils.errors import ConfigError, DtirError
@@ -34,6 +37,9 @@ from dtir.utils.memory import in_new_process, peak_bytes
 from dtir.utils.timing import seconds_of
 
 WITH_METHOD = "+method"
+# arXiv 2506.21722, table 4: what its adapters add, parameters in millions, and GFLOPs at 256 x 256.
+PAPER_ADAPTERS, PAPER_SIZE = {f"nafnet_gopro_w64{WITH_METHOD}": (1.8, 8.0)}, 256
+ADAPTER_COLUMNS = ("adapters of", "params / M", "paper", "GMACs", "paper")
 COLUMNS = ("network", "params / M", "published", "GMACs", "published", "peak MiB", "seconds", "figures from")
 
 
@@ -76,11 +82,11 @@ def build(name: str) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
     if name.endswith(".py"):
         with DefaultScope.overwrite_default_scope(SCOPE):
             model = RESTORERS.build(load_config(name).model)
-        return model, lambda x: model.restore(x, torch.zeros(len(x), dtype=torch.long, device=x.device))
+        return model, lambda x: model.restore(x, _first_steps(x))
     if name.endswith(WITH_METHOD):
         network, _ = build(name.removesuffix(WITH_METHOD))
         conditioned = ConditionedNetwork(network, adapter={"type": "ParallelMoEAdapter"})
-        return conditioned, lambda x: conditioned(x, torch.zeros(len(x), dtype=torch.long, device=x.device))
+        return conditioned, lambda x: conditioned(x, _first_steps(x))
     if name not in ZOO and name not in BACKBONES.module_dict:
         raise ConfigError(f"'{name}' is neither a published setting, a registered backbone, nor a config file (.py).")
     network = BACKBONES.build(ZOO[name].backbone if name in ZOO else {"type": name})
@@ -92,6 +98,48 @@ def count(name: str, size: int) -> tuple[int, int]:
     with torch.device("meta"):
         network, restore = build(name)
         return count_parameters(network), count_macs(lambda: restore(torch.zeros(1, _channels(name), size, size)))
+
+
+class Absent(nn.Module):
+    """In place of an adapter of either kind."""
+
+    def forward(self, x: Tensor, prompt: Tensor) -> Tensor:
+        """The block's output."""
+        return x
+
+    def added(self, output: Tensor, x: Tensor, prompt: Tensor) -> Tensor:
+        """The layer's output."""
+        return output
+
+
+def count_adapters(name: str, size: int) -> tuple[int, int] | None:
+    """Parameters of a network's adapters, and their multiply-accumulates for one picture; None without adapters."""
+    with torch.device("meta"):
+        network, restore = build(name)
+        hosts = [module for module in network.modules() if isinstance(module, ModulatedNetwork) and module.adapters]
+        if not hosts:
+            return None
+        x, (host,) = torch.zeros(1, _channels(name), size, size), hosts
+        params, macs = count_parameters(host.adapters), count_macs(lambda: restore(x))
+        for key in host.adapters:
+            host.adapters[key] = Absent()
+        return params, macs - count_macs(lambda: restore(x))
+
+
+def adapter_rows(names: list[str], size: int) -> list[tuple[str, ...]]:
+    """Cells of the table of adapters, one row for each network that has some."""
+    counts = {name: count_adapters(name, size) for name in names}
+    rows = []
+    for name, (params, macs) in ((name, found) for name, found in counts.items() if found):
+        paper_params, paper_gflops = PAPER_ADAPTERS.get(name, (None, None))
+        # The paper's are for 256 x 256.
+        stated = _cell(paper_gflops if size == PAPER_SIZE else None)
+        rows.append((name, f"+{params / 1e6:.2f}", _cell(paper_params), f"+{macs / 1e9:.2f}", stated))
+    return rows
+
+
+def _first_steps(x: Tensor) -> Tensor:
+    return torch.zeros(len(x), dtype=torch.long, device=x.device)
 
 
 def _channels(name: str) -> int:
@@ -125,9 +173,9 @@ def measure(names: list[str], size: int, repeats: int, threads: int, console: Co
     return costs
 
 
-def markdown(rows: list[tuple[str, ...]]) -> str:
-    """The table as Markdown."""
-    lines = [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
+def markdown(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A table as Markdown."""
+    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
@@ -149,19 +197,28 @@ def main() -> int:
         errors.print(f"error: {error}", style="red")
         return 1
     rows = [cost.row(ZOO.get(cost.name), args.size) for cost in costs]
+    adapters = adapter_rows(names, args.size)
+    tables = [(COLUMNS, rows), *([(ADAPTER_COLUMNS, adapters)] if adapters else [])]
     if args.markdown:
-        print(markdown(rows))
+        print("\n\n".join(markdown(*table) for table in tables))
         return 0
-    table = Table(title=f"one picture of {args.size} x {args.size}, float32, {args.threads} threads")
-    for index, column in enumerate(COLUMNS):
-        table.add_column(
-            column, justify="left" if index in (0, len(COLUMNS) - 1) else "right", no_wrap=index == 0, overflow="fold"
-        )
+    title = f"one picture of {args.size} x {args.size}, float32, {args.threads} threads"
+    # Not a terminal: wide enough for every column.
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    for columns, cells in tables:
+        console.print(as_table(title, columns, cells))
+    return 0
+
+
+def as_table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
+    """A table for the terminal: numbers to the right."""
+    table = Table(title=title)
+    for column in columns:
+        left = column in (columns[0], "figures from")
+        table.add_column(column, justify="left" if left else "right", no_wrap=column == columns[0], overflow="fold")
     for row in rows:
         table.add_row(*row)
-    # Not a terminal: wide enough for every column.
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
-    return 0
+    return table
 
 
 if __name__ == "__main__":
