@@ -77,7 +77,8 @@ MATCHING = "custom_hooks.1"
 # Readings of the method that its configs do not take, by name: what is laid over the config.
 READINGS = {
     "noise in eps": (("model.noise_units", "eps"),),
-    "t* at each peak": ((f"{MATCHING}.distinct", False),),
+    "t* shared": ((f"{MATCHING}.distinct", False),),
+    "t* from 0": ((f"{MATCHING}.first", 0),),
 }
 ABLATIONS = ["tmgp", "gef", "importance", "orthogonality", "matched_t", "layer_decay", "tit", "moe"]
 PAIRS = {"Rain100L": "rainy-light", "Rain100H": "rainy", "SOTS": "hazy"}
@@ -122,6 +123,7 @@ def lab_config(run: Run, out: Path) -> Config:
     small_training(config, tasks, sets, lab.optimizer, run.seed)
     if "network" in config.model:
         config.model.network.backbone, config.model.restoration_loss = lab.backbone, lab.loss
+        config.model.noise_units = lab.noise_units
         if config.model.network.get("adapter"):
             config.model.network.adapter.rank = lab.adapter_rank
     else:

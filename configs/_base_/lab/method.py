@@ -7,6 +7,7 @@ _synthetic = ["motion-blurry", "jpeg-compressed", "noisy", "raindrop", "shadowed
 backbone = dict(type="DTIRUNet", width=16, enc_blk_nums=[1, 1, 2], middle_blk_num=2, dec_blk_nums=[1, 1, 1])
 # As the widths are a quarter of those that the default of 13 is for.
 adapter_rank = 4
+noise_units = "image"
 loss = dict(type="PSNRLoss", eps=1e-2)
 train_sets = {task: dict(type="PairedDataset", task=task, data_root=root, patch=64) for task, root in _paired.items()}
 train_sets.update(
@@ -23,7 +24,7 @@ stages = dict(
 matching = dict(num_images=8, distinct=True, first=1)
 optimizer = dict(type="AdamW", lr=1e-3, betas=(0.9, 0.99))
 # L_imp is a mean over the parameters, 0.75 M here.
-importance = dict(weight=3e4, num_samples=16)
+importance = dict(weight=3e5, num_samples=16)
 
 # Of one task: the same length for both ways of training.
 single_stages = dict(

@@ -1,0 +1,48 @@
+"""The comparison of the method with plain training: what its runs are."""
+
+from pathlib import Path
+
+import pytest
+
+from dtir.engine.stages import StagePlan
+from tools.analysis.lab_method import all_runs, lab_config, pretraining
+
+RUNS = all_runs(seeds=2)
+
+
+def iterations(run, generative_only: bool) -> int:
+    config = lab_config(run, Path("unused"))
+    plan = StagePlan(config.train_cfg.stages, len(config.model.tasks))
+    return sum(s.settings.iters for s in plan if (s.settings.generative_share == 1) == generative_only)
+
+
+def test_runs_have_folders_of_their_own():
+    folders = [run.folder for run in [*RUNS, pretraining(0), pretraining(1)]]
+    assert len(set(folders)) == len(folders)
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.folder)
+def test_every_run_has_the_restoration_steps_that_it_is_compared_at(run):
+    plain = next(other for other in RUNS if other.name == "plain")
+    expected = iterations(plain, generative_only=False)
+    if run.pairs:
+        expected = iterations(next(other for other in RUNS if other.pairs == run.pairs), generative_only=False)
+    if run.long:
+        expected += iterations(pretraining(0), generative_only=True)
+    assert iterations(run, generative_only=False) == expected
+
+
+def test_runs_of_one_task_train_on_their_pairs():
+    for run in (run for run in RUNS if run.pairs):
+        config = lab_config(run, Path("unused"))
+        assert config.model.tasks == [run.task]
+        assert [d.data_root for d in config.train_dataloader.dataset.datasets] == [f"train_pairs/{run.pairs}"]
+
+
+def test_readings_change_what_they_name():
+    readings = {run.name: lab_config(run, Path("unused")) for run in RUNS if run.options}
+    full = lab_config(next(run for run in RUNS if run.name == "full"), Path("unused"))
+    assert readings["noise in eps"].model.noise_units == "eps" != full.model.noise_units
+    assert full.custom_hooks[1].type == "TimestepMatchingHook"
+    assert (full.custom_hooks[1].distinct, readings["t* shared"].custom_hooks[1].distinct) == (True, False)
+    assert (full.custom_hooks[1].first, readings["t* from 0"].custom_hooks[1].first) == (1, 0)
