@@ -3,7 +3,7 @@ _base_ = "irsde_deraining.py"
 
 model = dict(
     scheduler=dict(_delete_=True, type="DDBM", kind="vp", num_timesteps=40, predicts="preconditioned"),
-    sampler=dict(type="PosteriorSampler"),
+    sampler=dict(type="DDBMSampler"),
     loss=dict(type="L2Loss"),
     matching="output",
     domain="centred",

@@ -1,7 +1,7 @@
 """Trains one small network under every process of the family on one task, and measures fidelity against steps.
 
     DTIR_DATA=DATA python -m tools.analysis.lab_diffusion run
-    python -m tools.analysis.lab_diffusion table --plot docs/images/diffusion_steps.png
+    DTIR_DATA=DATA python -m tools.analysis.lab_diffusion table --plot docs/images/diffusion_steps.png
 
 DATA holds train_pairs/rainy and real10/rainy. Every run is a config of configs/diffusion with the network, data and
 length of this file laid over it. Killed at any moment, the command goes on when it is run again.
@@ -24,6 +24,8 @@ from torch import Tensor
 from dtir.apis.build import load_restorer
 from dtir.datasets import PairedDataset
 from dtir.evaluation.metrics.functional import psnr, ssim, to_8_bit
+from dtir.models.restorers import Restorer
+from dtir.registry import SAMPLERS
 from dtir.utils.atomic import atomic_write
 from dtir.utils.image_io import read_rgb
 from dtir.utils.launch import load_config
@@ -49,8 +51,9 @@ PROCESSES: dict[str, tuple[str, dict]] = {
     "IR-SDE, posterior": ("diffusion/irsde_deraining", {"sampler": {"type": "PosteriorSampler"}}),
     "GOUB, mean ODE": ("diffusion/goub_deraining", {}),
     "I2SB": ("diffusion/i2sb_deraining", {}),
-    "DDBM-VP": ("diffusion/ddbm_deraining", {"scheduler.num_timesteps": 100}),
-    "DDBM-VE": ("diffusion/ddbm_ve_deraining", {"scheduler.num_timesteps": 100}),
+    "DDBM-VP, hybrid": ("diffusion/ddbm_deraining", {}),
+    "DDBM-VP, posterior": ("diffusion/ddbm_deraining", {"sampler": {"type": "PosteriorSampler"}}),
+    "DDBM-VE, hybrid": ("diffusion/ddbm_ve_deraining", {}),
     "ResShift": ("diffusion/resshift_deraining", {"scheduler.kappa": 0.5, "scheduler.steps": 20}),
     "InDI": ("diffusion/indi_deraining", {}),
     "cold diffusion": ("diffusion/cold_deraining", {}),
@@ -60,7 +63,7 @@ PROCESSES: dict[str, tuple[str, dict]] = {
     "Palette (DDPM)": ("diffusion/palette_jpeg", {"sampling_scheduler": None}),
 }
 # Runs that differ in their sampler only.
-SHARED = {"IR-SDE, posterior": "IR-SDE, SDE"}
+SHARED = {"IR-SDE, posterior": "IR-SDE, SDE", "DDBM-VP, posterior": "DDBM-VP, hybrid"}
 
 
 def lab_config(name: str, iters: int, seed: int) -> Config:
@@ -100,9 +103,7 @@ def carry_out(name: str, out: Path, iters: int) -> None:
         json.dump({"name": name, "rows": measure(model)}, file, indent=1)
 
 
-def _with_sampler(model, config: Config):
-    from dtir.registry import SAMPLERS
-
+def _with_sampler(model: Restorer, config: Config) -> Restorer:
     model.sampler = SAMPLERS.build(config.model.sampler)
     return model
 
