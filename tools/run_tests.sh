@@ -7,4 +7,6 @@ make_venv
 install_dtir tests
 say "Running the tests"
 cd "$REPO"
-exec "$VENV_PYTHON" -m pytest "$@"
+# One process per core, a file of tests in one of them; pytest's own -n changes that.
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+exec "$VENV_PYTHON" -m pytest -n "$(cpu_cores)" --dist loadfile "$@"
