@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from dtir.engine.stages import StagePlan
-from tools.analysis.lab_method import all_runs, lab_config, pretraining
+from dtir.tasks import TASKS
+from tools.analysis.lab_method import all_runs, cell, gains, lab_config, pretraining, ten_task_table
 
 RUNS = all_runs(seeds=2)
 
@@ -46,3 +47,17 @@ def test_readings_change_what_they_name():
     assert full.custom_hooks[1].type == "TimestepMatchingHook"
     assert (full.custom_hooks[1].distinct, readings["t* shared"].custom_hooks[1].distinct) == (True, False)
     assert (full.custom_hooks[1].first, readings["t* from 0"].custom_hooks[1].first) == (1, 0)
+
+
+def test_gains_are_taken_at_equal_seeds():
+    def result(psnr: float) -> dict:
+        return {task: {"PSNR": [psnr - 1, psnr + 1], "SSIM": [0.5]} for task in TASKS}
+
+    full, other = {0: result(20.0), 1: result(26.0)}, {1: result(25.0)}
+    assert gains(other, full) == [-1.0]
+    assert gains(full, other) == [1.0]
+    assert cell([20.0, 26.0]) == "23.00 ± 3.00"
+    assert cell([20.0]) == "20.00"
+    assert cell([]) == "-"
+    row = ten_task_table({"full": full, "other": other}).splitlines()[-1]
+    assert row == "| other | 1 | 25.00 | 0.500 | -1.00 |"

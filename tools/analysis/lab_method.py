@@ -240,19 +240,24 @@ def run_all(args: argparse.Namespace) -> None:
             print(f"{finished} of {len(runs)}: {future.result()}", flush=True)
 
 
-def read_results(out: Path, seeds: int) -> dict[str, list[dict]]:
-    """Results of the finished runs by name, one per seed."""
-    found: dict[str, list[dict]] = {}
+def read_results(out: Path, seeds: int) -> dict[str, dict[int, dict]]:
+    """Results of the finished runs, by name and seed."""
+    found: dict[str, dict[int, dict]] = {}
     for run in all_runs(seeds):
         file = out / run.folder / "results.json"
         if file.is_file():
-            found.setdefault(run.name, []).append(json.loads(file.read_text(encoding="utf-8")))
+            found.setdefault(run.name, {})[run.seed] = json.loads(file.read_text(encoding="utf-8"))
     return found
 
 
 def average(result: dict, metric: str) -> float:
     """The mean over the ten tasks of the means over their pictures."""
-    return fmean(fmean(result[task][metric]) for task in TASKS if task in result)
+    return fmean(fmean(result[task][metric]) for task in TASKS)
+
+
+def set_means(results: dict[int, dict], label: str) -> list[float]:
+    """Mean PSNR of a test set for every seed."""
+    return [fmean(result[label]["PSNR"]) for result in results.values()]
 
 
 def cell(values: list[float], digits: int = 2) -> str:
@@ -261,29 +266,50 @@ def cell(values: list[float], digits: int = 2) -> str:
     return f"{fmean(values):.{digits}f}{spread}" if values else "-"
 
 
+def gains(results: dict[int, dict], reference: dict[int, dict]) -> list[float]:
+    """Average PSNR above that of a reference with the same seed, where that is there."""
+    return [
+        average(result, "PSNR") - average(reference[seed], "PSNR")
+        for seed, result in results.items()
+        if seed in reference
+    ]
+
+
+def ten_task_table(results: dict[str, dict[int, dict]]) -> str:
+    """Averages over the ten tasks, beside the full method with the same seeds."""
+    rows = []
+    for name, by_seed in results.items():
+        psnrs, ssims = ([average(result, key) for result in by_seed.values()] for key in ("PSNR", "SSIM"))
+        difference = gains(by_seed, results.get("full", {}))
+        against = f"{fmean(difference):+.2f}" if difference and name != "full" else "-"
+        rows.append([name, len(by_seed), cell(psnrs), cell(ssims, 3), against])
+    return markdown(["training", "seeds", "PSNR", "SSIM", "against the full method"], rows)
+
+
+def task_table(results: dict[str, dict[int, dict]]) -> str:
+    """Mean PSNR of every set, a training a row."""
+    labels = [*TASKS, "Rain100L", "REVIDE"]
+    rows = [[name, *(cell(set_means(by_seed, label)) for label in labels)] for name, by_seed in results.items()]
+    return markdown(["training", *labels], rows)
+
+
+def generalisation_table(results: dict[str, dict[int, dict]]) -> str:
+    """Networks of one task on the set that they were trained for, and on another."""
+    rows = [
+        [trained, NAMES.get(tested, tested)]
+        + [cell(set_means(results.get(f"{kind} {trained}", {}), tested)) for kind in ("plain", "full")]
+        for trained, tested in GENERALISATION
+    ]
+    return markdown(["trained on", "tested on", "plain", "the method"], rows)
+
+
 def print_tables(out: Path, seeds: int) -> None:
     """The comparison in Markdown."""
     results = read_results(out, seeds)
-    ten = [name for name in results if not name.split(" ")[-1].startswith(("Rain", "SOTS"))]
-    best = results.get("full", [])
-    reference = fmean(average(r, "PSNR") for r in best) if best else float("nan")
-    lines = []
-    for name in ten:
-        values = [average(result, "PSNR") for result in results[name]]
-        similar = [average(result, "SSIM") for result in results[name]]
-        lines.append([name, len(values), cell(values), cell(similar, 3), f"{fmean(values) - reference:+.2f}"])
-    print(markdown(["training", "seeds", "PSNR", "SSIM", "against the full method"], lines), "\n")
-    lines = [
-        [task, *(cell([fmean(r[task]["PSNR"]) for r in results[name] if task in r]) for name in ten)]
-        for task in [*TASKS, "Rain100L", "REVIDE"]
-    ]
-    print(markdown(["task", *ten], lines), "\n")
-    lines = [
-        [trained, NAMES.get(tested, tested)]
-        + [cell([fmean(r[tested]["PSNR"]) for r in results.get(f"{kind} {trained}", [])]) for kind in ("plain", "full")]
-        for trained, tested in GENERALISATION
-    ]
-    print(markdown(["trained on", "tested on", "plain", "the method"], lines))
+    singles = {run.name for run in all_runs(seeds) if run.pairs}
+    ten = {name: by_seed for name, by_seed in results.items() if name not in singles}
+    for table in (ten_task_table(ten), task_table(ten), generalisation_table(results)):
+        print(table, "\n")
 
 
 def main() -> int:
