@@ -4,7 +4,15 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+
+def _attention_flops(query: torch.Size, key: torch.Size, value: torch.Size, *args: object, **kwargs: object) -> int:
+    return sdpa_flop_count(query, key, value)
+
+
+# The table of some versions of PyTorch lacks the attention of CPUs.
+CPU_ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
 
 
 def count_parameters(module: nn.Module) -> int:
@@ -23,6 +31,6 @@ def count_macs(forward: Callable[[], object]) -> int:
     Args:
         forward: Calls the network, such as `lambda: network(x)`.
     """
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) as counter:
         forward()
     return counter.get_total_flops() // 2
