@@ -94,7 +94,7 @@ def test_the_estimate_is_that_of_a_loop_over_samples(tmp_path, target):
     for sample in importance._batches(runner, 1):
         out = network(sample["x"], sample["t"])
         if target == "loss":
-            loss = model.generative_loss(sample["x"] - out, sample["eps"]).sum()
+            loss = model.generative_loss(sample["x"] - out, sample["noise"]).sum()
         else:
             loss = out.square().sum() / 2
         # What no sample's loss depends on has no gradient.
