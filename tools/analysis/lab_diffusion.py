@@ -87,9 +87,8 @@ def folder_of(name: str, out: Path) -> Path:
     return out / "".join(c if c.isalnum() else "_" for c in name)
 
 
-def carry_out(name: str, out: Path, iters: int) -> None:
+def carry_out(name: str, out: Path, iters: int, threads: int) -> None:
     """Trains a process and measures it, unless that is done."""
-    threads = os.cpu_count() or 1
     results = out / "results" / f"{folder_of(name, out).name}_{list(PROCESSES).index(name)}.json"
     if results.is_file():
         return
@@ -183,14 +182,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("run", "table"))
     parser.add_argument("--out", default="work_dirs/lab_diffusion")
-    parser.add_argument("--iters", type=int, default=300)
+    parser.add_argument("--iters", type=int, default=600)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--only", nargs="+", metavar="NAME")
     parser.add_argument("--plot", metavar="PNG", help="draw PSNR against evaluations")
     args = parser.parse_args()
     out = Path(args.out)
     if args.command == "run":
         for name in args.only or PROCESSES:
-            carry_out(name, out, args.iters)
+            carry_out(name, out, args.iters, args.threads)
             print(name, flush=True)
         return 0
     results = read_results(out)
