@@ -11,6 +11,7 @@ model = dict(
         backbone=dict(type="NAFNet", width=16, enc_blk_nums=[1, 1, 2], middle_blk_num=2, dec_blk_nums=[1, 1, 1]),
     ),
     scheduler=dict(type="DDPMScheduler", num_timesteps=50),
+    noise_units="image",
     restoration_loss=dict(type="PSNRLoss", eps=1e-2),
 )
 
@@ -31,9 +32,10 @@ train_cfg = dict(
 )
 optim_wrapper = dict(type="StagedOptimWrapper", optimizer=dict(type="AdamW", lr=1e-3, betas=(0.9, 0.99)), clip_grad=1.0)
 default_hooks = dict(checkpoint=dict(interval=400))
-# The short pre-training matches several tasks to t = 0 or 1; steps of their own let t tell them apart.
+# The short pre-training matches several tasks to t = 0 or 1; steps of their own let t tell them apart, none at t = 0,
+# which the pre-training does not know.
 custom_hooks = [
     dict(type="StageEMAHook", decay=0.999),
-    dict(type="TimestepMatchingHook", before="finetune", distinct=True),
+    dict(type="TimestepMatchingHook", before="finetune", distinct=True, first=1),
     dict(type="ReportHook"),
 ]

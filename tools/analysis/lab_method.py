@@ -123,7 +123,6 @@ def lab_config(run: Run, out: Path) -> Config:
     small_training(config, tasks, sets, lab.optimizer, run.seed)
     if "network" in config.model:
         config.model.network.backbone, config.model.restoration_loss = lab.backbone, lab.loss
-        config.model.noise_units = lab.noise_units
         if config.model.network.get("adapter"):
             config.model.network.adapter.rank = lab.adapter_rank
     else:

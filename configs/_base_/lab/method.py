@@ -7,7 +7,6 @@ _synthetic = ["motion-blurry", "jpeg-compressed", "noisy", "raindrop", "shadowed
 backbone = dict(type="DTIRUNet", width=16, enc_blk_nums=[1, 1, 2], middle_blk_num=2, dec_blk_nums=[1, 1, 1])
 # As the widths are a quarter of those that the default of 13 is for.
 adapter_rank = 4
-noise_units = "image"
 loss = dict(type="PSNRLoss", eps=1e-2)
 train_sets = {task: dict(type="PairedDataset", task=task, data_root=root, patch=64) for task, root in _paired.items()}
 train_sets.update(

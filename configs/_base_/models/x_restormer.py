@@ -15,4 +15,5 @@ model = dict(
         ),
     ),
     scheduler=dict(type="DDPMScheduler", num_timesteps=50),
+    noise_units="image",
 )
