@@ -43,6 +43,7 @@ NETWORK = {
 REGRESSION = {"type": "NAFNet", "width": 16, "enc_blk_nums": [1, 1], "middle_blk_num": 1, "dec_blk_nums": [1, 1]}
 OPTIMIZER = {"type": "AdamW", "lr": 1e-3, "betas": (0.9, 0.99)}
 SIDE = 128
+MARKERS = "osv^D<>Pp*XhH+"
 STEPS = (1, 2, 5, 10, 20, 50)
 # Config, and what is laid over it beside the network: samplers that reach few steps.
 PROCESSES: dict[str, tuple[str, dict]] = {
@@ -167,12 +168,13 @@ def plot(results: dict[str, list[dict]], path: str, input_psnr: float) -> None:
     """PSNR against evaluations of the network."""
     mpl.use("Agg")
     figure, axes = plt.subplots(figsize=(8, 5))
-    markers = "osv^D<>Pp*XhH+"
-    for (name, rows), marker in zip(results.items(), markers, strict=False):
-        axes.plot([r["evaluations"] for r in rows], [r["PSNR"] for r in rows], marker=marker, label=name, linewidth=1)
+    colours = mpl.colormaps["tab20"].colors
+    for number, (name, rows) in enumerate(results.items()):
+        style = {"marker": MARKERS[number % len(MARKERS)], "color": colours[number % len(colours)], "linewidth": 1}
+        axes.plot([r["evaluations"] for r in rows], [r["PSNR"] for r in rows], label=name, **style)
     axes.axhline(input_psnr, color="grey", linestyle=":", label="input")
     axes.set(xscale="log", xlabel="evaluations of the network", ylabel="PSNR / dB", title="Rain100H, small network")
-    axes.legend(fontsize=7, ncols=2)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=110, bbox_inches="tight")
 
