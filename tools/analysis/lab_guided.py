@@ -79,7 +79,7 @@ def main() -> int:
         "guidance",
         "operator",
         "sigma_y",
-        "A_pinv y or y",
+        "before",
         "PSNR",
         "SSIM",
         "evaluations",
