@@ -40,15 +40,6 @@ def test_runs_of_one_task_train_on_their_pairs():
         assert [d.data_root for d in config.train_dataloader.dataset.datasets] == [f"train_pairs/{run.pairs}"]
 
 
-def test_readings_change_what_they_name():
-    readings = {run.name: lab_config(run, Path("unused")) for run in RUNS if run.options}
-    full = lab_config(next(run for run in RUNS if run.name == "full"), Path("unused"))
-    assert readings["noise in eps"].model.noise_units == "eps" != full.model.noise_units
-    assert full.custom_hooks[1].type == "TimestepMatchingHook"
-    assert (full.custom_hooks[1].distinct, readings["t* shared"].custom_hooks[1].distinct) == (True, False)
-    assert (full.custom_hooks[1].first, readings["t* from 0"].custom_hooks[1].first) == (1, 0)
-
-
 def test_gains_are_taken_at_equal_seeds():
     def result(psnr: float) -> dict:
         return {task: {"PSNR": [psnr - 1, psnr + 1], "SSIM": [0.5]} for task in TASKS}

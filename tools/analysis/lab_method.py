@@ -48,18 +48,14 @@ class Run:
         config: Below configs/, without the suffix.
         seed: Of the whole run.
         pairs: Folder of train_pairs/ if one task is trained, else None for ten.
-        options: Keys of the config, dotted, with values laid over it.
         long: Whether plain training goes on for as many iterations as the pre-training and the restoration together.
-        own_pretraining: Whether it pre-trains by itself, as its pre-training differs from that of the others.
     """
 
     name: str
     config: str
     seed: int = 0
     pairs: str | None = None
-    options: tuple[tuple[str, object], ...] = ()
     long: bool = False
-    own_pretraining: bool = False
 
     @property
     def folder(self) -> str:
@@ -73,13 +69,6 @@ class Run:
 
 
 TRAINING_HOOKS = ("StageEMAHook", "TimestepMatchingHook")
-MATCHING = "custom_hooks.1"
-# Readings of the method that its configs do not take, by name: what is laid over the config.
-READINGS = {
-    "noise in eps": (("model.noise_units", "eps"),),
-    "t* shared": ((f"{MATCHING}.distinct", False),),
-    "t* from 0": ((f"{MATCHING}.first", 0),),
-}
 ABLATIONS = ["tmgp", "gef", "importance", "orthogonality", "matched_t", "layer_decay", "tit", "moe"]
 PAIRS = {"Rain100L": "rainy-light", "Rain100H": "rainy", "SOTS": "hazy"}
 # Trained on, tested on: the first of each pair of lines is the distribution of the training.
@@ -95,20 +84,17 @@ NAMES = {"rainy": "Rain100H", "hazy": "SOTS"}
 
 
 def all_runs(seeds: int) -> list[Run]:
-    """The main pair, the ablations, other readings, the generalisation pairs, and plain training of equal length."""
+    """The main pair, the ablations, the generalisation pairs, and plain training of equal length."""
     main = [[Run("plain", PLAIN, s), Run("full", FULL, s)] for s in range(seeds)]
-    long = [Run("plain, equal total steps", PLAIN, s, long=True) for s in range(seeds)]
+    long = [Run("plain, equal total steps", PLAIN, long=True)]
     single = [
         [Run(f"plain {name}", PLAIN, s, pairs), Run(f"full {name}", SINGLE, s, pairs)]
         for s in range(min(seeds, 2))
         for name, pairs in PAIRS.items()
     ]
     ablations = [Run(f"w/o {part}", f"ablations/wo_{part}") for part in ABLATIONS]
-    readings = [
-        Run(name, FULL, options=options, own_pretraining=name == "noise in eps") for name, options in READINGS.items()
-    ]
     first_single, other_single = single[: len(PAIRS)], single[len(PAIRS) :]
-    groups = [*main, *first_single, ablations, *other_single, long, readings]
+    groups = [*main, *first_single, ablations, *other_single, long]
     return list(chain.from_iterable(groups))
 
 
@@ -135,7 +121,6 @@ def lab_config(run: Run, out: Path) -> Config:
     config.custom_hooks = [hook for hook in config.custom_hooks if hook.type in TRAINING_HOOKS]
     for hook in config.custom_hooks:
         hook.update(lab.matching if hook.type == "TimestepMatchingHook" else {})
-    config.merge_from_dict(dict(run.options))
     return config
 
 
@@ -162,7 +147,7 @@ def prepare(run: Run, out: Path) -> Config:
     if run.name == "pretrain":
         config.train_cfg.stages = stages[:1]
         config.train_cfg.regularizers, config.custom_hooks = [], [{"type": "StageEMAHook", "decay": 0.999}]
-    elif stages[0].name == "pretrain" and not run.own_pretraining:
+    elif stages[0].name == "pretrain":
         config.train_cfg.stages = stages[1:]
         config.load_from = str(_start(run, config, out))
     return config
