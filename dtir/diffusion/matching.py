@@ -123,7 +123,7 @@ class MatchingCurve:
         ]
         object.__setattr__(self, "mean", mean)
         object.__setattr__(self, "std", [math.sqrt(s / self.num_images) for s in squares])
-        object.__setattr__(self, "t_star", self.timesteps[mean.index(max(mean))])
+        object.__setattr__(self, "t_star", self.peak(self.timesteps[0]))
 
     def _check(self) -> None:
         if not self.scores:
@@ -330,7 +330,7 @@ def distinct_steps(curves: Sequence[MatchingCurve], first: int = 0) -> dict[str,
     columns = [column for column, t in enumerate(curves[0].timesteps) if t >= first]
     steps = [curves[0].timesteps[column] for column in columns]
     if len(steps) < len(curves):
-        raise ConfigError(f"{len(curves)} tasks cannot have distinct steps out of {len(steps)}.")
+        raise ConfigError(f"{len(curves)} tasks cannot have distinct steps out of {len(steps)} from {first} on.")
     scores = [[curve.mean[column] for column in columns] for curve in curves]
     rows, columns = linear_sum_assignment(scores, maximize=True)
     return {curves[row].task: steps[column] for row, column in zip(rows, columns, strict=True)}

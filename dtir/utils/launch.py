@@ -136,6 +136,8 @@ def run_test(args: argparse.Namespace) -> int:
 
     cfg = _prepare(args, _test_options(args))
     _require(cfg, args.config, "test_dataloader", "test_cfg", "test_evaluator")
+    if args.overlap is not None and cfg.model.get("tile") is None:
+        raise ConfigError(f"--overlap {args.overlap} is of tiles: give their side too, --tile 512 for example.")
     if args.without:
         cfg.test_evaluator = _left_metrics(cfg.test_evaluator, args.without)
     cfg.load_from = args.checkpoint
@@ -153,8 +155,6 @@ def run_test(args: argparse.Namespace) -> int:
 def _test_options(args: argparse.Namespace) -> list[str]:
     """What arguments set in the config: as options, so that a loop or model of the config's own that has no such
     argument is named by the config check."""
-    if args.overlap is not None and args.tile is None:
-        raise ConfigError(f"--overlap {args.overlap} is of tiles: give their side too, --tile 512 for example.")
     settings = {
         "test_cfg.resume": args.resume or None,
         "model.tile": args.tile,

@@ -292,9 +292,9 @@ def test_distinct_steps_have_the_largest_total_score():
     assert sum(scores[task][t] for task, t in steps.items()) == best
     assert distinct_steps(curves[:2]) == {c.task: c.t_star for c in curves[:2]}
     assert distinct_steps(curves, first=1) == {"noisy": 3, "hazy": 1, "rainy": 2}
-    with pytest.raises(ConfigError, match="3 tasks cannot have distinct steps out of 2"):
+    with pytest.raises(ConfigError, match="3 tasks cannot have distinct steps out of 2 from 2 on"):
         distinct_steps(curves, first=2)
-    with pytest.raises(ConfigError, match="5 tasks cannot have distinct steps out of 4"):
+    with pytest.raises(ConfigError, match="5 tasks cannot have distinct steps out of 4 from 0 on"):
         distinct_steps([curve(str(k), [[0.0, 1.0, 2.0, 3.0]], (0, 1, 2, 3)) for k in range(5)])
 
 

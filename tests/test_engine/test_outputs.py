@@ -3,6 +3,7 @@
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import pytest
@@ -11,6 +12,7 @@ from rich.console import Console
 from tiny_run import tiny_config, train
 
 from dtir.datasets import MultiTaskDataset
+from dtir.diffusion import MatchingCurve
 from dtir.engine import StagedRunner
 from dtir.engine.hooks import ForeachEMA, progress
 from dtir.engine.hooks.matching import TimestepMatchingHook
@@ -97,6 +99,28 @@ def test_matching_skips_crops_that_the_damage_missed():
     torch.testing.assert_close(lq - gt, torch.full_like(gt, 1 / 255))
     with pytest.raises(DatasetError, match="task 'shadowed': LQ equals GT in all of 30 crops"):
         hook._pairs(MultiTaskDataset([Pairs(every=1000)]), 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, {"noisy": 2, "hazy": 0, "rainy": 0}),
+        ({"first": 1}, {"noisy": 2, "hazy": 1, "rainy": 1}),
+        ({"first": 1, "distinct": True}, {"noisy": 3, "hazy": 1, "rainy": 2}),
+    ],
+)
+def test_matched_steps_start_where_they_are_told_to(tmp_path, monkeypatch, options, expected):
+    scores = {"noisy": [0.0, 1.0, 5.0, 4.9], "hazy": [9.0, 8.0, 1.0, 0.0], "rainy": [9.0, 8.5, 8.4, 0.0]}
+    curves = [MatchingCurve(task, [0, 1, 2, 3], [row], "subtract", "psnr") for task, row in scores.items()]
+    steps, messages = {}, []
+    model = SimpleNamespace(tasks=tuple(scores), eval=lambda: None, set_matched_t=steps.update)
+    logger = SimpleNamespace(info=messages.append)
+    hook = TimestepMatchingHook(**options)
+    monkeypatch.setattr(hook, "_match", lambda runner, stage, task: curves[task])
+    runner = SimpleNamespace(model=model, work_dir=tmp_path, logger=logger)
+    hook.before_stage(runner, SimpleNamespace(name="finetune", index=1), fresh=True)
+    assert steps == expected
+    assert any("steps in use" in message for message in messages) == bool(options)
 
 
 def test_ema_is_its_recurrence():

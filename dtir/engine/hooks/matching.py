@@ -75,8 +75,8 @@ class TimestepMatchingHook(Hook):
         peaks = {curve.task: curve.peak(self.first) for curve in self.curves}
         steps = distinct_steps(self.curves, self.first) if self.distinct else peaks
         model.set_matched_t(steps)
-        if steps != peaks:
-            runner.logger.info(f"distinct steps: {', '.join(f'{task} {t}' for task, t in steps.items())}")
+        if any(steps[curve.task] != curve.t_star for curve in self.curves):
+            runner.logger.info(f"steps in use: {', '.join(f'{task} {t}' for task, t in steps.items())}")
         if get_rank() == 0:
             self._write(runner, steps)
 
