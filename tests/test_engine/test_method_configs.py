@@ -1,4 +1,4 @@
-"""Every ablation differs from the whole method in what its name says; it, `DTIRUNet` and NAFNet train by the configs."""
+"""Every ablation differs from the whole method in what its name says; DTIRUNet and NAFNet train by the configs."""
 
 import pytest
 from tiny_run import ROOT
