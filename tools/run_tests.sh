@@ -7,6 +7,8 @@ make_venv
 install_dtir tests
 say "Running the tests"
 cd "$REPO"
-# One process per core, a file of tests in one of them; pytest's own -n changes that.
+# One process per core, a file of tests in one of them; pytest's own -n changes that. `nproc` counts no more cores than
+# OMP_NUM_THREADS, so that is set after it was asked.
+workers="$(cpu_cores)"
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
-exec "$VENV_PYTHON" -m pytest -n "$(cpu_cores)" --dist loadfile "$@"
+exec "$VENV_PYTHON" -m pytest -n "$workers" --dist loadfile "$@"
