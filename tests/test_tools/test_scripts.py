@@ -132,11 +132,13 @@ def test_slurm(shell):
 
 
 def test_run_tests_installs_once(shell):
-    result, calls = shell("run_tests.sh", "-k", "some thing")
+    # nproc takes a set OMP_NUM_THREADS for the number of cores.
+    result, calls = shell("run_tests.sh", "-k", "some thing", OMP_NUM_THREADS="")
 
     assert result.returncode == 0, result.stderr
     assert any(f"-m pip install --disable-pip-version-check -e {shell.repo}[tests]" in call for call in calls)
-    assert calls[-1].endswith("-m pytest -k some thing")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert calls[-1] == f"1|-m pytest -n {cores} --dist loadfile -k some thing"
 
     result, calls = shell("run_tests.sh")
     assert "up to date" in result.stdout
