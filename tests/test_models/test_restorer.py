@@ -61,8 +61,8 @@ def test_restoration_loss_is_that_of_the_matched_step():
     assert got["loss_generative"] == 0
 
 
-def test_generative_loss_compares_the_residual_with_the_noise():
-    model = make()
+def noised(model: DiffusionRestorer) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Steps and noise of four generative samples as a batch of seed 5 draws them, and the network's residual."""
     gt = collated([True] * 4)["data_samples"]["gt"] / 255
     generator = torch.Generator().manual_seed(derive_seed(5))
     t = torch.randint(1, 51, (4,), generator=generator)
@@ -70,6 +70,12 @@ def test_generative_loss_compares_the_residual_with_the_noise():
     abar = model.scheduler.alphas_cumprod[t].view(-1, 1, 1, 1)
     x_t = to_image(abar.sqrt() * to_centred(gt) + (1 - abar).sqrt() * eps)
     residual = x_t - model.network(x_t, t)
+    return t, eps, residual
+
+
+def test_generative_loss_compares_the_residual_with_the_noise():
+    model = make()
+    t, eps, residual = noised(model)
     got = losses(model, [True] * 4)
     torch.testing.assert_close(got["loss_generative"], (residual - eps).abs().mean(), rtol=1e-5, atol=1e-6)
     assert got["loss_restoration"] == 0
@@ -94,13 +100,8 @@ def test_noise_in_units_of_the_picture_is_the_same_residual_for_both_objectives(
 
 def test_generative_loss_in_units_of_the_picture():
     model = make(noise_units="image")
-    gt = collated([True] * 4)["data_samples"]["gt"] / 255
-    generator = torch.Generator().manual_seed(derive_seed(5))
-    t = torch.randint(1, 51, (4,), generator=generator)
-    eps = torch.randn(gt.shape, generator=generator)
+    t, eps, residual = noised(model)
     abar = model.scheduler.alphas_cumprod[t].view(-1, 1, 1, 1)
-    x_t = to_image(abar.sqrt() * to_centred(gt) + (1 - abar).sqrt() * eps)
-    residual = x_t - model.network(x_t, t)
     expected = (residual - (1 - abar).sqrt() / 2 * eps).abs().mean()
     torch.testing.assert_close(losses(model, [True] * 4)["loss_generative"], expected, rtol=1e-5, atol=1e-6)
 
