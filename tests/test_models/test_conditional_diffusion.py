@@ -32,6 +32,14 @@ class LinearConditional(nn.Module):
 
 
 @BACKBONES.register_module()
+class TwoPredictions(LinearConditional):
+    """A residual and a noise in one output of twice the channels, as DiffUIR's `pred_res_noise` asks for."""
+
+    def forward(self, x, condition, level):
+        return torch.cat([super().forward(x, condition, level), 3 * condition - x], dim=1)
+
+
+@BACKBONES.register_module()
 class BestForGaussian(nn.Module):
     """The exact noise where x_0 given y is Gaussian of mean (y + y_0) / 2 and deviation s; y = 0 is no condition.
 
@@ -226,6 +234,17 @@ def test_tiles_share_the_noise_of_the_picture(guidance):
     torch.testing.assert_close(found["pred"], expected["pred"], rtol=0, atol=1e-5)
     assert found["num_evals"] == expected["num_evals"]
     assert max(x.shape[-1] for x, *_ in tiled.backbone.seen) == 16
+
+
+def test_tiles_keep_both_outputs_of_a_network_with_two():
+    model = make("TwoPredictions")
+    x, condition = torch.rand(2, 1, 3, 40, 24, generator=torch.Generator().manual_seed(2))
+    level = torch.tensor([500.0])
+    expected = model.evaluate(x, condition, level)
+    assert expected.shape == (1, 6, 40, 24)
+    found = model.apply_in_tiles(lambda y: model.evaluate(x, y, level), condition, tile=16, overlap=4)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    assert max(seen.shape[-1] for seen, *_ in model.backbone.seen[1:]) == 16
 
 
 def test_state_dict_is_the_backbones_and_the_tasks():
