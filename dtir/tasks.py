@@ -1,9 +1,9 @@
 """The ten degradations, named as the folders of DA-CLIP's universal set are."""
 
-import difflib
 from collections.abc import Iterable
 
-from dtir.utils.errors import TaskError
+from dtir.core.errors import TaskError
+from dtir.core.names import did_you_mean
 
 TASKS = (
     "motion-blurry",
@@ -62,6 +62,5 @@ def check_task(name: str, known: tuple[str, ...] = TASKS) -> str:
     """
     if name in known:
         return name
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
+    hint = did_you_mean(name, known)
     raise TaskError(f"unknown task '{name}'.{hint} Known tasks: {', '.join(known)}.")

@@ -8,7 +8,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import main
 
 from dtir.cli import EXIT_ERROR
-from dtir.utils.launch import end_with_parent
+from dtir.cli.launching import end_with_parent
 
 
 def run() -> int:

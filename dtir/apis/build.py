@@ -5,11 +5,11 @@ from pathlib import Path
 import torch
 from mmengine.registry import DefaultScope
 
-from dtir.engine.checkpoint import load_checkpoint, load_state
+from dtir.core.checkpoint import load_checkpoint, load_state
+from dtir.core.errors import CheckpointError
 from dtir.engine.hooks.blind_task import estimator_of
 from dtir.models import Restorer
 from dtir.registry import RESTORERS, SCOPE
-from dtir.utils.errors import CheckpointError
 
 
 def load_restorer(path: str | Path, device: str | torch.device = "cpu") -> Restorer:

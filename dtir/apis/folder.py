@@ -9,8 +9,8 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from dtir.utils.errors import ConfigError, DtirError, ImageFileError
-from dtir.utils.image_io import IMAGE_EXTENSIONS, list_images
+from dtir.core.errors import ConfigError, DtirError, ImageFileError
+from dtir.imaging.files import IMAGE_EXTENSIONS, list_images
 
 
 class Job(NamedTuple):

@@ -1,6 +1,5 @@
 """Restoring with an unconditional denoiser and a known operator: no training for the task."""
 
-import difflib
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,15 +9,16 @@ from mmengine.registry import Registry
 from torch import Tensor
 
 from dtir.apis.inferencer import resolve_device
+from dtir.config.check import accepted_keys
+from dtir.config.files import read_config
+from dtir.core.errors import CheckpointError, ConfigError
+from dtir.core.names import did_you_mean
+from dtir.core.seeding import device_generator
 from dtir.diffusion.domain import to_image
 from dtir.diffusion.operators import Operator
 from dtir.diffusion.samplers import gaussian_like
 from dtir.models.restorers import DiffusionRestorer
 from dtir.registry import GUIDANCE, OPERATORS
-from dtir.utils.config_check import accepted_keys
-from dtir.utils.config_files import read_config
-from dtir.utils.errors import CheckpointError, ConfigError
-from dtir.utils.seeding import device_generator
 
 CONFIG_KEYS = ("operator", "guidance", "sampler", "sigma_y", "seed")
 SAMPLER_KEYS = ("num_steps",)
@@ -184,7 +184,9 @@ def checked_part(registry: Registry, name: str, config: Mapping, given: tuple[st
     kind = registry.get(wanted)
     if kind is None:
         known = sorted(registry.module_dict)
-        raise ConfigError(f"{name}.type: '{wanted}' is not known.{_hint(wanted, known)} Known: {', '.join(known)}.")
+        raise ConfigError(
+            f"{name}.type: '{wanted}' is not known.{did_you_mean(wanted, known)} Known: {', '.join(known)}."
+        )
     accepted = accepted_keys(kind)
     if accepted is not None:
         check_keys(f"{name} {kind.__name__}", settings, sorted(accepted - set(MEASURED)))
@@ -208,12 +210,9 @@ def check_keys(place: str, found: Mapping, known: tuple[str, ...] | list[str]) -
     """
     for key in found:
         if key not in known:
-            raise ConfigError(f"{place}: unknown key '{key}'.{_hint(key, known)} Valid keys: {', '.join(known)}.")
-
-
-def _hint(key: str, known) -> str:
-    near = difflib.get_close_matches(key, list(known), n=1)
-    return f" Did you mean '{near[0]}'?" if near else ""
+            raise ConfigError(
+                f"{place}: unknown key '{key}'.{did_you_mean(key, known)} Valid keys: {', '.join(known)}."
+            )
 
 
 def _load(checkpoint: str | Path | DiffusionRestorer, device: torch.device) -> DiffusionRestorer:

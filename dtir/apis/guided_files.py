@@ -9,10 +9,10 @@ from torch import Tensor
 
 from dtir.apis.folder import OnTile, RestoreReport, restore_all
 from dtir.apis.guided import GuidedRestorer
+from dtir.core.errors import ConfigError, ImageFileError
 from dtir.diffusion.domain import to_centred, to_image
 from dtir.evaluation.metrics.functional import psnr, to_8_bit
-from dtir.utils.errors import ConfigError, ImageFileError
-from dtir.utils.image_io import Picture, read_picture, write_picture
+from dtir.imaging.files import Picture, read_picture, write_picture
 
 MEASURED_FOLDER = "measured"
 

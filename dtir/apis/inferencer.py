@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from dtir.apis.folder import OnTile, RestoreReport, restore_all
+from dtir.core.errors import ConfigError, ImageFileError
+from dtir.imaging.files import read_picture, write_picture
+from dtir.imaging.self_ensemble import averaged_over_symmetries
+from dtir.imaging.tiling import check_tiling, tiled_apply
 from dtir.tasks import check_task
-from dtir.utils.errors import ConfigError, ImageFileError
-from dtir.utils.image_io import read_picture, write_picture
-from dtir.utils.self_ensemble import averaged_over_symmetries
-from dtir.utils.tiling import check_tiling, tiled_apply
 
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,6 @@
 """Published checkpoints, in whatever layout their authors saved them, loaded into our networks key by key."""
 
 import argparse
-import difflib
 import inspect
 import logging
 import zipfile
@@ -14,11 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dtir.engine.checkpoint import load_checkpoint
-from dtir.models.backbones.maxim import from_flax
+from dtir.core.checkpoint import load_checkpoint
+from dtir.core.errors import CheckpointError, ConfigError
+from dtir.core.names import did_you_mean
+from dtir.models.backbones.image.maxim import from_flax
 from dtir.models.backbones.zoo import ZOO
 from dtir.registry import BACKBONES
-from dtir.utils.errors import CheckpointError, ConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -138,8 +138,7 @@ def _candidates(name: str, settings: dict) -> list[dict]:
         return [{**ZOO[name].backbone, **settings}]
     if name not in BACKBONES.module_dict:
         known = sorted([*ZOO, *BACKBONES.module_dict])
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
+        hint = did_you_mean(name, known)
         raise ConfigError(f"'{name}' is neither a published setting nor a registered backbone.{hint}")
     if settings:
         return [{"type": name, **settings}]

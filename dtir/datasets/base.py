@@ -10,9 +10,9 @@ from mmcv.transforms import Compose
 from torch.utils.data import Dataset
 
 import dtir
+from dtir.core.errors import DatasetError, TaskError
 from dtir.registry import TRANSFORMS
 from dtir.tasks import SET_MARK, row_name
-from dtir.utils.errors import DatasetError, TaskError
 
 from .packed import PackedPictures
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from torch.utils.data import Dataset
 
+from dtir.core.errors import DatasetError
 from dtir.registry import DATASETS
 from dtir.tasks import check_task
-from dtir.utils.errors import DatasetError
 
 from .sampler import SampleKey
 

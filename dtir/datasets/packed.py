@@ -16,9 +16,9 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from dtir.utils.atomic import atomic_write
-from dtir.utils.errors import DatasetError
-from dtir.utils.image_io import read_rgb
+from dtir.core.atomic import atomic_write
+from dtir.core.errors import DatasetError
+from dtir.imaging.files import read_rgb
 
 INDEX = "index.json"
 VERSION = 1

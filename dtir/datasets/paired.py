@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
+from dtir.core.errors import DatasetError
+from dtir.imaging.files import is_broken_link, list_images
 from dtir.registry import DATASETS
 from dtir.tasks import folder_names
-from dtir.utils.errors import DatasetError
-from dtir.utils.image_io import is_broken_link, list_images
 
 from .base import META_KEYS, Pipeline, RestorationDataset, open_pack, require_folder, resolve_root
 from .pairing import Matched, describe_alone, match_pairs, some

@@ -1,12 +1,12 @@
 """Which LQ belongs to which GT: the naming rules of the published data sets, in one place."""
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from dtir.utils.errors import DatasetError
+from dtir.core.errors import DatasetError
+from dtir.core.names import did_you_mean
 
 T = TypeVar("T")
 
@@ -67,8 +67,7 @@ def get_rule(name: str) -> PairingRule:
     """
     if name in RULES:
         return RULES[name]
-    near = difflib.get_close_matches(str(name), RULES, n=1)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
+    hint = did_you_mean(name, RULES)
     known = ", ".join(f"{rule} (LQ {RULES[rule].example[0]}, GT {RULES[rule].example[1]})" for rule in RULES)
     raise DatasetError(f"unknown pairing rule '{name}'.{hint} Known rules: {known}.")
 

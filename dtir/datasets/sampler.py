@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from dtir.core.errors import ConfigError
 from dtir.registry import DATA_SAMPLERS
-from dtir.utils.errors import ConfigError
 
 Mixing = Literal["balanced", "proportional"]
 

@@ -4,10 +4,10 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from dtir.core.errors import DatasetError
+from dtir.imaging.files import list_images
 from dtir.registry import DATASETS
 from dtir.tasks import check_task
-from dtir.utils.errors import DatasetError
-from dtir.utils.image_io import list_images
 
 from .base import META_KEYS, Pipeline, RestorationDataset, open_pack, require_folder, resolve_root
 from .degradations import TASK_DEGRADATIONS

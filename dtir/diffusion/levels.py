@@ -5,9 +5,9 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion.schedulers.base import Scheduler
 from dtir.registry import LEVELS
-from dtir.utils.errors import ConfigError
 
 
 class ConditioningLevel(ABC):

@@ -10,10 +10,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from dtir.core.errors import ConfigError, TaskError
 from dtir.diffusion.domain import to_centred, to_image
 from dtir.diffusion.samplers import DDIMSampler, gaussian_like
 from dtir.diffusion.schedulers.base import Scheduler, trailing_steps
-from dtir.utils.errors import ConfigError, TaskError
 
 PredictResidual = Callable[[Tensor, Tensor], Tensor]
 Metric = Callable[[Tensor, Tensor], Tensor]

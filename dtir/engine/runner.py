@@ -13,11 +13,11 @@ from mmengine.dist import master_only
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
+from dtir.core.atomic import atomic_save
+from dtir.core.checkpoint import find_last_checkpoint, load_checkpoint, load_state, to_cpu
+from dtir.core.errors import CheckpointError, DtirError
 from dtir.datasets import MultiTaskDataset
-from dtir.engine.checkpoint import find_last_checkpoint, load_checkpoint, load_state, to_cpu
 from dtir.registry import RUNNERS
-from dtir.utils.atomic import atomic_save
-from dtir.utils.errors import CheckpointError, DtirError
 from dtir.version import __version__
 
 DEFAULT_HOOKS = {
@@ -124,7 +124,7 @@ class StagedRunner(Runner):
         """Loads the weights of a checkpoint of the same model and tells the hooks.
 
         Raises:
-            CheckpointError: See `load_checkpoint` and `load_state` of `dtir.engine.checkpoint`.
+            CheckpointError: See `load_checkpoint` and `load_state` of `dtir.core.checkpoint`.
         """
         # On the CPU, as Adam's step counters must stay there; everything else is copied to where its parameter is.
         checkpoint = load_checkpoint(filename)

@@ -5,12 +5,12 @@ one.
 """
 
 import bisect
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import accumulate
 
-from dtir.utils.errors import ConfigError
+from dtir.core.errors import ConfigError
+from dtir.core.names import did_you_mean
 
 SCHEDULES = ("cosine", "linear", "constant")
 MIXINGS = ("balanced", "proportional")
@@ -71,8 +71,7 @@ class Stage:
         names = [field.name for field in fields(cls)]
         for key in config:
             if key not in names:
-                near = difflib.get_close_matches(key, names, n=1)
-                hint = f" Did you mean '{near[0]}'?" if near else ""
+                hint = did_you_mean(key, names)
                 raise ConfigError(f"stage {config.get('name')!r}: unknown key '{key}'.{hint} Keys: {', '.join(names)}.")
         missing = [key for key in ("name", "iters", "lr") if key not in config]
         if missing:

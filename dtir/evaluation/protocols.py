@@ -15,14 +15,14 @@ Published figures of one model differ by decibels between them, so every table n
 | dehazeformer | RGB, clipped but not rounded; SSIM after pooling by round(min(H, W) / 256) | DehazeFormer |
 """
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from dtir.core.errors import ConfigError
+from dtir.core.names import did_you_mean
 from dtir.evaluation.metrics.functional import rgb_to_y, ssim, ssim_3d, ssim_downsampled, ssim_uniform, to_8_bit
-from dtir.utils.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,6 @@ def get_protocol(name: str) -> Protocol:
         ConfigError: The name is unknown.
     """
     if name not in PROTOCOLS:
-        near = difflib.get_close_matches(str(name), PROTOCOLS, n=1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
+        hint = did_you_mean(name, PROTOCOLS)
         raise ConfigError(f"unknown measuring protocol '{name}'.{hint} Known: {', '.join(PROTOCOLS)}.")
     return PROTOCOLS[name]

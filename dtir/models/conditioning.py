@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from dtir.core.errors import ConfigError
+from dtir.models.precision import without_autocast
 from dtir.registry import CONDITIONING
-from dtir.utils.errors import ConfigError
-from dtir.utils.precision import without_autocast
 
 from .modulation import ModulatedNetwork
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from dtir.core.errors import ConfigError
 from dtir.registry import ADAPTERS, BACKBONES
-from dtir.utils.errors import ConfigError
 
 from .adapters import ParallelAdapter
-from .backbones.pictures import restored_picture
+from .backbones.parts.pictures import restored_picture
 from .probing import block_calls, channels_of, named_blocks, pointwise_channels, pointwise_layers
 
 

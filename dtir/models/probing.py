@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from dtir.utils.errors import ConfigError
+from dtir.core.errors import ConfigError
 
 # The side of the picture on which the blocks are tried; larger than any padding by reflection asks for.
 PROBE_SIDE = 16

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from mmengine.hooks import Hook
 from torch import Tensor, nn
 
-from dtir.utils.errors import ConfigError
+from dtir.core.errors import ConfigError
 
 
 class Regularizer(Hook):

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from dtir.core.errors import ConfigError
 from dtir.models.conditioning import ConditionedNetwork
 from dtir.models.probing import probe
-from dtir.utils.errors import ConfigError
 
 
 def parameter_depths(network: nn.Module) -> dict[str, Tensor]:

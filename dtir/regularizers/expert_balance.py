@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
+from dtir.core.errors import ConfigError
 from dtir.models.adapters import MixtureOfExperts
 from dtir.registry import REGULARIZERS
 from dtir.regularizers.base import Regularizer
-from dtir.utils.errors import ConfigError
 
 
 @REGULARIZERS.register_module()

@@ -8,13 +8,13 @@ from mmengine.dist import get_rank, get_world_size
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from dtir.core.errors import ConfigError
+from dtir.core.seeding import derive_seed
 from dtir.datasets import SampleKey
 from dtir.diffusion.objectives import generative_pair
 from dtir.registry import REGULARIZERS
 from dtir.regularizers.base import Regularizer
 from dtir.regularizers.depth import parameter_depths
-from dtir.utils.errors import ConfigError
-from dtir.utils.seeding import derive_seed
 
 # Iterations for which the logged value stands, so that it costs next to nothing.
 LOG_INTERVAL = 10

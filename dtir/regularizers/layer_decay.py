@@ -6,10 +6,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from dtir.core.errors import ConfigError
 from dtir.registry import REGULARIZERS
 from dtir.regularizers.base import Regularizer
 from dtir.regularizers.depth import num_blocks, parameter_depths
-from dtir.utils.errors import ConfigError
 
 GENERATIVE, RESTORING = "loss_generative", "loss_restoration"
 # Blocks with a smaller share take no generative update.

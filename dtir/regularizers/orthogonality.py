@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dtir.core.errors import ConfigError
 from dtir.registry import REGULARIZERS
 from dtir.regularizers.base import Regularizer
 from dtir.regularizers.depth import num_blocks, parameter_depths
 from dtir.regularizers.layer_decay import GENERATIVE, RESTORING
 from dtir.regularizers.second_order import twice_differentiable
-from dtir.utils.errors import ConfigError
 
 
 def shallow_blocks(network, share: float) -> int:

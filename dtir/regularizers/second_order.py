@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from dtir.models.backbones.layers import LayerNorm2d
+from dtir.models.backbones.parts.layers import LayerNorm2d
 
 convolution_backward = torch.ops.aten.convolution_backward
 layer_norm_backward = torch.ops.aten.native_layer_norm_backward

@@ -4,7 +4,7 @@ import pytest
 
 from dtir.apis import RestorationInferencer
 from dtir.apis.folder import plan_jobs
-from dtir.utils.errors import ConfigError, TaskError
+from dtir.core.errors import ConfigError, TaskError
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from dtir.apis.guided import GuidedRestorer, guided_settings
+from dtir.core.errors import CheckpointError, ConfigError
 from dtir.diffusion.domain import to_centred
 from dtir.models import DiffusionRestorer, SupervisedRestorer
-from dtir.utils.errors import CheckpointError, ConfigError
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "training_free"
 GUIDED = sorted(path for path in CONFIGS.glob("*.py") if not path.name.startswith("ddpm"))

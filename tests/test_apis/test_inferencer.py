@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from dtir.apis import RestorationInferencer
+from dtir.core.errors import ConfigError, ImageFileError, TaskError
+from dtir.imaging.files import read_picture
 from dtir.models.backbones import NAFNet
-from dtir.utils.errors import ConfigError, ImageFileError, TaskError
-from dtir.utils.image_io import read_picture
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import torch
 from dtir.apis import RestorationInferencer, load_backbone
 from dtir.apis.build import load_restorer
 from dtir.apis.published import likeliest_networks
+from dtir.core.errors import CheckpointError, ConfigError
 from dtir.models.backbones import NAFNet
 from dtir.testing import TinyBackbone
-from dtir.utils.errors import CheckpointError, ConfigError
 from tools.model_converters.from_published import convert
 
 SMALL = {"width": 4, "enc_blk_nums": [1], "middle_blk_num": 1, "dec_blk_nums": [1]}

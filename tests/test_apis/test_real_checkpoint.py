@@ -6,9 +6,9 @@ from mmengine.registry import DefaultScope
 
 from dtir.apis import RestorationInferencer
 from dtir.apis.build import load_restorer
+from dtir.core.atomic import atomic_save
+from dtir.core.errors import CheckpointError
 from dtir.registry import RESTORERS, SCOPE
-from dtir.utils.atomic import atomic_save
-from dtir.utils.errors import CheckpointError
 
 MODEL = {
     "type": "DiffusionRestorer",

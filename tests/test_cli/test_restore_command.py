@@ -151,7 +151,7 @@ def test_interruption_is_clean(restorer, pictures, tmp_path, capsys, monkeypatch
 @pytest.mark.parametrize("command", ["train", "test"])
 def test_training_commands_are_handed_to_the_launcher(command, monkeypatch):
     seen = []
-    monkeypatch.setattr(f"dtir.utils.launch.run_{command}", lambda args: seen.append(args.config))
+    monkeypatch.setattr(f"dtir.cli.{command}.run", lambda args: seen.append(args.config))
     extra = ["model.pth"] if command == "test" else []
     assert cli.main([command, "config.py", *extra]) == 0
     assert seen == ["config.py"]

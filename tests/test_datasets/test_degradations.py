@@ -12,9 +12,9 @@ from dtir.datasets.degradations.base import fractal_field, line_kernel, scatter,
 from dtir.datasets.degradations.occlusion import InpaintingMask, Shadow
 from dtir.datasets.degradations.optics import JPEGCompression, MotionBlur
 from dtir.datasets.degradations.weather import Haze, scatter_light
+from dtir.imaging.files import read_rgb
 from dtir.registry import DEGRADATIONS
 from dtir.tasks import TASKS
-from dtir.utils.image_io import read_rgb
 
 # Mean PSNR of real degraded pictures, on other scenes than the shipped photographs. Equal scenes are compared in
 # tests/test_tools/test_degradation_sheet.py, where the real pairs are at hand.

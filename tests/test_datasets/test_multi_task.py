@@ -5,9 +5,9 @@ import torch
 from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader
 
+from dtir.core.errors import DatasetError, TaskError
 from dtir.datasets import MultiTaskDataset, PairedDataset, SampleKey, SyntheticDataset
 from dtir.registry import DATA_SAMPLERS, DATASETS
-from dtir.utils.errors import DatasetError, TaskError
 
 
 class Grain:

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from dtir.core.errors import DatasetError, ImageFileError
 from dtir.datasets import MultiTaskDataset, PackedPictures, PairedDataset, SampleKey, SyntheticDataset, write_pack
-from dtir.utils.errors import DatasetError, ImageFileError
-from dtir.utils.image_io import list_images, read_rgb
+from dtir.imaging.files import list_images, read_rgb
 from tools.dataset_converters import pack
 
 NAMES = ("p1", "p2", "夜の 写真é")

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 import torch
 
+from dtir.core.errors import DatasetError, ImageFileError, TaskError
 from dtir.datasets import PairedDataset
 from dtir.registry import DATASETS
-from dtir.utils.errors import DatasetError, ImageFileError, TaskError
 
 
 def picture(seed, height=24, width=30):

@@ -2,9 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
+from dtir.core.errors import DatasetError
 from dtir.datasets import PairedDataset
 from dtir.datasets.pairing import RULES, describe_alone, match_pairs
-from dtir.utils.errors import DatasetError
 
 
 def same(*names):

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from dtir.core.errors import ConfigError
 from dtir.datasets.transforms import RandomRecolor
-from dtir.utils.errors import ConfigError
 
 
 def sample(seed: int = 0) -> dict:

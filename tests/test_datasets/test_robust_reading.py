@@ -7,10 +7,10 @@ import struct
 import numpy as np
 import pytest
 
+from dtir.core.errors import DatasetError, ImageFileError
 from dtir.datasets import PairedDataset
 from dtir.datasets.pairing import RULES
-from dtir.utils.errors import DatasetError, ImageFileError
-from dtir.utils.image_io import read_rgb
+from dtir.imaging.files import read_rgb
 
 image = pytest.importorskip("PIL.Image", reason="Pillow writes the files that are read here")
 

@@ -4,8 +4,8 @@ from fractions import Fraction
 
 import pytest
 
+from dtir.core.errors import ConfigError
 from dtir.datasets.sampler import MultiTaskBatchSampler, SampleKey, StageDraws
-from dtir.utils.errors import ConfigError
 
 SIZES = [5, 1, 7, 3]
 

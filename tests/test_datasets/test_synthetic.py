@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 import torch
 
+from dtir.core.errors import DatasetError, TaskError
 from dtir.datasets import SyntheticDataset
 from dtir.registry import DATASETS
 from dtir.tasks import TASKS
-from dtir.utils.errors import DatasetError, TaskError
 
 PHOTOS = {"coffee.png", "flower.jpg", "astronaut.png", "chelsea.png", "china.jpg", "motorcycle_left.png", "rocket.jpg"}
 

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import torch
 
+from dtir.core.errors import ConfigError, DatasetError
 from dtir.datasets.transforms import (
     CenterCropPair,
     Degrade,
@@ -16,7 +17,6 @@ from dtir.datasets.transforms import (
 )
 from dtir.datasets.transforms.geometry import reflect_window
 from dtir.registry import TRANSFORMS
-from dtir.utils.errors import ConfigError, DatasetError
 
 # What tells the LQ from the GT.
 MARK = np.array([0, 0, 1], np.uint8)

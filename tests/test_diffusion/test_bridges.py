@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion.samplers import ColdSampler, FlowHeunSampler, PosteriorSampler, ReverseODESampler, ReverseSDESampler
 from dtir.diffusion.schedulers import (
     DDBM,
@@ -21,7 +22,6 @@ from dtir.diffusion.schedulers import (
     optimal_transport_pairs,
 )
 from dtir.registry import SCHEDULERS
-from dtir.utils.errors import ConfigError
 
 BRIDGES = {
     "irsde": lambda: IRSDE(30, T=40, schedule="linear", eps=0.005),

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion.samplers import DDBMSampler
 from dtir.diffusion.schedulers import DDBM, I2SB
-from dtir.utils.errors import ConfigError
 
 MU, X0 = torch.randn(2, 2, 1, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 ENDS = {"ve": 80.0, "vp": 1.0}

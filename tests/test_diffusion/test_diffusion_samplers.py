@@ -1,10 +1,10 @@
 import pytest
 import torch
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion import AncestralSampler, DDIMSampler, DDPMScheduler
 from dtir.diffusion.samplers import gaussian_like
 from dtir.registry import SAMPLERS
-from dtir.utils.errors import ConfigError
 
 DIM = 8
 

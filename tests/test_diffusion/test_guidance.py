@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion.guidance import DDNM, DDRM, DPS, ILVR, MCG, PiGDM, RePaint
 from dtir.diffusion.operators import (
     AverageDownsampling,
@@ -15,7 +16,6 @@ from dtir.diffusion.operators import (
 )
 from dtir.diffusion.schedulers import VPSDE
 from dtir.registry import GUIDANCE
-from dtir.utils.errors import ConfigError
 
 MEAN, SPREAD = 0.2, 0.5
 MASK = (torch.arange(64).view(8, 8) % 3 > 0).double()

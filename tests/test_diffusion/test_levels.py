@@ -1,10 +1,10 @@
 import pytest
 import torch
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion import NoiseLevel, TimestepLevel
 from dtir.diffusion.schedulers import VESDE, VPSDE, DDPMScheduler
 from dtir.registry import LEVELS
-from dtir.utils.errors import ConfigError
 
 LONG = DDPMScheduler(2000, 2000, 1e-6, 0.01)
 

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
+from dtir.core.errors import ConfigError, TaskError
 from dtir.diffusion import DDPMScheduler, MatchingCurve, distinct_steps, match_timestep, to_centred, to_image
 from dtir.diffusion.matching import MATCHING_METHODS, psnr, score_pairs, subtract
-from dtir.utils.errors import ConfigError, TaskError
 
 TAU = 0.4
 

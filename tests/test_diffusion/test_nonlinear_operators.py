@@ -6,15 +6,15 @@ import pytest
 import torch
 from test_guidance import sample, scheduler, truth
 
+from dtir.core.errors import ConfigError
 from dtir.datasets import resolve_root
 from dtir.diffusion.domain import to_centred, to_image
 from dtir.diffusion.guidance import DDNM, DDRM, DPS, ILVR, MCG, PiGDM, RePaint
 from dtir.diffusion.operators import HDR, JPEG, GammaBlur, gaussian_kernel
 from dtir.diffusion.operators.jpeg import CHROMINANCE, LUMINANCE, quantisation_table
 from dtir.diffusion.operators.nonlinear import fast_length
+from dtir.imaging.files import read_rgb
 from dtir.registry import OPERATORS
-from dtir.utils.errors import ConfigError
-from dtir.utils.image_io import read_rgb
 
 SAMPLING = {"4:2:0": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420, "4:4:4": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444}
 

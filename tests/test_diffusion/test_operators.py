@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from dtir import registry
+from dtir.core.errors import ConfigError
 from dtir.diffusion.operators import (
     AverageDownsampling,
     BicubicDownsampling,
@@ -24,7 +25,6 @@ from dtir.diffusion.operators import (
     gaussian_kernel,
     motion_kernel,
 )
-from dtir.utils.errors import ConfigError
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion.samplers import PosteriorSampler, ResidualSampler
 from dtir.diffusion.schedulers import GOUB, I2SB, IRSDE, DenoisingSDE, ResidualDiffusion, ResShift
 from dtir.registry import SCHEDULERS
-from dtir.utils.errors import ConfigError
 
 X, MU, Z = torch.randn(3, 2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
 

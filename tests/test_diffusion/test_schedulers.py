@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion import DDPMScheduler
 from dtir.diffusion.schedulers import trailing_steps
 from dtir.registry import SCHEDULERS
-from dtir.utils.errors import ConfigError
 
 ALL = torch.arange(1, 51)
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from test_diffusion_samplers import DIM, GaussianPrior, moments
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion import DDIMSampler, DDPMScheduler
 from dtir.diffusion.samplers import (
     DPMSolverPP2M,
@@ -15,7 +16,6 @@ from dtir.diffusion.samplers import (
 )
 from dtir.diffusion.schedulers import VESDE, VPSDE
 from dtir.registry import SCHEDULERS
-from dtir.utils.errors import ConfigError
 
 
 def ve(n: int) -> VESDE:

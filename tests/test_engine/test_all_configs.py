@@ -8,9 +8,9 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope
 
+from dtir.cli.launching import load_config
 from dtir.engine.stages import StagePlan
 from dtir.registry import METRICS, RESTORERS, SCOPE
-from dtir.utils.launch import load_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 # Those of training_free/ that name an operator are no trainings; tests/test_apis/test_guided.py runs them.

@@ -9,9 +9,9 @@ from mmengine.hooks import Hook
 from tiny_run import CONFIG, ROOT, last_state, run_process, tiny_config, train, train_command
 
 from dtir.apis import RestorationInferencer
+from dtir.core.errors import CheckpointError, ConfigError
 from dtir.engine import StagedRunner
 from dtir.models.estimator import TaskEstimator
-from dtir.utils.errors import CheckpointError, ConfigError
 
 MATCHING = {"type": "TimestepMatchingHook", "before": "finetune", "num_images": 1, "batch_size": 2}
 OPTIONS = {

@@ -5,9 +5,9 @@ import torch
 from tiny_run import last_state, tiny_config, train
 
 from dtir.apis.build import load_restorer
+from dtir.core.checkpoint import find_last_checkpoint, load_checkpoint, load_state
+from dtir.core.errors import CheckpointError, DtirError
 from dtir.engine import StagedRunner
-from dtir.engine.checkpoint import find_last_checkpoint, load_checkpoint, load_state
-from dtir.utils.errors import CheckpointError, DtirError
 
 
 class Payload:

@@ -10,9 +10,9 @@ from tiny_run import ROOT, assert_same_state, last_state, tiny_config, train
 
 from dtir import cli
 from dtir.apis import RestorationInferencer
+from dtir.cli.launching import build_runner, load_config
 from dtir.engine import StagedRunner
 from dtir.testing.small_backbones import SMALL
-from dtir.utils.launch import build_runner, load_config
 
 CONFIG = ROOT / "tests" / "configs" / "tiny_conditional.py"
 CONFIGS = ROOT / "configs" / "diffusion"

@@ -5,10 +5,10 @@ import pytest
 import torch
 from tiny_run import train
 
+from dtir.core.errors import ConfigError
 from dtir.engine.hooks.expert_use import expert_shares
 from dtir.models import ConditionedNetwork
 from dtir.testing import TinyBackbone
-from dtir.utils.errors import ConfigError
 
 STAGES = [{"name": "finetune", "iters": 1, "lr": 1e-3, "generative_share": 0.25}]
 

@@ -3,8 +3,8 @@
 import pytest
 from tiny_run import ROOT
 
+from dtir.cli.launching import load_config
 from dtir.engine import StagedRunner
-from dtir.utils.launch import load_config
 
 CONFIGS = ROOT / "configs"
 WHOLE = "dtir/dtir_unet_10task.py"

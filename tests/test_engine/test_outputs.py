@@ -11,13 +11,13 @@ import torch
 from rich.console import Console
 from tiny_run import tiny_config, train
 
+from dtir.core.errors import DatasetError
 from dtir.datasets import MultiTaskDataset
 from dtir.diffusion import MatchingCurve
 from dtir.engine import StagedRunner
 from dtir.engine.hooks import ForeachEMA, progress
 from dtir.engine.hooks.matching import TimestepMatchingHook
 from dtir.testing import TinyBackbone
-from dtir.utils.errors import DatasetError
 
 
 @pytest.fixture(scope="module")

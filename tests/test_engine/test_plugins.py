@@ -9,10 +9,10 @@ from mmengine.hooks import Hook
 from tiny_run import CONFIG, last_state, run_process, tiny_config, train, train_command
 
 from dtir.apis.build import load_restorer
+from dtir.core.errors import ConfigError, DtirError
 from dtir.engine import StagedRunner
 from dtir.registry import REGULARIZERS
 from dtir.regularizers import Regularizer
-from dtir.utils.errors import ConfigError, DtirError
 
 BACKBONE = """
 from torch import nn

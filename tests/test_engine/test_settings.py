@@ -9,11 +9,11 @@ import pytest
 from mmengine.config import Config
 from tiny_run import train
 
+from dtir.cli.launching import load_config
+from dtir.core.errors import ConfigError
 from dtir.datasets.benchmarks import BENCHMARKS
 from dtir.engine.stages import StagePlan
 from dtir.tasks import TASKS, row_name
-from dtir.utils.errors import ConfigError
-from dtir.utils.launch import load_config
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "configs"

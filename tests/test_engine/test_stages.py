@@ -2,9 +2,9 @@ import math
 
 import pytest
 
+from dtir.core.errors import ConfigError
 from dtir.engine.optim import learning_rate
 from dtir.engine.stages import Stage, StagePlan
-from dtir.utils.errors import ConfigError
 
 STAGES = [
     {"name": "pretrain", "iters": 5, "lr": 1.0, "generative_share": 1.0},

@@ -12,14 +12,14 @@ from mmengine.hooks import Hook
 from tiny_run import CONFIG, ROOT, run_process, tiny_config
 
 from dtir.cli import main
+from dtir.core.errors import ConfigError
 from dtir.datasets import MultiTaskDataset
 from dtir.engine import RecordedTestLoop, StagedRunner
 from dtir.engine.loops.recorded_test_loop import loader_of, recorded_pictures
+from dtir.imaging.files import read_rgb
+from dtir.imaging.self_ensemble import averaged_over_symmetries
 from dtir.models import DiffusionRestorer
 from dtir.registry import RESTORERS
-from dtir.utils.errors import ConfigError
-from dtir.utils.image_io import read_rgb
-from dtir.utils.self_ensemble import averaged_over_symmetries
 
 TASKS = ["noisy", "low-light", "jpeg-compressed"]
 FILES = ["chelsea", "coffee", "rocket"]

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 
+from dtir.core.checkpoint import load_checkpoint
 from dtir.engine import StagedRunner
-from dtir.engine.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "tests" / "configs" / "tiny_3task.py"

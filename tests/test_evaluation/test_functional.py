@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from dtir.core.errors import ConfigError
 from dtir.evaluation.metrics.functional import (
     mae,
     psnr,
@@ -16,7 +17,6 @@ from dtir.evaluation.metrics.functional import (
     to_8_bit,
 )
 from dtir.evaluation.protocols import PROTOCOLS, get_protocol
-from dtir.utils.errors import ConfigError
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 import torchvision
 
+from dtir.core.errors import ConfigError, DatasetError
 from dtir.evaluation import LPIPS, MAE, PSNR, SSIM, InputPSNR
 from dtir.evaluation.metrics import fidelity
 from dtir.evaluation.metrics.functional import psnr, ssim
-from dtir.utils.errors import ConfigError, DatasetError
 
 
 def samples() -> list[dict]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import dtir
+from dtir.core.errors import ConfigError, DatasetError
 from dtir.diffusion.operators.resampling import bicubic_matrix
 from dtir.evaluation import NIQE, get_protocol
 from dtir.evaluation.metrics.niqe import (
@@ -18,8 +19,7 @@ from dtir.evaluation.metrics.niqe import (
     niqe_features,
     read_pristine_model,
 )
-from dtir.utils.errors import ConfigError, DatasetError
-from dtir.utils.image_io import read_rgb
+from dtir.imaging.files import read_rgb
 
 PHOTOS = Path(dtir.__file__).parent / "assets" / "photos"
 

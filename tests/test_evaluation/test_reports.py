@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion.matching import MatchingCurve
 from dtir.evaluation.reports import (
     PanelRow,
@@ -17,7 +18,6 @@ from dtir.evaluation.reports import (
     save_panel,
     write_results,
 )
-from dtir.utils.errors import ConfigError
 
 METRICS = {
     "noisy/PSNR_LQ": 14.0,

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from dtir import cli
+from dtir.core.errors import DtirError
 from dtir.evaluation.published import SETTING_B
 from dtir.evaluation.reports.embedding import purity
 from dtir.evaluation.reports.run_record import read_run
 from dtir.evaluation.reports.run_report import write_run_report
 from dtir.tasks import TASKS
-from dtir.utils.errors import DtirError
 from tools.analysis import features
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "test_engine"))

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
+from dtir.core.errors import DtirError
 from dtir.evaluation.reports.tsne import conditional_probabilities, tsne
-from dtir.utils.errors import DtirError
 
 
 def clusters() -> torch.Tensor:

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from dtir.core.errors import ConfigError
 from dtir.models import ConditionedNetwork
 from dtir.models.adapters import Adapter
 from dtir.registry import ADAPTERS
 from dtir.testing import TinyBackbone
-from dtir.utils.errors import ConfigError
 
 X, T = torch.rand(2, 3, 8, 12, generator=torch.Generator().manual_seed(0)), torch.tensor([3, 37])
 

@@ -6,10 +6,10 @@ from mmengine.config import ConfigDict
 from safetensors.torch import save_file
 from torch import nn
 
+from dtir.core.errors import ConfigError
 from dtir.engine.hooks import TaskContextsHook
 from dtir.models import BridgeRestorer
 from dtir.registry import BACKBONES, RESTORERS
-from dtir.utils.errors import ConfigError
 
 PICTURES = torch.rand(2, 4, 3, 6, 6, generator=torch.Generator().manual_seed(1))
 LQ, GT = PICTURES

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
+from dtir.core.errors import ConfigError
+from dtir.core.seeding import derive_seed
 from dtir.diffusion.domain import to_centred, to_image
 from dtir.models import ConditionalDiffusionRestorer
 from dtir.models.restorers import draws as draws_module
 from dtir.registry import BACKBONES, RESTORERS
-from dtir.utils.errors import ConfigError
-from dtir.utils.seeding import derive_seed
 
 SHORT = {"type": "DDPMScheduler", "num_timesteps": 20}
 SMALL_NET = {"type": "ConditionalNAFNet", "width": 4, "enc_blk_nums": [1], "dec_blk_nums": [1]}

@@ -5,10 +5,10 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from dtir.core.errors import ConfigError
 from dtir.models import ConditionedNetwork
 from dtir.models.backbones import NAFNet
 from dtir.testing import TinyBackbone
-from dtir.utils.errors import ConfigError
 
 
 class TokenBackbone(nn.Module):

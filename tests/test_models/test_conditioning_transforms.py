@@ -7,13 +7,13 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from dtir.core.errors import ConfigError
 from dtir.models import ConditionedNetwork
 from dtir.models.adapters import Adapter
 from dtir.models.backbones import NAFNet
 from dtir.models.conditioning import TimeEmbedding, sinusoidal_embedding
 from dtir.registry import ADAPTERS
 from dtir.testing import TinyBackbone
-from dtir.utils.errors import ConfigError
 
 X, T = torch.rand(2, 3, 8, 12, generator=torch.Generator().manual_seed(0)), torch.tensor([3, 37])
 

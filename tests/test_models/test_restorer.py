@@ -1,12 +1,12 @@
 import pytest
 import torch
 
+from dtir.core.errors import ConfigError, TaskError
+from dtir.core.seeding import derive_seed
 from dtir.diffusion.domain import to_centred, to_image
 from dtir.models import DiffusionRestorer, RestorationDataPreprocessor
 from dtir.models.losses import CharbonnierLoss, L1Loss, L2Loss, PSNRLoss
 from dtir.registry import RESTORERS
-from dtir.utils.errors import ConfigError, TaskError
-from dtir.utils.seeding import derive_seed
 
 CONFIG = {
     "type": "DiffusionRestorer",

@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import nn
 
+from dtir.core.errors import ConfigError
 from dtir.models import SupervisedRestorer
 from dtir.registry import BACKBONES
 from dtir.testing import TinyBackbone
-from dtir.utils.errors import ConfigError
 
 
 @BACKBONES.register_module()

@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch import nn
 
+from dtir.core.errors import ConfigError
 from dtir.models import ConditionedNetwork
 from dtir.models.backbones import NAFNet
 from dtir.regularizers.depth import num_blocks, parameter_depths
 from dtir.testing import TinyBackbone
-from dtir.utils.errors import ConfigError
 
 
 def test_what_lies_between_blocks_belongs_to_the_one_before():

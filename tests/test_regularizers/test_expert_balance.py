@@ -2,9 +2,9 @@ import pytest
 import torch
 from tiny_run import train
 
+from dtir.core.errors import ConfigError
 from dtir.regularizers import ExpertBalance
 from dtir.regularizers.expert_balance import balance
-from dtir.utils.errors import ConfigError
 
 
 def test_equal_use_is_one_and_a_collapsed_router_is_n():

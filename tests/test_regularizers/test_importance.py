@@ -4,6 +4,7 @@ from mmengine.hooks import Hook
 from tiny_run import assert_same_state, last_state, run_process, tiny_config, train, train_command
 from torch import nn
 
+from dtir.core.errors import ConfigError
 from dtir.engine import StagedRunner
 from dtir.models import ConditionedNetwork
 from dtir.models.backbones import NAFNet
@@ -12,7 +13,6 @@ from dtir.regularizers import ParameterImportance
 from dtir.regularizers.depth import parameter_depths
 from dtir.regularizers.importance import LOG_INTERVAL, per_sample_gradients
 from dtir.testing import TinyBackbone
-from dtir.utils.errors import ConfigError
 
 # A step of this optimiser is minus the gradient.
 PLAIN = {"optim_wrapper.optimizer": {"type": "SGD", "lr": 1.0}, "optim_wrapper.clip_grad": None, "custom_hooks": []}

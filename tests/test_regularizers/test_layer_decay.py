@@ -2,9 +2,9 @@ import pytest
 import torch
 from tiny_run import tiny_config, train
 
+from dtir.core.errors import ConfigError
 from dtir.engine import StagedRunner
 from dtir.regularizers import LayerDecay
-from dtir.utils.errors import ConfigError
 
 STAGE = [{"name": "finetune", "iters": 1, "lr": 1.0, "generative_share": 0.25}]
 PLAIN = {"optim_wrapper.optimizer": {"type": "SGD", "lr": 1.0}, "optim_wrapper.clip_grad": None}

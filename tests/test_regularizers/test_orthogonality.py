@@ -7,9 +7,9 @@ import torch
 from test_layer_decay import PLAIN, STAGE, run
 from tiny_run import CONFIG, run_process, train, train_command
 
+from dtir.core.errors import ConfigError
 from dtir.regularizers import OrthogonalityLoss, OrthogonalProjection
 from dtir.regularizers.orthogonality import cosines
-from dtir.utils.errors import ConfigError
 
 
 class Recording(OrthogonalProjection):

@@ -4,7 +4,7 @@ from torch import nn
 
 from dtir.models import ConditionedNetwork
 from dtir.models.backbones import DTIRUNet, NAFNet
-from dtir.models.backbones.layers import LayerNorm2d
+from dtir.models.backbones.parts.layers import LayerNorm2d
 from dtir.regularizers.second_order import TwiceConv2d, TwiceLayerNorm2d, twice_differentiable
 
 LEVELS = {"enc_blk_nums": [1, 1], "middle_blk_num": 1, "dec_blk_nums": [1, 1]}

@@ -6,8 +6,8 @@ import pytest
 import torch
 from tiny_run import assert_same_state, last_state, tiny_config, train
 
+from dtir.core.errors import ConfigError
 from dtir.engine import StagedRunner
-from dtir.utils.errors import ConfigError
 
 EVERY = [
     {"type": "ParameterImportance", "weight": 100.0, "num_samples": 4, "chunk": 2},

@@ -78,7 +78,7 @@ def test_an_unknown_network_is_named(monkeypatch, capsys):
 
 
 def test_a_reference_gets_the_same_weights_and_settings(monkeypatch, capsys, tmp_path):
-    (tmp_path / "published.py").write_text("from dtir.models.backbones.prenet import PReNet_r as Same\n")
+    (tmp_path / "published.py").write_text("from dtir.models.backbones.image.prenet import PReNet_r as Same\n")
     assert (
         run(
             benchmark_inference,

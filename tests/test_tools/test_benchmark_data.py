@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from dtir.utils.image_io import Picture, write_picture
-from dtir.utils.launch import load_config
+from dtir.cli.launching import load_config
+from dtir.imaging.files import Picture, write_picture
 from tools.analysis import benchmark_data
 
 CONFIG = """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dtir.utils.config_files import read_config
+from dtir.config.files import read_config
 from tools.analysis import benchmark_sampling
 
 CONFIGS = Path(__file__).parents[2] / "configs"

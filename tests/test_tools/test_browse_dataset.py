@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dtir.utils.image_io import Picture, read_rgb, write_picture
+from dtir.imaging.files import Picture, read_rgb, write_picture
 
 SCRIPT = Path(__file__).parents[2] / "tools" / "analysis" / "browse_dataset.py"
 CONFIG = """

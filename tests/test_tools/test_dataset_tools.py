@@ -9,7 +9,7 @@ from rich.console import Console
 
 from dtir.datasets.benchmarks import BENCHMARKS
 from dtir.datasets.pairing import RULES
-from dtir.utils.image_io import Picture, write_picture
+from dtir.imaging.files import Picture, write_picture
 
 TOOLS = Path(__file__).parents[2] / "tools"
 

@@ -24,11 +24,11 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader
 
+from dtir.cli.launching import load_config
+from dtir.core.errors import ConfigError, DtirError
 from dtir.datasets import MultiTaskDataset, PackedPictures, SampleKey, write_pack
 from dtir.datasets.transforms import LoadClean, LoadPair
 from dtir.registry import DATASETS
-from dtir.utils.errors import ConfigError, DtirError
-from dtir.utils.launch import load_config
 
 # What four workers have to load to feed NAFNet-32 at batch 16, patch 128 on a data-centre GPU.
 AIM, AIM_WORKERS = 400, 4

@@ -19,12 +19,12 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from dtir.models.backbones.layers import lay_out
+from dtir.core.errors import ConfigError, DtirError
+from dtir.measure.memory import in_new_process, peak_bytes
+from dtir.measure.timing import alternate
+from dtir.models.backbones.parts.layers import lay_out
 from dtir.models.backbones.zoo import ZOO
 from dtir.registry import BACKBONES
-from dtir.utils.errors import ConfigError, DtirError
-from dtir.utils.memory import in_new_process, peak_bytes
-from dtir.utils.timing import alternate
 
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

@@ -19,11 +19,11 @@ from mmengine.registry import DefaultScope
 from rich.console import Console
 from rich.table import Table
 
+from dtir.cli.launching import load_config
 from dtir.engine import StagedRunner
+from dtir.measure.timing import WARM_UP_ROUNDS, alternate, seconds_of
 from dtir.models.adapters.folding import fold
 from dtir.registry import CONDITIONING, SCOPE
-from dtir.utils.launch import load_config
-from dtir.utils.timing import WARM_UP_ROUNDS, alternate, seconds_of
 
 # Of one turn: two, for what is done every second iteration.
 ITERATIONS = 2

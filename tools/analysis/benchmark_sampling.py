@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from dtir.core.errors import DtirError
+from dtir.measure.timing import seconds_of
 from dtir.registry import CONDITIONING
 from dtir.testing.sampling import SamplingCase, sampling_cases
-from dtir.utils.errors import DtirError
-from dtir.utils.timing import seconds_of
 
 AIM = 0.02
 NAFNET = {

@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from dtir.cli.launching import load_config
 from dtir.engine import StagedRunner
-from dtir.utils.launch import load_config
-from dtir.utils.timing import alternate, synchronize
+from dtir.measure.timing import alternate, synchronize
 
 
 def train_step(forward: Callable[[Tensor], Tensor], module: nn.Module, batch: Tensor) -> Callable[[], None]:

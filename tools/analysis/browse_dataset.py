@@ -14,11 +14,11 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from dtir.cli.launching import load_config
+from dtir.core.errors import ConfigError, DtirError
 from dtir.datasets import MultiTaskDataset, SampleKey
+from dtir.imaging.files import Picture, write_picture
 from dtir.registry import DATASETS
-from dtir.utils.errors import ConfigError, DtirError
-from dtir.utils.image_io import Picture, write_picture
-from dtir.utils.launch import load_config
 
 CELL, GAP, LABEL = 192, 8, 22
 

@@ -21,7 +21,7 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor, nn
 
-from dtir.models.backbones.pictures import restored_picture
+from dtir.models.backbones.parts.pictures import restored_picture
 from dtir.registry import BACKBONES
 from dtir.testing.small_backbones import SMALL
 

@@ -26,14 +26,14 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from dtir.core.errors import DtirError
 from dtir.datasets import PairedDataset, resolve_root
 from dtir.datasets.degradations import TASK_DEGRADATIONS, Degradation
 from dtir.evaluation.damage import DamageStatistics, damage_statistics, mean_statistics, statistic_names
 from dtir.evaluation.reports.panels import PanelRow, save_panel
 from dtir.evaluation.reports.text_tables import markdown_table
+from dtir.imaging.files import list_images, read_rgb
 from dtir.registry import DEGRADATIONS
-from dtir.utils.errors import DtirError
-from dtir.utils.image_io import list_images, read_rgb
 
 SEVERITIES = (0.2, 0.5, 0.8)
 HEADER = ("task", "damage", "pictures", *statistic_names(), "ms")

@@ -15,11 +15,11 @@ from mmengine.registry import DefaultScope
 from rich.console import Console
 
 from dtir.apis.build import load_restorer
+from dtir.cli.launching import load_config
+from dtir.core.errors import ConfigError, DtirError
 from dtir.evaluation.reports.embedding import crops_of, deepest_block, feature_map, pooled_features, write_embedding
 from dtir.models import Restorer
 from dtir.registry import DATASETS, SCOPE
-from dtir.utils.errors import ConfigError, DtirError
-from dtir.utils.launch import load_config
 
 
 def steps_of(model: Restorer, chosen: str) -> tuple[torch.Tensor, str]:

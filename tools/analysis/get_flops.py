@@ -25,16 +25,16 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor, nn
 
+from dtir.cli.launching import load_config
+from dtir.core.errors import ConfigError, DtirError
+from dtir.measure.complexity import count_macs, count_parameters
+from dtir.measure.memory import in_new_process, peak_bytes
+from dtir.measure.timing import seconds_of
 from dtir.models import ConditionedNetwork
-from dtir.models.backbones.pictures import restored_picture
+from dtir.models.backbones.parts.pictures import restored_picture
 from dtir.models.backbones.zoo import ZOO, Published
 from dtir.models.modulation import ModulatedNetwork
 from dtir.registry import BACKBONES, RESTORERS, SCOPE
-from dtir.utils.complexity import count_macs, count_parameters
-from dtir.utils.errors import ConfigError, DtirError
-from dtir.utils.launch import load_config
-from dtir.utils.memory import in_new_process, peak_bytes
-from dtir.utils.timing import seconds_of
 
 WITH_METHOD = "+method"
 # arXiv 2506.21722, table 4: what its adapters add, parameters in millions, and GFLOPs at 256 x 256.

@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from dtir.engine.checkpoint import find_last_checkpoint
+from dtir.core.checkpoint import find_last_checkpoint
 from dtir.evaluation.metrics.functional import to_8_bit
 
 REPO = Path(__file__).resolve().parents[2]

@@ -22,13 +22,13 @@ from mmengine.config import Config
 from torch import Tensor
 
 from dtir.apis.build import load_restorer
+from dtir.cli.launching import load_config
+from dtir.core.atomic import atomic_write
 from dtir.datasets import PairedDataset
 from dtir.evaluation.metrics.functional import psnr, ssim, to_8_bit
+from dtir.imaging.files import read_rgb
 from dtir.models.restorers import Restorer
 from dtir.registry import SAMPLERS
-from dtir.utils.atomic import atomic_write
-from dtir.utils.image_io import read_rgb
-from dtir.utils.launch import load_config
 from tools.analysis.lab import REPO, markdown, picture, small_training, train
 
 TASK = "rainy"

@@ -20,8 +20,8 @@ from dtir.apis.guided import guided_settings
 from dtir.datasets import PairedDataset
 from dtir.diffusion.domain import to_centred, to_image
 from dtir.evaluation.metrics.functional import psnr, ssim, to_8_bit
+from dtir.imaging.files import read_rgb
 from dtir.tasks import TASKS
-from dtir.utils.image_io import read_rgb
 from tools.analysis.lab import REPO, markdown, picture
 
 CONFIGS = sorted(path for path in (REPO / "configs" / "training_free").glob("*.py") if not path.name.startswith("ddpm"))

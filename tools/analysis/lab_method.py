@@ -25,14 +25,14 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from dtir.apis import RestorationInferencer
+from dtir.cli.launching import load_config
+from dtir.core.atomic import atomic_save, atomic_write
+from dtir.core.checkpoint import find_last_checkpoint, load_checkpoint
 from dtir.datasets import PairedDataset
-from dtir.engine.checkpoint import find_last_checkpoint, load_checkpoint
 from dtir.evaluation.metrics.functional import psnr, ssim
+from dtir.imaging.files import read_rgb
 from dtir.registry import RESTORERS, SCOPE
 from dtir.tasks import TASKS
-from dtir.utils.atomic import atomic_save, atomic_write
-from dtir.utils.image_io import read_rgb
-from dtir.utils.launch import load_config
 from tools.analysis.lab import REPO, markdown, picture, small_training, train
 
 LAB = "configs/_base_/lab/method.py"

@@ -18,6 +18,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from dtir.core.errors import ConfigError, DtirError
 from dtir.diffusion.domain import to_centred, to_image
 from dtir.diffusion.operators import (
     HDR,
@@ -41,9 +42,8 @@ from dtir.diffusion.operators import (
 )
 from dtir.diffusion.operators.resampling import bicubic_matrix
 from dtir.evaluation.reports.panels import PanelRow, save_panel
+from dtir.imaging.files import Picture, read_rgb, write_picture
 from dtir.registry import OPERATORS
-from dtir.utils.errors import ConfigError, DtirError
-from dtir.utils.image_io import Picture, read_rgb, write_picture
 
 PER_ROW = 2
 

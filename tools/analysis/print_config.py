@@ -9,16 +9,16 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from dtir.utils.config_files import config_chain, key_origins
-from dtir.utils.errors import ConfigError
-from dtir.utils.launch import load_config
+from dtir.cli.launching import load_config
+from dtir.config.files import config_chain, key_origins
+from dtir.core.errors import ConfigError
 
 
 def describe(path: str, options: list[str]) -> str:
     """Returns the resolved config as Python text, each top-level key under a comment with its origin.
 
     Raises:
-        ConfigError: See `dtir.utils.launch.load_config`.
+        ConfigError: See `dtir.cli.launching.load_config`.
     """
     cfg = load_config(path, options)
     origins = key_origins(path)

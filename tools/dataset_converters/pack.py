@@ -15,9 +15,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from dtir.core.errors import DatasetError, DtirError
 from dtir.datasets import write_pack
-from dtir.utils.errors import DatasetError, DtirError
-from dtir.utils.image_io import list_images
+from dtir.imaging.files import list_images
 
 
 def find_pictures(folder: Path, subfolders: Sequence[str]) -> list[Path]:

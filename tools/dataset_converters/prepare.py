@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from dtir.core.errors import DtirError
 from dtir.datasets.benchmarks import (
     BENCHMARKS,
     Manifest,
@@ -21,7 +22,6 @@ from dtir.datasets.benchmarks import (
     prepare,
     read_names,
 )
-from dtir.utils.errors import DtirError
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -15,13 +15,13 @@ from rich.console import Console
 from rich.table import Table
 
 from dtir.apis.build import load_restorer
-from dtir.engine.checkpoint import load_checkpoint, to_cpu
+from dtir.core.atomic import atomic_save
+from dtir.core.checkpoint import load_checkpoint, to_cpu
+from dtir.core.errors import ConfigError, DtirError
+from dtir.measure.complexity import count_parameters
 from dtir.models import ConditionedNetwork
 from dtir.models.adapters.folding import FixedStep, fold
 from dtir.tasks import check_task
-from dtir.utils.atomic import atomic_save
-from dtir.utils.complexity import count_parameters
-from dtir.utils.errors import ConfigError, DtirError
 
 
 def fold_checkpoint(source: str, task: str, target: str) -> tuple[ConditionedNetwork, FixedStep]:

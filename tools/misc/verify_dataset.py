@@ -15,10 +15,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from dtir.core.errors import DtirError
 from dtir.datasets.benchmarks import BENCHMARKS, default_workers, get_benchmark
 from dtir.datasets.benchmarks.verify import CHECKS, SetReport, verify
 from dtir.datasets.pairing import some
-from dtir.utils.errors import DtirError
 
 _UNLIMITED = 1000
 

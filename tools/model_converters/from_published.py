@@ -18,13 +18,13 @@ from mmengine.registry import DefaultScope
 
 from dtir import __version__
 from dtir.apis.published import read_published
-from dtir.engine.checkpoint import load_state, to_cpu
+from dtir.cli.launching import load_config
+from dtir.core.atomic import atomic_save
+from dtir.core.checkpoint import load_state, to_cpu
+from dtir.core.errors import DtirError
 from dtir.models import Restorer
 from dtir.registry import RESTORERS, SCOPE
 from dtir.tasks import TASKS
-from dtir.utils.atomic import atomic_save
-from dtir.utils.errors import DtirError
-from dtir.utils.launch import load_config
 
 
 def convert(name: str, source: str, target: str, tasks: list[str], config: str | None) -> Restorer:

@@ -1,8 +1,7 @@
 """The published benchmarks: how their archives are laid out, how they are prepared and verified."""
 
-import difflib
-
-from dtir.utils.errors import DatasetError
+from dtir.core.errors import DatasetError
+from dtir.core.names import did_you_mean
 
 from .declare import Benchmark, Layout, Part
 from .generalization import GENERALIZATION
@@ -24,8 +23,7 @@ def get_benchmark(name: str) -> Benchmark:
     """
     if name in BENCHMARKS:
         return BENCHMARKS[name]
-    near = difflib.get_close_matches(name, BENCHMARKS, n=1)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
+    hint = did_you_mean(name, BENCHMARKS)
     raise DatasetError(f"unknown benchmark '{name}'.{hint} Known benchmarks: {', '.join(BENCHMARKS)}.")
 
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from dtir.utils.atomic import atomic_write
-from dtir.utils.errors import DatasetError
+from dtir.core.atomic import atomic_write
+from dtir.core.errors import DatasetError
 
 MANIFEST = "manifest.json"
 

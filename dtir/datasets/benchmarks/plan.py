@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
+from dtir.core.errors import DatasetError
 from dtir.datasets.pairing import Matched, describe_alone, match_pairs, some
+from dtir.imaging.files import natural_key
 from dtir.tasks import folder_names
-from dtir.utils.errors import DatasetError
-from dtir.utils.image_io import natural_key
 
 from .declare import Benchmark, Layout, Part
 from .recipes import RECIPES, seed_of

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dtir import __version__
+from dtir.core.atomic import atomic_write
+from dtir.core.errors import DatasetError
 from dtir.datasets.pairing import some
-from dtir.utils.atomic import atomic_write
-from dtir.utils.errors import DatasetError
+from dtir.version import __version__
 
 from .declare import Benchmark
 from .manifest import MANIFEST, Manifest, read_manifest

@@ -6,10 +6,10 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from dtir.core.errors import ImageFileError
 from dtir.datasets.degradations.base import Degradation
 from dtir.datasets.degradations.optics import GaussianNoise, JPEGCompression
-from dtir.utils.errors import ImageFileError
-from dtir.utils.image_io import decode_rgb
+from dtir.imaging.files import decode_rgb
 
 FACE_SIZE = 256
 

@@ -13,8 +13,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dtir.utils.errors import ImageFileError
-from dtir.utils.image_io import read_rgb
+from dtir.core.errors import ImageFileError
+from dtir.imaging.files import read_rgb
 
 _CHUNK = 16
 

@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from dtir.utils.errors import DatasetError
-from dtir.utils.image_io import IMAGE_EXTENSIONS, list_images
+from dtir.core.errors import DatasetError
+from dtir.imaging.files import IMAGE_EXTENSIONS, list_images
 
 _BROKEN = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, OSError)
 

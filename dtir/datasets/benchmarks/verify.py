@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dtir.core.errors import DatasetError
 from dtir.datasets.pairing import some
-from dtir.utils.errors import DatasetError
-from dtir.utils.image_io import list_images
+from dtir.imaging.files import list_images
 
 from .declare import Benchmark, Part
 from .manifest import Manifest, read_manifest

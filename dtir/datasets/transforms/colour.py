@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from dtir.core.errors import ConfigError
 from dtir.registry import TRANSFORMS
-from dtir.utils.errors import ConfigError
 
 
 @TRANSFORMS.register_module()

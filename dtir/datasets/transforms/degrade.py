@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from dtir.core.errors import ConfigError
 from dtir.registry import DEGRADATIONS, TRANSFORMS
-from dtir.utils.errors import ConfigError
 
 Severity = float | tuple[float, float]
 

@@ -7,10 +7,10 @@ from collections import OrderedDict
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from dtir.core.errors import DatasetError
 from dtir.datasets.packed import PackedPictures
+from dtir.imaging.files import read_rgb
 from dtir.registry import TRANSFORMS
-from dtir.utils.errors import DatasetError
-from dtir.utils.image_io import read_rgb
 
 
 class PictureCache:

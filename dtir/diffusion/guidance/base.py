@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion.operators import LinearOperator, Operator
 from dtir.diffusion.samplers.base import Run, Sampler, gaussian_like
 from dtir.diffusion.schedulers.base import Scheduler
-from dtir.utils.errors import ConfigError
 
 
 class Guidance(Sampler):

@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion.guidance.base import GuidedSampler, stochastic_step
 from dtir.diffusion.operators import Inpainting, LinearOperator, SpectralOperator
 from dtir.diffusion.operators.base import inverse_or_zero
 from dtir.diffusion.samplers.base import Run, gaussian_like
 from dtir.diffusion.schedulers.base import Scheduler
 from dtir.registry import GUIDANCE
-from dtir.utils.errors import ConfigError
 
 
 def _noised(run: Run, x0: Tensor, t: int) -> Tensor:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion.operators.base import LEAST_VALUE, SpectralOperator, inverse_or_zero
 from dtir.registry import OPERATORS
-from dtir.utils.errors import ConfigError
 
 
 @OPERATORS.register_module()

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion.domain import to_centred, to_image
 from dtir.diffusion.operators.base import Operator
 from dtir.registry import OPERATORS
-from dtir.utils.errors import ConfigError
 
 PEAK = 255
 BLOCK = 8

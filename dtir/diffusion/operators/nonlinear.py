@@ -6,11 +6,11 @@ JPEG is in `jpeg.py`.
 from torch import Tensor
 from torch.nn import functional as F
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion.domain import to_centred, to_image
 from dtir.diffusion.operators.base import Operator
 from dtir.diffusion.operators.blur import CircularBlur, gaussian_kernel
 from dtir.registry import OPERATORS
-from dtir.utils.errors import ConfigError
 
 # Light below it counts as this much, half a level of 8 bits: the slope of the camera's response is infinite at 0.
 LEAST_LIGHT = 1e-6

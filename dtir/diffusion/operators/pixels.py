@@ -5,10 +5,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion.operators.base import SpectralOperator, orthogonal_basis
+from dtir.imaging.files import read_rgb
 from dtir.registry import OPERATORS
-from dtir.utils.errors import ConfigError
-from dtir.utils.image_io import read_rgb
 
 
 @OPERATORS.register_module()

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion.operators.base import LEAST_VALUE, SpectralOperator, inverse_or_zero, orthogonal_basis
 from dtir.registry import OPERATORS
-from dtir.utils.errors import ConfigError
 
 
 class Downsampling(SpectralOperator):

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion.operators.base import SpectralOperator
 from dtir.registry import OPERATORS
-from dtir.utils.errors import ConfigError
 
 
 @OPERATORS.register_module()

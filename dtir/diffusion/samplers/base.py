@@ -8,8 +8,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion.schedulers.base import Scheduler
-from dtir.utils.errors import ConfigError
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 StepCallback = Callable[[int, int, Tensor], None]

@@ -8,12 +8,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion.samplers.base import SampleResult, StepCallback, choose_steps, gaussian_like
 from dtir.diffusion.schedulers.bridge import Bridge, SDEBridge
 from dtir.diffusion.schedulers.diffuir import ResidualDiffusion
 from dtir.diffusion.schedulers.straight import StraightPath
 from dtir.registry import SAMPLERS
-from dtir.utils.errors import ConfigError
 
 Network = Callable[[Tensor, Tensor], Tensor]
 

@@ -2,11 +2,11 @@
 
 from torch import Tensor
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion.samplers.bridges import BridgeSampler, BridgeStep
 from dtir.diffusion.schedulers.bridge import Bridge
 from dtir.diffusion.schedulers.ddbm import DDBM
 from dtir.registry import SAMPLERS
-from dtir.utils.errors import ConfigError
 
 
 @SAMPLERS.register_module()

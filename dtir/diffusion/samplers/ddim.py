@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion.samplers.base import StepSampler, gaussian_like
 from dtir.diffusion.schedulers.base import Scheduler
 from dtir.registry import SAMPLERS
-from dtir.utils.errors import ConfigError
 
 
 @SAMPLERS.register_module()

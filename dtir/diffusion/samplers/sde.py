@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion.samplers.base import Run, Sampler, StepSampler, gaussian_like
 from dtir.diffusion.schedulers.base import Scheduler
 from dtir.diffusion.schedulers.score_sde import SDEScheduler
 from dtir.registry import SAMPLERS
-from dtir.utils.errors import ConfigError
 
 
 def equation_of(scheduler: Scheduler, sampler: str) -> SDEScheduler:

@@ -5,8 +5,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion.domain import IMAGE_SCALE
-from dtir.utils.errors import ConfigError
 
 
 def trailing_steps(total: int, n: int) -> list[int]:

@@ -5,9 +5,9 @@ import math
 import torch
 from torch import Tensor
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion.schedulers.bridge import Bridge, register_arrays
 from dtir.registry import SCHEDULERS
-from dtir.utils.errors import ConfigError
 
 # Of the published sampler's first time to the end.
 END_GAP = 1e-4

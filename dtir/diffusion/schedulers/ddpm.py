@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion.schedulers.base import Scheduler, trailing_steps
 from dtir.registry import SCHEDULERS
-from dtir.utils.errors import ConfigError
 
 
 def _linear(n: int, start: float, end: float) -> np.ndarray:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion.schedulers.bridge import Bridge, register_arrays
 from dtir.registry import SCHEDULERS
-from dtir.utils.errors import ConfigError
 
 BETA_START, BETA_END, DELTA_START = 1e-4, 0.02, 1e-6
 OBJECTIVES = {

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion.schedulers.bridge import Bridge, register_arrays
 from dtir.registry import SCHEDULERS
-from dtir.utils.errors import ConfigError
 
 BETA_START = 1e-4
 

@@ -6,9 +6,9 @@ import math
 import torch
 from torch import Tensor
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion.schedulers.bridge import SDEBridge, register_arrays
 from dtir.registry import SCHEDULERS
-from dtir.utils.errors import ConfigError
 
 MAX_LEVEL = 255
 

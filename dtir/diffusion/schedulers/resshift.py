@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion.schedulers.bridge import Bridge, register_arrays
 from dtir.registry import SCHEDULERS
-from dtir.utils.errors import ConfigError
 
 # What a network predicts, by its published name.
 PREDICT_TYPES = {"xstart": "x0", "epsilon": "eps", "epsilon_scale": "scaled_eps", "residual": "residual"}

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion.schedulers.bridge import Bridge
 from dtir.registry import SCHEDULERS
-from dtir.utils.errors import ConfigError
 
 
 class StraightPath(Bridge):

@@ -9,11 +9,11 @@ from mmengine.hooks import Hook
 from torch import Tensor
 from torch.nn import functional as F
 
+from dtir.core.errors import CheckpointError
+from dtir.core.seeding import derive_seed
 from dtir.evaluation.reports.confusion import write_confusion
 from dtir.models.estimator import TaskEstimator
 from dtir.registry import HOOKS
-from dtir.utils.errors import CheckpointError
-from dtir.utils.seeding import derive_seed
 
 KEY = "estimator"
 

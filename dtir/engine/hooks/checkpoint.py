@@ -6,9 +6,9 @@ from mmengine.dist import barrier, master_only
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop
 
-from dtir.engine.checkpoint import LAST_CHECKPOINT
+from dtir.core.atomic import atomic_write
+from dtir.core.checkpoint import LAST_CHECKPOINT
 from dtir.registry import HOOKS
-from dtir.utils.atomic import atomic_write
 
 
 @HOOKS.register_module()

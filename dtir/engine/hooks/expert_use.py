@@ -7,11 +7,11 @@ from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from torch import Tensor
 
+from dtir.core.errors import ConfigError
 from dtir.evaluation.reports.experts import write_expert_use
 from dtir.models import ConditionedNetwork
 from dtir.models.adapters import MixtureOfExperts
 from dtir.registry import HOOKS
-from dtir.utils.errors import ConfigError
 
 
 @HOOKS.register_module()

@@ -8,8 +8,8 @@ import torch
 from mmengine.hooks import LoggerHook, RuntimeInfoHook
 from torch import Tensor
 
+from dtir.core.errors import DtirError
 from dtir.registry import HOOKS
-from dtir.utils.errors import DtirError
 
 
 @HOOKS.register_module()

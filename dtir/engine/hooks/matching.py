@@ -9,12 +9,12 @@ from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.hooks import Hook
 from torch import Tensor
 
+from dtir.core.atomic import atomic_write
+from dtir.core.errors import DatasetError
 from dtir.datasets import MultiTaskDataset, SampleKey
 from dtir.diffusion.matching import MatchingCurve, distinct_steps, match_timestep
 from dtir.evaluation.reports.curves import plot_matching_curves
 from dtir.registry import HOOKS
-from dtir.utils.atomic import atomic_write
-from dtir.utils.errors import DatasetError
 
 # Crops looked at per crop that is used.
 MAX_DRAWS = 10

@@ -11,6 +11,7 @@ from mmengine.runner import BaseLoop
 from rich.console import Console
 from torch import Tensor
 
+from dtir.core.errors import ConfigError
 from dtir.evaluation.metrics import PictureMetric
 from dtir.evaluation.metrics.functional import psnr, to_8_bit
 from dtir.evaluation.reports.curves import plot_learning_curves
@@ -20,7 +21,6 @@ from dtir.evaluation.reports.run_facts import run_facts, write_run_facts
 from dtir.evaluation.reports.tables import ResultRow, result_rows, rich_table, write_results
 from dtir.registry import HOOKS
 from dtir.tasks import task_of
-from dtir.utils.errors import ConfigError
 
 
 @HOOKS.register_module()

@@ -3,9 +3,9 @@
 from mmengine.hooks import Hook
 from safetensors.torch import load_file
 
+from dtir.core.errors import ConfigError
 from dtir.models import DACLIPRestorer
 from dtir.registry import HOOKS
-from dtir.utils.errors import ConfigError
 
 
 @HOOKS.register_module()

@@ -7,15 +7,15 @@ from mmengine.dist import all_gather_object, get_rank
 from mmengine.hooks import Hook
 from torch import Tensor
 
+from dtir.core.errors import ConfigError
 from dtir.engine.loops.recorded_test_loop import RecordedTestLoop
 from dtir.evaluation.records import PictureRecord
 from dtir.evaluation.reports.comparison import TestReport, write_test_report
 from dtir.evaluation.reports.examples import ExampleStore
+from dtir.imaging.files import Picture, natural_key, write_picture
 from dtir.models import Restorer
 from dtir.registry import HOOKS
 from dtir.tasks import task_of
-from dtir.utils.errors import ConfigError
-from dtir.utils.image_io import Picture, natural_key, write_picture
 
 
 @HOOKS.register_module()

@@ -9,10 +9,10 @@ from mmengine.dist import broadcast_object_list, get_dist_info
 from mmengine.runner import TestLoop, autocast
 from torch.utils.data import DataLoader, Dataset
 
+from dtir.core.errors import ConfigError
 from dtir.evaluation.metrics import PictureMetric
 from dtir.evaluation.records import PictureRecord, RecordFolder, settings_key, stamp_of
 from dtir.registry import LOOPS
-from dtir.utils.errors import ConfigError
 
 RECORDS = "test_records"
 

@@ -9,14 +9,14 @@ from mmengine.runner import BaseLoop
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from dtir.core.errors import ConfigError
+from dtir.core.seeding import derive_seed
 from dtir.datasets import MultiTaskBatchSampler
 from dtir.engine.gradients import LossGradients, SummedGradients
 from dtir.engine.optim import learning_rate
 from dtir.engine.stages import ScheduledStage, StagePlan
 from dtir.registry import DATASETS, LOOPS, REGULARIZERS
 from dtir.tasks import check_task
-from dtir.utils.errors import ConfigError
-from dtir.utils.seeding import derive_seed
 
 
 @LOOPS.register_module()

@@ -6,8 +6,8 @@ import torch
 from mmengine.optim import OptimWrapper
 from torch import Tensor
 
+from dtir.core.errors import ConfigError
 from dtir.registry import OPTIM_WRAPPERS
-from dtir.utils.errors import ConfigError
 
 AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

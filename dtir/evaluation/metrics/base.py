@@ -8,9 +8,9 @@ import torch
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
+from dtir.core.errors import DatasetError
 from dtir.evaluation.protocols import get_protocol
 from dtir.tasks import averaged_rows
-from dtir.utils.errors import DatasetError
 
 AVERAGE = "average"
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dtir.engine.checkpoint import load_checkpoint
+from dtir.core.checkpoint import load_checkpoint
+from dtir.core.errors import CheckpointError, ConfigError
 from dtir.registry import METRICS
-from dtir.utils.errors import CheckpointError, ConfigError
 
 from .base import PictureMetric
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion.operators.resampling import bicubic_matrix
 from dtir.registry import METRICS
-from dtir.utils.errors import ConfigError
 
 from .base import PictureMetric
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dtir.utils.atomic import atomic_write
+from dtir.core.atomic import atomic_write
 
 
 def new_figure(width: float, height: float):

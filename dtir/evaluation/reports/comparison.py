@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+from dtir.core.atomic import atomic_write
 from dtir.evaluation.metrics import InputPSNR
 from dtir.evaluation.metrics.base import AVERAGE
 from dtir.evaluation.published import PublishedTable, published_table
 from dtir.evaluation.records import PictureRecord
 from dtir.evaluation.reports.text_tables import latex_table, markdown_table
 from dtir.tasks import averaged_rows, set_of, task_of
-from dtir.utils.atomic import atomic_write
 
 NOT_MEASURED = "-"
 SETS_TITLE = "Restoration and generalisation"

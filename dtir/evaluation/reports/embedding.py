@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from dtir.core.atomic import atomic_write
+from dtir.core.errors import ConfigError, DatasetError
 from dtir.datasets import MultiTaskDataset
 from dtir.evaluation.reports.run_record import EMBEDDING
 from dtir.evaluation.reports.tsne import tsne
 from dtir.models import Restorer
-from dtir.utils.atomic import atomic_write
-from dtir.utils.errors import ConfigError, DatasetError
 
 
 @dataclass(frozen=True)

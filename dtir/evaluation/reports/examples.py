@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dtir.core.atomic import atomic_write
 from dtir.evaluation.records import PictureRecord
 from dtir.evaluation.reports.panels import PanelRow, save_panel
-from dtir.utils.atomic import atomic_write
 
 PICTURES = ("lq", "pred", "gt")
 

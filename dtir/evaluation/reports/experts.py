@@ -4,8 +4,8 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from dtir.core.atomic import atomic_write
 from dtir.evaluation.reports.canvas import new_figure, save_figure
-from dtir.utils.atomic import atomic_write
 
 
 def write_expert_use(folder: str | Path, shares: Sequence[Sequence[Sequence[float]]], tasks: Sequence[str]) -> None:

@@ -5,8 +5,8 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dtir.core.atomic import atomic_write
 from dtir.evaluation.reports.canvas import new_figure, save_figure
-from dtir.utils.atomic import atomic_write
 
 FORGOTTEN = "forgotten"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 
-from dtir.utils.errors import ImageFileError
+from dtir.core.errors import ImageFileError
 
 _VOID = frozenset({"br", "img", "input", "link", "meta"})
 _MIME = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}

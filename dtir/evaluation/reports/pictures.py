@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dtir.utils.atomic import atomic_write
-from dtir.utils.errors import ImageFileError
+from dtir.core.atomic import atomic_write
+from dtir.core.errors import ImageFileError
 
 INDEX = "pictures.json"
 KINDS = ("lq", "restored", "gt")

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from dtir.utils.atomic import atomic_write
-from dtir.utils.complexity import count_parameters
+from dtir.core.atomic import atomic_write
+from dtir.measure.complexity import count_parameters
 from dtir.version import __version__
 
 RUN_FILE = "run.json"

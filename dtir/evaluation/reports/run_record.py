@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dtir.core.errors import DtirError
 from dtir.diffusion.matching import MatchingCurve
 from dtir.evaluation.reports.forgetting import FORGOTTEN
 from dtir.evaluation.reports.pictures import INDEX
 from dtir.evaluation.reports.run_facts import RUN_FILE
-from dtir.utils.errors import DtirError
 
 EMBEDDING = "embedding.json"
 

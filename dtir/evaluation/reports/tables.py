@@ -10,10 +10,10 @@ from statistics import fmean
 
 from rich.table import Table
 
+from dtir.core.atomic import atomic_write
+from dtir.core.errors import ConfigError
 from dtir.evaluation.metrics.base import AVERAGE
 from dtir.tasks import averaged_rows, task_of
-from dtir.utils.atomic import atomic_write
-from dtir.utils.errors import ConfigError
 
 
 @dataclass(frozen=True)

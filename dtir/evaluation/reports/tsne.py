@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from dtir.utils.errors import DtirError
+from dtir.core.errors import DtirError
 
 _EXAGGERATION, _EXAGGERATED = 4.0, 100
 _TINY = 1e-12

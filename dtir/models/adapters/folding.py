@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from dtir.core.errors import ConfigError
 from dtir.models.conditioning import ConditionedNetwork
 from dtir.models.modulation import ModulatedNetwork
 from dtir.models.probing import named_blocks, pointwise_layers
 from dtir.registry import ADAPTERS, CONDITIONING
-from dtir.utils.errors import ConfigError
 
 from .base import Adapter, ParallelAdapter
 from .moe import MixtureOfExperts, MoEAdapter, ParallelMoEAdapter, apply_bottleneck

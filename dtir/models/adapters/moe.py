@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dtir.core.errors import ConfigError
 from dtir.registry import ADAPTERS
-from dtir.utils.errors import ConfigError
 
 from .base import Adapter, ParallelAdapter
 

@@ -1,26 +1,29 @@
-"""Backbones: pure image-to-image networks, one file each."""
+"""Backbones: pure networks, one file each.
 
-from .airnet import AirNet
-from .conditional_nafnet import ConditionalNAFNet, DenoisingNAFNet
-from .conditional_unet import ConditionalUNet, DenoisingUNet
-from .daclip_unet import DACLIPUNet
-from .dehazeformer import DehazeFormer
-from .diffuir_unet import UnetRes
-from .dtir_unet import DTIRUNet
-from .enlightengan import EnlightenGAN
-from .griddehazenet import GateHazeNet
-from .latent_unet import LatentUNet
-from .maxim import MAXIM
-from .mirnet import MIRNet
-from .mprnet import MPRNet
-from .nafnet import NAFNet, NAFNetLocal
-from .prenet import PRN, PReNet, PReNet_GRU, PReNet_r, PRN_r
-from .promptir import PromptIR, RAMPromptIR
-from .ram_swinir import RAMSwinIR
-from .resshift_unet import UNetModelSwin
-from .restormer import Restormer
-from .uretinex import URetinexNet
-from .x_restormer import XRestormer
+`image` holds those from picture to picture, `conditional` those of diffusion processes, `parts` what they share.
+"""
+
+from .conditional.conditional_nafnet import ConditionalNAFNet, DenoisingNAFNet
+from .conditional.conditional_unet import ConditionalUNet, DenoisingUNet
+from .conditional.daclip_unet import DACLIPUNet
+from .conditional.diffuir_unet import UnetRes
+from .conditional.resshift_unet import UNetModelSwin
+from .image.airnet import AirNet
+from .image.dehazeformer import DehazeFormer
+from .image.dtir_unet import DTIRUNet
+from .image.enlightengan import EnlightenGAN
+from .image.griddehazenet import GateHazeNet
+from .image.latent_unet import LatentUNet
+from .image.maxim import MAXIM
+from .image.mirnet import MIRNet
+from .image.mprnet import MPRNet
+from .image.nafnet import NAFNet, NAFNetLocal
+from .image.prenet import PRN, PReNet, PReNet_GRU, PReNet_r, PRN_r
+from .image.promptir import PromptIR, RAMPromptIR
+from .image.ram_swinir import RAMSwinIR
+from .image.restormer import Restormer
+from .image.uretinex import URetinexNet
+from .image.x_restormer import XRestormer
 
 __all__ = [
     "MAXIM",

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dtir.models.precision import without_autocast
 from dtir.registry import LOSSES
-from dtir.utils.precision import without_autocast
 
 C1, C2 = 0.01**2, 0.03**2
 

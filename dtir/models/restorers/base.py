@@ -8,9 +8,9 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from dtir.utils.errors import ConfigError
-from dtir.utils.self_ensemble import averaged_over_symmetries
-from dtir.utils.tiling import tiled_apply
+from dtir.core.errors import ConfigError
+from dtir.imaging.self_ensemble import averaged_over_symmetries
+from dtir.imaging.tiling import tiled_apply
 
 
 class Restorer(BaseModel, ABC):

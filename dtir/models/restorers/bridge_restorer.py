@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion.domain import to_centred, to_image
 from dtir.diffusion.samplers import gaussian_like
 from dtir.diffusion.samplers.bridges import BridgeSampler
 from dtir.diffusion.schedulers import DenoisingSDE, optimal_transport_pairs
 from dtir.diffusion.schedulers.bridge import Bridge, SDEBridge
 from dtir.registry import LOSSES, RESTORERS, SCHEDULERS
-from dtir.utils.errors import ConfigError
 
 from .draws import BatchDraws
 from .sampling import SamplingRestorer

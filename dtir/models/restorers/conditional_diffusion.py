@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion.domain import to_centred, to_image
 from dtir.diffusion.samplers import Denoiser, Sampler, gaussian_like
 from dtir.registry import LEVELS, LOSSES, RESTORERS, SCHEDULERS
-from dtir.utils.errors import ConfigError
 
 from .draws import BatchDraws
 from .sampling import SamplingRestorer

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion.objectives import generative_pair
 from dtir.registry import CONDITIONING, LOSSES, RESTORERS, SCHEDULERS
 from dtir.tasks import check_task
-from dtir.utils.errors import ConfigError
 
 from .base import Restorer
 from .draws import BatchDraws

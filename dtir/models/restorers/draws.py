@@ -4,7 +4,7 @@ import torch
 from mmengine.dist import get_rank, get_world_size
 from torch import Tensor
 
-from dtir.utils.seeding import device_generator
+from dtir.core.seeding import device_generator
 
 
 class BatchDraws:

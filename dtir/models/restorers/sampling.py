@@ -8,8 +8,8 @@ from torch import Tensor
 
 from dtir.diffusion.schedulers import Scheduler
 from dtir.diffusion.schedulers.bridge import Bridge
+from dtir.imaging.tiling import check_tiling, tiled_apply
 from dtir.registry import BACKBONES, SAMPLERS
-from dtir.utils.tiling import check_tiling, tiled_apply
 
 from .base import Restorer
 

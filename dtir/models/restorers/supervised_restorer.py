@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from dtir.models.backbones.pictures import decoded_outputs, restored_picture
+from dtir.core.errors import ConfigError
+from dtir.models.backbones.parts.pictures import decoded_outputs, restored_picture
 from dtir.registry import BACKBONES, LOSSES, RESTORERS
-from dtir.utils.errors import ConfigError
 
 from .base import Restorer
 

@@ -1,8 +1,8 @@
 import pytest
 
+from dtir.core.errors import DatasetError
 from dtir.datasets.benchmarks import BENCHMARKS
 from dtir.tasks import TASKS
-from dtir.utils.errors import DatasetError
 
 # Benchmark, pictures of a published layout, and per folder the names of the pairs: LQ of the first, GT of the second.
 LAYOUTS = [

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
+from dtir.core.errors import DatasetError, ImageFileError
 from dtir.datasets import PairedDataset
 from dtir.datasets.benchmarks import recipes
-from dtir.utils.errors import DatasetError, ImageFileError
-from dtir.utils.image_io import read_rgb
+from dtir.imaging.files import read_rgb
 
 LOL = [
     "LOLdataset/our485/low/2.png",

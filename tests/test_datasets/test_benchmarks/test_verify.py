@@ -2,10 +2,10 @@ import cv2
 import numpy as np
 import pytest
 
+from dtir.core.errors import DatasetError
 from dtir.datasets.benchmarks import BENCHMARKS, get_benchmark
 from dtir.datasets.benchmarks.scan import average_hash, scan_all, scan_picture
 from dtir.datasets.benchmarks.verify import verify
-from dtir.utils.errors import DatasetError
 
 
 def problems(report):

@@ -2,14 +2,14 @@ import pytest
 import torch
 from torch import nn
 
+from dtir.core.errors import ConfigError
+from dtir.measure.complexity import count_parameters
 from dtir.models import ConditionedNetwork
 from dtir.models.adapters import Adapter
 from dtir.models.adapters.folding import fold
 from dtir.models.backbones import NAFNet, Restormer
 from dtir.registry import ADAPTERS
 from dtir.testing import TinyBackbone
-from dtir.utils.complexity import count_parameters
-from dtir.utils.errors import ConfigError
 
 X = torch.rand(2, 3, 16, 24, generator=torch.Generator().manual_seed(0))
 NAFNET = {"width": 8, "enc_blk_nums": [1, 2], "middle_blk_num": 1, "dec_blk_nums": [1, 1]}

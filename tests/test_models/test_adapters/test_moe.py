@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch import nn
 
+from dtir.core.errors import ConfigError
 from dtir.models import ConditionedNetwork
 from dtir.models.adapters import MixtureOfExperts, MoEAdapter
 from dtir.registry import BACKBONES, RESTORERS
 from dtir.testing import TinyBackbone
-from dtir.utils.errors import ConfigError
 
 PROMPT = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
 TOKENS = torch.randn(3, 10, 6, generator=torch.Generator().manual_seed(1))

@@ -5,9 +5,9 @@ import torch
 from parity_case import ParityCase
 from torch import nn
 
+from dtir.core.errors import ConfigError
 from dtir.models.backbones import AirNet
-from dtir.models.backbones.airnet import DGM
-from dtir.utils.errors import ConfigError
+from dtir.models.backbones.image.airnet import DGM
 
 SMALL = {"batch_size": 1, "n_groups": 2, "n_blocks": 2, "n_feats": 8}
 

@@ -4,8 +4,8 @@ import torchvision
 from parity_case import ParityCase
 from torch import nn
 
-from dtir.models.backbones.deform_conv import DCNLayer, modulated_deform_conv2d
-from dtir.utils.errors import ConfigError
+from dtir.core.errors import ConfigError
+from dtir.models.backbones.parts.deform_conv import DCNLayer, modulated_deform_conv2d
 
 # Kernel, and stride, padding, dilation, groups, deform_groups, and the size of the output for 9 x 7 pixels.
 SETTINGS = [
@@ -86,7 +86,7 @@ def test_a_large_batch_is_the_pictures_one_by_one(monkeypatch):
     inputs = tensors((3, 3), 1, 1, (9, 7))
     found = modulated_deform_conv2d(*inputs, padding=1)
     found_grads = torch.autograd.grad(found.square().sum(), inputs)
-    monkeypatch.setattr("dtir.models.backbones.deform_conv.HELD_VALUES", 500)
+    monkeypatch.setattr("dtir.models.backbones.parts.deform_conv.HELD_VALUES", 500)
     expected = modulated_deform_conv2d(*inputs, padding=1)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(found_grads, torch.autograd.grad(expected.square().sum(), inputs))

@@ -2,12 +2,12 @@ import pytest
 import torch
 from parity_case import ParityCase
 
+from dtir.core.errors import ConfigError
 from dtir.models.backbones import DehazeFormer
-from dtir.models.backbones.dehazeformer import RLN
-from dtir.models.backbones.layers import ReflectConv2d
+from dtir.models.backbones.image.dehazeformer import RLN
+from dtir.models.backbones.parts.layers import ReflectConv2d
 from dtir.models.backbones.zoo import ZOO
 from dtir.registry import BACKBONES
-from dtir.utils.errors import ConfigError
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["contiguous", "channels_last"])

@@ -3,10 +3,10 @@ from argparse import Namespace
 import pytest
 import torch
 
+from dtir.core.errors import ConfigError
 from dtir.models.backbones import EnlightenGAN
-from dtir.models.backbones.enlightengan import darkness
+from dtir.models.backbones.image.enlightengan import darkness
 from dtir.registry import BACKBONES
-from dtir.utils.errors import ConfigError
 
 PUBLISHED = Namespace(self_attention=True, use_norm=1, use_avgpool=0, tanh=False, times_residual=True, skip=1.0)
 

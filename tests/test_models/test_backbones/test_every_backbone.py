@@ -9,8 +9,8 @@ from tiny_run import train
 from torch import nn
 
 from dtir.models import ConditionedNetwork
-from dtir.models.backbones.layers import lay_out
-from dtir.models.backbones.pictures import restored_picture
+from dtir.models.backbones.parts.layers import lay_out
+from dtir.models.backbones.parts.pictures import restored_picture
 from dtir.models.backbones.zoo import ZOO
 from dtir.registry import BACKBONES
 from dtir.testing import TinyBackbone

@@ -2,9 +2,9 @@ import pytest
 import torch
 from parity_case import ParityCase
 
+from dtir.core.errors import ConfigError
 from dtir.models.backbones import GateHazeNet
 from dtir.registry import BACKBONES
-from dtir.utils.errors import ConfigError
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["contiguous", "channels_last"])

@@ -3,8 +3,8 @@ import torch
 from parity_case import ParityCase
 from torch import nn
 
+from dtir.core.errors import ConfigError
 from dtir.models.backbones import MIRNet
-from dtir.utils.errors import ConfigError
 
 SMALL = {"n_feat": 8, "n_RRG": 1, "n_MSRB": 1}
 

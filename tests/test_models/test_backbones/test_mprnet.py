@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from dtir.models.backbones import MPRNet
-from dtir.models.backbones.mprnet import UpSample
+from dtir.models.backbones.image.mprnet import UpSample
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["contiguous", "channels_last"])

@@ -3,10 +3,10 @@ import torch
 from parity_case import ParityCase
 from torch import nn
 
+from dtir.core.errors import ConfigError
 from dtir.models.backbones import NAFNet, NAFNetLocal
-from dtir.models.backbones.layers import LayerNorm2d
-from dtir.models.backbones.nafnet import LocalAvgPool2d, NAFBlock
-from dtir.utils.errors import ConfigError
+from dtir.models.backbones.image.nafnet import LocalAvgPool2d, NAFBlock
+from dtir.models.backbones.parts.layers import LayerNorm2d
 
 SMALL = {"width": 8, "enc_blk_nums": [1, 1], "middle_blk_num": 1, "dec_blk_nums": [1, 1]}
 

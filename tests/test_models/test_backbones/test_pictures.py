@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from dtir.models.backbones.layers import pad_to_multiple
-from dtir.models.backbones.pictures import CENTRED_RANGE, IMAGENET_RANGE, restored_picture
+from dtir.models.backbones.parts.layers import pad_to_multiple
+from dtir.models.backbones.parts.pictures import CENTRED_RANGE, IMAGENET_RANGE, restored_picture
 
 
 class Identity(nn.Module):

@@ -4,7 +4,7 @@ from parity_case import ParityCase
 from torch import nn
 
 from dtir.models.backbones import PRN, PReNet, PReNet_GRU, PReNet_r, PRN_r
-from dtir.models.backbones.prenet import ProgressiveNetwork
+from dtir.models.backbones.image.prenet import ProgressiveNetwork
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["contiguous", "channels_last"])

@@ -2,8 +2,8 @@ import pytest
 import torch
 from parity_case import ParityCase
 
+from dtir.core.errors import ConfigError
 from dtir.models.backbones import PromptIR, RAMPromptIR
-from dtir.utils.errors import ConfigError
 
 SMALL = {"num_blocks": [1, 1, 1, 1], "num_refinement_blocks": 1, "ffn_expansion_factor": 0.1}
 

@@ -2,9 +2,9 @@ import pytest
 import torch
 from parity_case import ParityCase
 
+from dtir.core.errors import ConfigError
 from dtir.models.backbones import RAMSwinIR
-from dtir.models.backbones.window_attention import attend_in_windows, shift_mask
-from dtir.utils.errors import ConfigError
+from dtir.models.backbones.parts.window_attention import attend_in_windows, shift_mask
 
 SMALL = {"img_size": 16, "embed_dim": 8, "depths": [2], "num_heads": [2], "window_size": 4}
 

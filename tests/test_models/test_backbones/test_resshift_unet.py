@@ -2,12 +2,12 @@ import pytest
 import torch
 from torch import nn
 
+from dtir.core.errors import ConfigError
 from dtir.models.backbones import UNetModelSwin
-from dtir.models.backbones.resshift_unet import Resample, timestep_embedding
+from dtir.models.backbones.conditional.resshift_unet import Resample, timestep_embedding
 from dtir.models.backbones.zoo import ZOO
 from dtir.registry import BACKBONES
 from dtir.testing.small_backbones import SMALL
-from dtir.utils.errors import ConfigError
 
 SETTING = SMALL["UNetModelSwin"]
 

@@ -3,9 +3,9 @@ import torch
 from parity_case import ParityCase
 from torch import nn
 
+from dtir.core.errors import ConfigError
 from dtir.models.backbones import Restormer
-from dtir.models.backbones.restormer import Attention, LayerNorm
-from dtir.utils.errors import ConfigError
+from dtir.models.backbones.image.restormer import Attention, LayerNorm
 
 SMALL = {"dim": 8, "num_blocks": [1, 1, 1, 1], "num_refinement_blocks": 1}
 

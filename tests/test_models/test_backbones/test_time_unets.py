@@ -4,9 +4,9 @@ import pytest
 import torch
 from parity_case import ParityCase
 
+from dtir.core.errors import ConfigError
 from dtir.models.backbones import ConditionalUNet, DACLIPUNet, DenoisingUNet, UnetRes
-from dtir.models.backbones.time_unet import Attention, GainNorm, LinearAttention
-from dtir.utils.errors import ConfigError
+from dtir.models.backbones.parts.time_unet import Attention, GainNorm, LinearAttention
 
 CASES = {
     "irsde_conditional_unet": (ConditionalUNet, lambda net, x, cond, t: net(x, cond, t)),

@@ -5,8 +5,8 @@ import torch
 from parity_case import ParityCase
 
 from dtir.apis import load_backbone
+from dtir.core.errors import CheckpointError, ConfigError
 from dtir.models.backbones import URetinexNet
-from dtir.utils.errors import CheckpointError, ConfigError
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["contiguous", "channels_last"])

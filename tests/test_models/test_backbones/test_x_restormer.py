@@ -2,9 +2,9 @@ import pytest
 import torch
 from parity_case import ParityCase
 
+from dtir.core.errors import ConfigError
 from dtir.models.backbones import XRestormer
-from dtir.models.backbones.x_restormer import OCAB
-from dtir.utils.errors import ConfigError
+from dtir.models.backbones.image.x_restormer import OCAB
 
 SMALL = {"dim": 8, "num_blocks": [1, 1, 1, 1], "num_refinement_blocks": 1}
 

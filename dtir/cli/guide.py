@@ -1,0 +1,47 @@
+"""`dtir guide`: restores pictures that a known operator has damaged, with the network of a generative training."""
+
+import argparse
+
+from dtir.cli.output import print_report
+from dtir.cli.restore import EXIT_FAILED_PICTURES
+
+HELP = "restore with a known operator, untrained"
+DESCRIPTION = (
+    "Restores pictures that a known operator has damaged, with the network of a generative training and no training "
+    "for the task. INPUT are the measurements as pictures; with --simulate they are clean pictures, which are measured "
+    "first. A picture whose size does not fit the operator is cropped at the right and bottom. Outputs are upright RGB "
+    "pictures of their input's bit depth, without its metadata."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `dtir guide`."""
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="picture file or folder of pictures")
+    parser.add_argument("--checkpoint", required=True, metavar="CKPT", help="of a training with generative stages")
+    parser.add_argument("--config", required=True, help="operator and guidance, such as configs/training_free/*.py")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the outputs; made if needed")
+    parser.add_argument(
+        "--simulate", action="store_true", help="INPUT is clean: measure it first, into DIR/measured, and report PSNR"
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="of the noise, in place of the config's")
+    parser.add_argument("--recursive", action="store_true", help="also restore pictures in sub-folders")
+    parser.add_argument("--overwrite", action="store_true", help="write outputs that exist anew")
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... (default: cuda if there is one)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs `dtir guide`; returns 1 if a picture failed, else 0."""
+    from dtir.apis.guided import GuidedRestorer, guided_settings
+    from dtir.apis.guided_files import guide_paths
+
+    settings = guided_settings(args.config)
+    if args.seed is not None:
+        settings["seed"] = args.seed
+    restorer = GuidedRestorer(args.checkpoint, **settings, device=args.device)
+    report, notes = guide_paths(
+        restorer, args.inputs, args.out, args.simulate, args.recursive, args.overwrite, progress=True
+    )
+    for note in notes:
+        print(note)
+    print_report(report, args.out)
+    return EXIT_FAILED_PICTURES if report.failed else 0

@@ -1,0 +1,101 @@
+"""What `tools/train.py`, `tools/test.py` and the `dtir` command share: arguments, config, runner.
+
+Heavy modules are imported when a function runs, so that `--help` answers at once.
+"""
+
+import argparse
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dtir.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from mmengine.runner import Runner
+
+LAUNCHERS = ("none", "pytorch", "slurm")
+PR_SET_PDEATHSIG = 1
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments that training and testing share."""
+    parser.add_argument(
+        "--work-dir", metavar="DIR", help="folder of logs and results (./work_dirs/<name of the config>)"
+    )
+    parser.add_argument(
+        "--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="set keys of the config, by dotted path"
+    )
+    parser.add_argument("--launcher", choices=LAUNCHERS, default="none", help="what started the processes")
+    parser.add_argument("--local-rank", "--local_rank", type=int, default=0, help=argparse.SUPPRESS)
+
+
+def load_config(
+    path: str | Path, cfg_options: Sequence[str] | None = None, work_dir: str | Path | None = None
+) -> "Config":
+    """Reads and checks a config.
+
+    Args:
+        path: The config file.
+        cfg_options: `key=value` texts, keys being dotted paths.
+        work_dir: Folder of the results; by default that of the config, or `./work_dirs/<name of the config>`.
+
+    Raises:
+        ConfigError: See `read_config` and `check_config`.
+    """
+    from dtir.config.check import check_config
+    from dtir.config.files import read_config
+    from dtir.engine.schema import SCHEMA
+
+    cfg = read_config(path, cfg_options or ())
+    check_config(cfg, SCHEMA, str(path))
+    cfg.work_dir = str(work_dir or cfg.get("work_dir") or Path("work_dirs") / Path(path).stem)
+    return cfg
+
+
+def build_runner(cfg: "Config") -> "Runner":
+    """Builds the runner that `cfg.runner_type` names, `StagedRunner` if none."""
+    from dtir.registry import RUNNERS, SCOPE
+
+    cfg.setdefault("runner_type", "StagedRunner")
+    cfg.setdefault("default_scope", SCOPE)
+    return RUNNERS.build(cfg)
+
+
+def prepare(args: argparse.Namespace, options: Sequence[str] = ()) -> "Config":
+    """Reads the config that the arguments of `add_common_arguments` name, with further `key=value` options.
+
+    Raises:
+        ConfigError: See `load_config`.
+    """
+    if args.launcher == "pytorch":
+        end_with_parent()
+        # For launchers that pass the rank as an argument only.
+        os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    cfg = load_config(args.config, [*args.cfg_options, *options], args.work_dir)
+    cfg.launcher = args.launcher
+    return cfg
+
+
+def require(cfg: "Config", path: str, *keys: str) -> None:
+    """Refuses a config without some top-level keys.
+
+    Raises:
+        ConfigError: It names the missing ones.
+    """
+    missing = [key for key in keys if cfg.get(key) is None]
+    if missing:
+        raise ConfigError(f"{path}: {', '.join(missing)} missing; see configs/_base_ for parts to build on.")
+
+
+def end_with_parent() -> None:
+    """Has the system kill this process when its parent ends, whatever ends it (Linux only).
+
+    Without this, the processes of a torchrun that was killed train on, beside those of the resumed run.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,45 @@
+"""The `dtir` command: finds the sub-command and turns errors into exit codes."""
+
+import argparse
+from collections.abc import Sequence
+from importlib import import_module
+
+from dtir.cli.output import print_error
+from dtir.core.errors import DtirError
+from dtir.version import __version__
+
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+# A module of this package each: HELP, DESCRIPTION, add_arguments(parser), run(args) -> exit code.
+COMMANDS = ("restore", "guide", "train", "test", "report")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Returns:
+        Exit code: 0 all done, 1 some pictures failed, 2 an error of the user's, 130 interrupted.
+    """
+    args = build_parser().parse_args(argv)
+    try:
+        return args.run(args) or 0
+    except DtirError as error:
+        print_error(f"Error: {error}")
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        print_error("Interrupted. Files written so far are complete.")
+        return EXIT_INTERRUPTED
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Returns the parser of all sub-commands; `args.run(args)` runs the chosen one."""
+    parser = argparse.ArgumentParser(prog="dtir", description="Train, test and use image-restoration networks.")
+    parser.add_argument("--version", action="version", version=f"dtir {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        command = import_module(f"dtir.cli.{name}")
+        sub_parser = commands.add_parser(name, help=command.HELP, description=command.DESCRIPTION)
+        command.add_arguments(sub_parser)
+        sub_parser.set_defaults(run=command.run)
+    return parser

@@ -1,0 +1,1 @@
+"""Config files: reading, locating and checking them."""

@@ -1,0 +1,157 @@
+"""Reading config files: the chain of `_base_` files, with errors that name file and line."""
+
+import ast
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+
+from dtir.core.errors import ConfigError
+from dtir.core.names import nearest_name
+
+SUFFIXES = (".py", ".json", ".yaml", ".yml")
+
+
+def config_chain(path: str | Path) -> list[Path]:
+    """Returns the files that a config is made of, bases before those that build on them, `path` last.
+
+    Raises:
+        ConfigError: A file is missing or has a syntax error, or a config is its own base.
+    """
+    path = Path(path)
+    _require_file(path, f"config '{path}' does not exist.")
+    return _chain(path, ())
+
+
+def read_config(path: str | Path, options: Sequence[str] = ()) -> Config:
+    """Reads a config with its bases, imports its `custom_imports`, and applies `key=value` options.
+
+    Modules in the present folder and beside the config can be named in `custom_imports`.
+
+    Raises:
+        ConfigError: A file is missing, is no valid config, or names a module that cannot be imported; or an option
+            cannot be applied.
+    """
+    config_chain(path)
+    # At the end, so that no installed package is hidden.
+    sys.path.extend(folder for folder in (str(Path.cwd()), str(Path(path).resolve().parent)) if folder not in sys.path)
+    try:
+        cfg = Config.fromfile(path)
+    except Exception as error:
+        # A config is a program: whatever it raises is the config's error.
+        raise ConfigError(f"{path}: {_describe(error, Path(path))}") from error
+    return _merge(cfg, options, path) if options else cfg
+
+
+def key_origins(path: str | Path) -> dict[str, list[Path]]:
+    """Returns for each top-level key the files of the chain that assign it, in the order in which they apply."""
+    origins: dict[str, list[Path]] = {}
+    for file in config_chain(path):
+        for name in _assigned_names(file):
+            origins.setdefault(name, []).append(file)
+    return origins
+
+
+def _chain(path: Path, below: tuple[Path, ...]) -> list[Path]:
+    if path.resolve() in below:
+        raise ConfigError(f"{path}: the config is its own base, through {' -> '.join(str(file) for file in below)}.")
+    files: list[Path] = []
+    for base in _bases(path):
+        file = path.parent / base
+        _require_file(file, f"{path}: the base config '{base}' does not exist ({file}).")
+        files += [part for part in _chain(file, (*below, path.resolve())) if part not in files]
+    return [*files, path]
+
+
+def _require_file(path: Path, problem: str) -> None:
+    if path.suffix not in SUFFIXES:
+        raise ConfigError(f"'{path}' is no config; a config ends in {', '.join(SUFFIXES)}.")
+    if not path.is_file():
+        names = [file.name for file in path.parent.glob("*") if file.suffix in SUFFIXES] if path.parent.is_dir() else []
+        near = nearest_name(path.name, names)
+        raise ConfigError(problem + (f" Did you mean '{path.parent / near}'?" if near else ""))
+
+
+def _bases(path: Path) -> list[str]:
+    if path.suffix == ".py":
+        assigned = [node.value for node in _parse(path).body if _assigns(node, "_base_")]
+        value = ast.literal_eval(assigned[-1]) if assigned else []
+    else:
+        value = _load_data(path).get("_base_", [])
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _parse(path: Path) -> ast.Module:
+    try:
+        return ast.parse(path.read_text(encoding="utf-8"), str(path))
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}{_line_of(error)}: not valid Python: {_message(error)}.") from error
+
+
+def _load_data(path: Path) -> dict:
+    import mmengine
+
+    try:
+        return mmengine.load(path)
+    except Exception as error:
+        # json and yaml have no error class in common.
+        raise ConfigError(f"{path}: not a valid {path.suffix} file: {error}") from error
+
+
+def _assigns(node: ast.stmt, name: str) -> bool:
+    return isinstance(node, ast.Assign) and any(isinstance(to, ast.Name) and to.id == name for to in node.targets)
+
+
+def _assigned_names(path: Path) -> list[str]:
+    if path.suffix != ".py":
+        return list(_load_data(path))
+    statements = [node for node in _parse(path).body if isinstance(node, ast.Assign)]
+    return [target.id for node in statements for target in node.targets if isinstance(target, ast.Name)]
+
+
+def _line_of(error: Exception) -> str:
+    return f":{error.lineno}" if getattr(error, "lineno", None) else ""
+
+
+def _message(error: Exception) -> str:
+    return getattr(error, "msg", None) or str(error)
+
+
+def _describe(error: Exception, path: Path) -> str:
+    if isinstance(error, ImportError) and error.__cause__ is not None:
+        return (
+            f"custom_imports: {error.__cause__}. The module must be installed, lie in the present folder or beside "
+            "the config, or be on PYTHONPATH; if it is, it fails when it is imported: try `python -c 'import ...'`."
+        )
+    lines = [
+        frame for frame in _frames(error) if Path(frame[0]).suffix in SUFFIXES and Path(frame[0]) == path.resolve()
+    ]
+    place = f" (line {lines[-1][1]})" if lines else ""
+    return f"{type(error).__name__}{place}: {error}"
+
+
+def _frames(error: Exception) -> list[tuple[str, int]]:
+    trace, frames = error.__traceback__, []
+    while trace is not None:
+        frames.append((trace.tb_frame.f_code.co_filename, trace.tb_lineno))
+        trace = trace.tb_next
+    return frames
+
+
+def _merge(cfg: Config, options: Sequence[str], path: str | Path) -> Config:
+    # DictAction is where mmengine's syntax of values is written (numbers, lists, tuples, quotes).
+    import argparse
+
+    from mmengine.config import DictAction
+
+    wrong = [option for option in options if "=" not in option]
+    if wrong:
+        raise ConfigError(f"--cfg-options takes key=value, got '{wrong[0]}'.")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--options", nargs="+", action=DictAction)
+    try:
+        cfg.merge_from_dict(parser.parse_args(["--options", *options]).options)
+    except (KeyError, TypeError, IndexError, AssertionError) as error:
+        raise ConfigError(f"{path}: --cfg-options {' '.join(options)} cannot be applied: {_message(error)}") from error
+    return cfg

@@ -1,0 +1,1 @@
+"""Pictures as files and arrays: reading, writing, tiles, self-ensemble."""

@@ -1,0 +1,212 @@
+"""DA-CLIP's U-Net (Luo et al., "Controlling Vision-Language Models for Multi-Task Image Restoration", ICLR 2024), with
+the published state-dict keys. The CLIP towers stay outside: their embeddings are arguments."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dtir.models.backbones.parts.layers import PointwiseConv2d
+from dtir.models.backbones.parts.time_unet import HEAD_DIM, LinearAttention, ResBlock, TimeUNet, time_tensor
+from dtir.registry import BACKBONES
+
+from .conditional_unet import time_mlp
+
+# From this level on, counted from 0, pictures are small enough for attention between all pixels.
+FIRST_TRANSFORMER = 3
+
+
+class CrossAttention(nn.Module):
+    """Attention of tokens to a context, or to each other.
+
+    Args:
+        query_dim: Channels of the tokens.
+        context_dim: Channels of the context; None for that of the tokens.
+        heads: Heads of 32 channels.
+    """
+
+    def __init__(self, query_dim: int, context_dim: int | None, heads: int) -> None:
+        super().__init__()
+        inner = heads * HEAD_DIM
+        self.heads = heads
+        self.to_q = nn.Linear(query_dim, inner, bias=False)
+        self.to_k = nn.Linear(context_dim or query_dim, inner, bias=False)
+        self.to_v = nn.Linear(context_dim or query_dim, inner, bias=False)
+        self.to_out = nn.Sequential(nn.Linear(inner, query_dim), nn.Identity())
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Tokens (B, N, query_dim), context (B, M, context_dim) to (B, N, query_dim); (B, 1, query_dim) if M is 1."""
+        seen = x if context is None else context
+        if seen.shape[1] == 1:
+            # There is nothing to choose from: the only weight is 1.
+            return self.to_out(self.to_v(seen))
+        q, k, v = (
+            part.unflatten(-1, (self.heads, HEAD_DIM)).transpose(1, 2)
+            for part in (self.to_q(x), self.to_k(seen), self.to_v(seen))
+        )
+        return self.to_out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+
+class GEGLU(nn.Module):
+    """A linear layer with a GELU gate.
+
+    Args:
+        dim_in: Channels of the input.
+        dim_out: Channels of the output.
+    """
+
+    def __init__(self, dim_in: int, dim_out: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(dim_in, 2 * dim_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, dim_in) to (B, N, dim_out)."""
+        value, gate = self.proj(x).chunk(2, dim=-1)
+        return value * F.gelu(gate)
+
+
+class FeedForward(nn.Module):
+    """A gated feed-forward part, four times as wide as its input.
+
+    Args:
+        dim: Channels.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(GEGLU(dim, 4 * dim), nn.Identity(), nn.Linear(4 * dim, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, C) to the same shape."""
+        return self.net(x)
+
+
+class BasicTransformerBlock(nn.Module):
+    """Attention to each other, to the context, and a feed-forward part.
+
+    Args:
+        dim: Channels.
+        heads: Heads of 32 channels.
+        context_dim: Channels of the context.
+    """
+
+    def __init__(self, dim: int, heads: int, context_dim: int) -> None:
+        super().__init__()
+        self.attn1 = CrossAttention(dim, None, heads)
+        self.ff = FeedForward(dim)
+        self.attn2 = CrossAttention(dim, context_dim, heads)
+        self.norm1, self.norm2, self.norm3 = nn.LayerNorm(dim), nn.LayerNorm(dim), nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """Tokens (B, N, C) to the same shape."""
+        x = self.attn1(self.norm1(x)) + x
+        x = self.attn2(self.norm2(x), context) + x
+        return self.ff(self.norm3(x)) + x
+
+
+class SpatialTransformer(nn.Module):
+    """A transformer block on the pixels of a feature map.
+
+    Args:
+        dim: Channels, a multiple of 32.
+        context_dim: Channels of the context.
+    """
+
+    def __init__(self, dim: int, context_dim: int) -> None:
+        super().__init__()
+        heads = dim // HEAD_DIM
+        self.norm = nn.GroupNorm(32, dim, eps=1e-6)
+        self.proj_in = PointwiseConv2d(dim, heads * HEAD_DIM)
+        self.transformer_blocks = nn.ModuleList([BasicTransformerBlock(heads * HEAD_DIM, heads, context_dim)])
+        self.proj_out = PointwiseConv2d(heads * HEAD_DIM, dim)
+        nn.init.zeros_(self.proj_out.weight)
+        nn.init.zeros_(self.proj_out.bias)
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """(B, C, H, W) and context (B, M, context_dim) to (B, C, H, W)."""
+        y = self.proj_in(self.norm(x))
+        tokens = y.permute(0, 2, 3, 1).flatten(1, 2)
+        for block in self.transformer_blocks:
+            tokens = block(tokens, context)
+        return self.proj_out(tokens.unflatten(1, x.shape[-2:]).permute(0, 3, 1, 2)) + x
+
+
+@BACKBONES.register_module()
+class DACLIPUNet(TimeUNet):
+    """DA-CLIP's U-Net, published as `ConditionalUNet`: IR-SDE's with a prompt from the degradation's embedding, and
+    attention to the embedding of the clean content.
+
+    Args:
+        in_nc: Channels of the picture.
+        out_nc: Channels of the output.
+        nf: Channels of the first features.
+        ch_mult: Channels after each level over `nf`.
+        context_dim: Length of the embeddings.
+        use_degra_context: Whether the degradation's embedding joins the time features.
+        use_image_context: Whether there is attention to the content's embedding, from the fourth level on.
+        upscale: Without effect, as in the published code.
+    """
+
+    def __init__(
+        self,
+        in_nc: int = 3,
+        out_nc: int = 3,
+        nf: int = 64,
+        ch_mult: Sequence[int] = (1, 2, 4, 4),
+        context_dim: int | None = 512,
+        use_degra_context: bool = True,
+        use_image_context: bool = False,
+        upscale: int = 1,
+    ) -> None:
+        self_context = context_dim if use_image_context else None
+
+        def attention(dim: int) -> nn.Module:
+            return SpatialTransformer(dim, self_context) if self_context else LinearAttention(dim)
+
+        super().__init__(
+            [nf, *(nf * factor for factor in ch_mult)],
+            time_mlp(nf),
+            lambda dim_in, dim_out: ResBlock(dim_in, dim_out, 4 * nf),
+            lambda level, dim: LinearAttention(dim) if level < FIRST_TRANSFORMER else attention(dim),
+            attention,
+            nn.Conv2d(2 * in_nc, nf, 7, padding=3, bias=False),
+            nn.Conv2d(nf, out_nc, 3, padding=1),
+            bias=False,
+        )
+        self.context_dim = self_context
+        self.use_degra_context = bool(context_dim and use_degra_context)
+        if self.use_degra_context:
+            self.prompt = nn.Parameter(torch.rand(1, 4 * nf))
+            self.text_mlp = nn.Sequential(nn.Linear(context_dim, 4 * nf), nn.SiLU(), nn.Linear(4 * nf, 4 * nf))
+            self.prompt_mlp = nn.Linear(4 * nf, 4 * nf)
+
+    def forward(
+        self,
+        xt: Tensor,
+        cond: Tensor | None = None,
+        time: Tensor | float = 0,
+        text_context: Tensor | None = None,
+        image_context: Tensor | None = None,
+    ) -> Tensor:
+        """The noise in `xt`.
+
+        Args:
+            xt: States (B, in_nc, H, W), H, W >= 1.
+            cond: Degraded pictures (B, in_nc, H, W); the states themselves by default.
+            time: Time steps, one or (B,).
+            text_context: Embeddings of the degradation (B, context_dim); without, the time stands alone.
+            image_context: Embeddings of the content (B, context_dim); zeros by default.
+
+        Returns:
+            (B, out_nc, H, W).
+        """
+        cond = xt if cond is None else cond
+        t = self.time_mlp(time_tensor(time, xt))
+        if self.use_degra_context and text_context is not None:
+            t = t + self.prompt_mlp(self.text_mlp(text_context).softmax(1) * self.prompt)
+        context = None
+        if self.context_dim:
+            context = xt.new_zeros(len(xt), self.context_dim) if image_context is None else image_context
+            context = context[:, None]
+        return self.run(torch.cat([xt - cond, cond], 1), t, context)

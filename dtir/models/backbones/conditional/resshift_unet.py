@@ -1,0 +1,445 @@
+"""ResShift's U-Net with Swin transformer layers (Yue et al., "ResShift: Efficient Diffusion Model for Image
+Super-resolution by Residual Shifting", NeurIPS 2023), with the published state-dict keys."""
+
+import math
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dtir.core.errors import ConfigError
+from dtir.models.backbones.parts.layers import PointwiseConv2d, channels_last, pad_to_multiple
+from dtir.models.backbones.parts.pictures import CENTRED_RANGE
+from dtir.models.backbones.parts.time_unet import time_tensor
+from dtir.models.backbones.parts.window_attention import WindowAttention, shift_mask
+from dtir.registry import BACKBONES
+
+GROUPS = 32
+
+
+def timestep_embedding(timesteps: Tensor, dim: int) -> Tensor:
+    """Cosines and sines (B, dim) of time steps (B,) in float32; `dim` is even."""
+    half = dim // 2
+    index = torch.arange(half, device=timesteps.device, dtype=torch.float32)
+    phase = timesteps.float()[:, None] * torch.exp(index * (-math.log(10000.0) / half))
+    return torch.cat([phase.cos(), phase.sin()], dim=-1)
+
+
+class Resample(nn.Module):
+    """Halves or doubles height and width.
+
+    Args:
+        channels: Channels.
+        out_channels: Channels of the output; those of the input without a convolution.
+        up: Whether it doubles them.
+        use_conv: Whether a convolution does it, or follows.
+    """
+
+    def __init__(self, channels: int, out_channels: int, up: bool, use_conv: bool = True) -> None:
+        super().__init__()
+        self.up, self.name = up, "conv" if up else "op"
+        if use_conv:
+            self.add_module(self.name, nn.Conv2d(channels, out_channels, 3, 1 if up else 2, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, H, W) to (B, out_channels, 2 H, 2 W) or (B, out_channels, H / 2, W / 2)."""
+        conv = getattr(self, self.name, None)
+        if self.up:
+            x = F.interpolate(x, scale_factor=2, mode="nearest")
+        elif conv is None:
+            x = F.avg_pool2d(x, 2)
+        return x if conv is None else conv(x)
+
+
+class ResBlock(nn.Module):
+    """Two normalised convolutions with a skip, the second shifted, and scaled, by the time.
+
+    Args:
+        channels: Channels of the input.
+        emb_channels: Length of the time features.
+        dropout: Probability of a zero in training.
+        out_channels: Channels of the output.
+        use_scale_shift_norm: Whether the time also scales.
+        resample: "up" or "down" to change height and width by 2, None to keep them.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        emb_channels: int,
+        dropout: float,
+        out_channels: int,
+        use_scale_shift_norm: bool,
+        resample: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.scales = use_scale_shift_norm
+        conv = nn.Conv2d(channels, out_channels, 3, padding=1)
+        self.in_layers = nn.Sequential(nn.GroupNorm(GROUPS, channels), nn.SiLU(), conv)
+        self.resample = Resample(channels, channels, resample == "up", use_conv=False) if resample else nn.Identity()
+        self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb_channels, (1 + self.scales) * out_channels))
+        last = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.out_layers = nn.Sequential(nn.GroupNorm(GROUPS, out_channels), nn.SiLU(), nn.Dropout(dropout), last)
+        self.skip_connection = PointwiseConv2d(channels, out_channels) if channels != out_channels else nn.Identity()
+
+    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+        """(B, channels, H, W) and time features (B, emb_channels) to (B, out_channels, H', W')."""
+        norm, activation, conv = self.in_layers
+        y = conv(self.resample(activation(norm(x))))
+        change = self.emb_layers(emb)[..., None, None]
+        if self.scales:
+            norm, *rest = self.out_layers
+            scale, shift = change.chunk(2, dim=1)
+            y = torch.addcmul(shift, norm(y), scale + 1)
+            for layer in rest:
+                y = layer(y)
+        else:
+            y = self.out_layers(y + change)
+        return self.skip_connection(self.resample(x)) + y
+
+
+class Mlp(nn.Module):
+    """A feed-forward part over the channels.
+
+    Args:
+        dim: Channels.
+        hidden: Hidden channels.
+        dropout: Probability of a zero in training.
+    """
+
+    def __init__(self, dim: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.fc1 = PointwiseConv2d(dim, hidden)
+        self.fc2 = PointwiseConv2d(hidden, dim)
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, dim, H, W) to the same shape."""
+        return self.drop(self.fc2(self.drop(F.gelu(self.fc1(x)))))
+
+
+class SwinTransformerBlock(nn.Module):
+    """Attention within windows, every other time within shifted ones, and a feed-forward part, on feature maps.
+
+    Args:
+        dim: Channels.
+        input_resolution: Side of the features for which the published checkpoint stores its mask.
+        num_heads: Heads.
+        window_size: Side of the windows.
+        shift_size: By how many pixels the windows are shifted.
+        mlp_ratio: Hidden channels of the feed-forward part over `dim`.
+        dropout: Probability of a zero in training.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        input_resolution: int,
+        num_heads: int,
+        window_size: int,
+        shift_size: int,
+        mlp_ratio: float,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        if input_resolution <= window_size:
+            shift_size, window_size = 0, input_resolution
+        self.window, self.shift = window_size, shift_size
+        self.norm1 = nn.GroupNorm(GROUPS, dim)
+        self.attn = WindowAttention(dim, window_size, num_heads, qkv_bias=True, qk_scale=None)
+        self.drop = nn.Dropout(dropout)
+        self.norm2 = nn.GroupNorm(GROUPS, dim)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio), dropout)
+        mask = None
+        if shift_size:
+            # Kept for the sake of the published keys; features of another size need another one.
+            mask = shift_mask(input_resolution, input_resolution, window_size, shift_size, self.norm1.weight.detach())
+        self.register_buffer("attn_mask", mask)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, dim, H, W), sides multiples of the window's, to the same shape."""
+        y = self.norm1(x).permute(0, 2, 3, 1)
+        if self.shift:
+            mask = shift_mask(*x.shape[-2:], self.window, self.shift, y)
+            y = y.roll((-self.shift, -self.shift), (1, 2))
+            y = self.attn(y, mask).roll((self.shift, self.shift), (1, 2))
+        else:
+            y = self.attn(y, None)
+        x = x + self.drop(y).permute(0, 3, 1, 2)
+        return x + self.mlp(self.norm2(x))
+
+
+class BasicLayer(nn.Module):
+    """Swin transformer blocks between two projections.
+
+    Args:
+        in_chans: Channels of input and output.
+        embed_dim: Channels of the blocks.
+        num_heads: Heads.
+        window_size: Side of the windows.
+        depth: Blocks.
+        img_size: Side of the features for which the checkpoint stores its masks.
+        mlp_ratio: Hidden channels of the feed-forward parts over `embed_dim`.
+        dropout: Probability of a zero in training.
+        patch_norm: Whether both projections are normalised.
+    """
+
+    def __init__(
+        self,
+        in_chans: int,
+        embed_dim: int,
+        num_heads: int,
+        window_size: int,
+        depth: int,
+        img_size: int,
+        mlp_ratio: float,
+        dropout: float,
+        patch_norm: bool,
+    ) -> None:
+        super().__init__()
+        self.patch_embed = _projection(in_chans, embed_dim, patch_norm)
+        self.patch_unembed = _projection(embed_dim, in_chans, patch_norm)
+        self.blocks = nn.ModuleList(
+            SwinTransformerBlock(
+                embed_dim, img_size, num_heads, window_size, window_size // 2 if k % 2 else 0, mlp_ratio, dropout
+            )
+            for k in range(depth)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_chans, H, W) to the same shape, without a skip."""
+        for part in (self.patch_embed, *self.blocks, self.patch_unembed):
+            x = part(x)
+        return x
+
+
+def _projection(channels: int, out_channels: int, norm: bool) -> nn.Sequential:
+    layers: dict[str, nn.Module] = {"proj": PointwiseConv2d(channels, out_channels)}
+    if norm:
+        layers["norm"] = nn.GroupNorm(GROUPS, out_channels)
+    return nn.Sequential(OrderedDict(layers))
+
+
+class TimestepSequential(nn.Sequential):
+    """Layers one after the other; residual blocks get the time."""
+
+    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+        """(B, C, H, W) and time features (B, emb_channels) to (B, C', H', W')."""
+        for layer in self:
+            x = layer(x, emb) if isinstance(layer, ResBlock) else layer(x)
+        return x
+
+
+@BACKBONES.register_module()
+class UNetModelSwin(nn.Module):
+    """ResShift's U-Net: restores a shifted, noised picture, given the degraded one and the time step.
+
+    Args:
+        image_size: Side of the states in training.
+        in_channels: Channels of a state.
+        model_channels: Channels of the first features over `channel_mult[0]`, a multiple of 32.
+        out_channels: Channels of the output.
+        num_res_blocks: Residual blocks of each level, or of all.
+        attention_resolutions: Sides of the features, in training, at which there is a Swin layer.
+        dropout: Probability of a zero in training.
+        channel_mult: Channels of each level over `model_channels`.
+        conv_resample: Whether convolutions change height and width.
+        dims: 2.
+        use_fp16: False; a network in half precision is `network.half()`.
+        num_heads: Heads of the attention, where `num_head_channels` is -1.
+        num_head_channels: Channels of a head.
+        use_scale_shift_norm: Whether the time scales features besides shifting them.
+        resblock_updown: Whether residual blocks change height and width.
+        swin_depth: Blocks of a Swin layer.
+        swin_embed_dim: Channels of the Swin layers.
+        window_size: Side of the windows.
+        mlp_ratio: Hidden channels of the feed-forward parts over `swin_embed_dim`.
+        patch_norm: Whether the projections of the Swin layers are normalised.
+        cond_lq: True; without the degraded picture the published network does not run.
+        cond_mask: Whether there is a mask besides the degraded picture.
+        lq_size: Side of the degraded pictures in training, `image_size` or that times a power of 2.
+
+    Raises:
+        ConfigError: An option is not one of those named.
+    """
+
+    input_range = output_range = CENTRED_RANGE
+
+    def __init__(
+        self,
+        image_size: int = 64,
+        in_channels: int = 3,
+        model_channels: int = 160,
+        out_channels: int = 3,
+        num_res_blocks: int | Sequence[int] = 2,
+        attention_resolutions: Collection[int] = (64, 32, 16, 8),
+        dropout: float = 0.0,
+        channel_mult: Sequence[int] = (1, 2, 4, 8),
+        conv_resample: bool = True,
+        dims: int = 2,
+        use_fp16: bool = False,
+        num_heads: int = 1,
+        num_head_channels: int = -1,
+        use_scale_shift_norm: bool = False,
+        resblock_updown: bool = False,
+        swin_depth: int = 2,
+        swin_embed_dim: int = 96,
+        window_size: int = 8,
+        mlp_ratio: float = 2.0,
+        patch_norm: bool = False,
+        cond_lq: bool = True,
+        cond_mask: bool = False,
+        lq_size: int = 256,
+    ) -> None:
+        super().__init__()
+        for name, value, offered in (("dims", dims, 2), ("use_fp16", use_fp16, False), ("cond_lq", cond_lq, True)):
+            if value != offered:
+                raise ConfigError(f"UNetModelSwin: {name}={value} is not offered; use {offered}.")
+        halvings = math.log2(lq_size / image_size)
+        if halvings < 0 or halvings % 1:
+            raise ConfigError(
+                f"UNetModelSwin: lq_size={lq_size} must be image_size={image_size}, or that times a power of 2."
+            )
+        levels = len(channel_mult)
+        counts = [num_res_blocks] * levels if isinstance(num_res_blocks, int) else list(num_res_blocks)
+        if len(counts) != levels:
+            raise ConfigError(
+                f"UNetModelSwin: num_res_blocks={counts} must have one number for each of {levels} levels."
+            )
+        emb = 4 * model_channels
+        widths = [int(model_channels * factor) for factor in channel_mult]
+        heads = num_heads if num_head_channels == -1 else swin_embed_dim // num_head_channels
+        sides = [image_size // 2**level for level in range(levels)]
+        attends = [side in attention_resolutions for side in sides]
+
+        def resblock(channels: int, out: int, resample: str | None = None) -> ResBlock:
+            return ResBlock(channels, emb, dropout, out, use_scale_shift_norm, resample)
+
+        def swin(level: int) -> BasicLayer:
+            return BasicLayer(
+                widths[level],
+                swin_embed_dim,
+                heads,
+                window_size,
+                swin_depth,
+                sides[level],
+                mlp_ratio,
+                dropout,
+                patch_norm,
+            )
+
+        def changed(channels: int, to: str) -> nn.Module:
+            if resblock_updown:
+                return resblock(channels, channels, to)
+            return Resample(channels, channels, to == "up", conv_resample)
+
+        self.model_channels, self.in_channels = model_channels, in_channels
+        self.cond_channels, self.cond_ratio = 4 if cond_mask else 3, 2 ** int(halvings)
+        # The lowest level's features pass a Swin layer even where its side is not named.
+        windows = [level for level in range(levels) if attends[level] or level == levels - 1]
+        self.size_multiple = max(min(window_size, sides[level]) * 2**level for level in windows)
+        self.time_embed = nn.Sequential(nn.Linear(model_channels, emb), nn.SiLU(), nn.Linear(emb, emb))
+        self.feature_extractor, extra = _extractor(self.cond_channels, int(halvings))
+        first = nn.Conv2d(in_channels + extra, widths[0], 3, padding=1)
+        self.input_blocks = nn.ModuleList([TimestepSequential(first)])
+        channels, skips = widths[0], [widths[0]]
+        for level, width in enumerate(widths):
+            for k in range(counts[level]):
+                layers: list[nn.Module] = [resblock(channels, width)]
+                channels = width
+                if attends[level] and k == 0:
+                    layers.append(swin(level))
+                self.input_blocks.append(TimestepSequential(*layers))
+                skips.append(channels)
+            if level < levels - 1:
+                self.input_blocks.append(TimestepSequential(changed(channels, "down")))
+                skips.append(channels)
+        self.middle_block = TimestepSequential(
+            resblock(channels, channels), swin(levels - 1), resblock(channels, channels)
+        )
+        self.output_blocks = nn.ModuleList()
+        for level in reversed(range(levels)):
+            for k in range(counts[level] + 1):
+                layers = [resblock(channels + skips.pop(), widths[level])]
+                channels = widths[level]
+                if attends[level] and k == 0:
+                    layers.append(swin(level))
+                if level > 0 and k == counts[level]:
+                    layers.append(changed(channels, "up"))
+                self.output_blocks.append(TimestepSequential(*layers))
+        last = nn.Conv2d(channels, out_channels, 3, padding=1)
+        self.out = nn.Sequential(nn.GroupNorm(GROUPS, channels), nn.SiLU(), last)
+
+    def ordered_blocks(self) -> list[str]:
+        """The residual blocks, shallow to deep."""
+        return [
+            name
+            for part in ("input_blocks", "middle_block", "output_blocks")
+            for name, module in self.named_modules()
+            if name.startswith(part) and isinstance(module, ResBlock)
+        ]
+
+    def conditional(self, x: Tensor, condition: Tensor, time: Tensor) -> Tensor:
+        """The output (B, out_channels, H, W) for states, degraded pictures and time steps (B,)."""
+        return self(x, time, condition)
+
+    def forward(
+        self, x: Tensor, timesteps: Tensor | float = 0, lq: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """The restored picture.
+
+        Args:
+            x: States (B, in_channels, H, W), H, W >= 1.
+            timesteps: Time steps, one or (B,).
+            lq: Degraded pictures (B, 3, r H, r W), r being `lq_size / image_size`; by default the states, if these
+                are pictures, enlarged by r.
+            mask: What is to be filled, (B, 1, r H, r W), with `cond_mask`; by default nothing.
+
+        Returns:
+            (B, out_channels, H, W).
+
+        Raises:
+            ValueError: No degraded picture is given and the states are none.
+        """
+        height, width = x.shape[-2:]
+        condition = self._condition(x, lq, mask)
+        # Padded together with the states, so that both stay aligned.
+        condition = self.feature_extractor(
+            channels_last(pad_to_multiple(condition, self.size_multiple * self.cond_ratio))
+        )
+        x = torch.cat([channels_last(pad_to_multiple(x, self.size_multiple)), condition], 1)
+        emb = timestep_embedding(time_tensor(timesteps, x), self.model_channels)
+        emb = self.time_embed(emb.to(self.time_embed[0].weight.dtype))
+        skips = []
+        for block in self.input_blocks:
+            x = block(x, emb)
+            skips.append(x)
+        x = self.middle_block(x, emb)
+        for block in self.output_blocks:
+            x = block(torch.cat([x, skips.pop()], 1), emb)
+        return self.out(x)[..., :height, :width]
+
+    def _condition(self, x: Tensor, lq: Tensor | None, mask: Tensor | None) -> Tensor:
+        if lq is None and self.in_channels != 3:
+            raise ValueError(f"UNetModelSwin with in_channels={self.in_channels} needs the degraded picture `lq`.")
+        if lq is None:
+            lq = F.interpolate(x, scale_factor=self.cond_ratio, mode="nearest") if self.cond_ratio > 1 else x
+        if self.cond_channels == 3:
+            return lq
+        return torch.cat([lq, torch.zeros_like(lq[:, :1]) if mask is None else mask], 1)
+
+
+def _extractor(channels: int, halvings: int) -> tuple[nn.Module, int]:
+    """Brings the degraded picture to the size of the states, and how many channels it then has."""
+    if not halvings:
+        return nn.Identity(), channels
+    layers: list[nn.Module] = []
+    width = 16
+    for _ in range(halvings):
+        layers += [nn.Conv2d(channels, width, 3, padding=1), nn.SiLU(), Resample(width, 2 * width, up=False)]
+        channels = width = 2 * width
+    return nn.Sequential(*layers), channels

@@ -1,0 +1,1 @@
+"""Networks from a degraded picture to a restored one, one file each."""

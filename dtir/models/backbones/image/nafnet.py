@@ -1,0 +1,253 @@
+"""NAFNet (Chen et al., "Simple Baselines for Image Restoration", ECCV 2022), with the published state-dict keys."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dtir.core.errors import ConfigError
+from dtir.models.backbones.parts.layers import LayerNorm2d, PointwiseConv2d, channels_last
+from dtir.registry import BACKBONES
+
+
+class SimpleGate(nn.Module):
+    """Halves the channels: the product of the two halves."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 2C, H, W) to (B, C, H, W)."""
+        first, second = x.chunk(2, dim=1)
+        return first * second
+
+
+class NAFBlock(nn.Module):
+    """A NAFNet block: gated depthwise convolution with channel attention, then a gated feed-forward part.
+
+    Args:
+        c: Channels.
+        dw_expand: Expansion of the convolution part.
+        ffn_expand: Expansion of the feed-forward part.
+    """
+
+    def __init__(self, c: int, dw_expand: int = 2, ffn_expand: int = 2) -> None:
+        super().__init__()
+        wide, hidden = c * dw_expand, c * ffn_expand
+        self.conv1 = PointwiseConv2d(c, wide)
+        self.conv2 = nn.Conv2d(wide, wide, 3, padding=1, groups=wide)
+        self.conv3 = PointwiseConv2d(wide // 2, c)
+        self.sca = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(wide // 2, wide // 2, 1))
+        self.sg = SimpleGate()
+        self.conv4 = PointwiseConv2d(c, hidden)
+        self.conv5 = PointwiseConv2d(hidden // 2, c)
+        self.norm1 = LayerNorm2d(c)
+        self.norm2 = LayerNorm2d(c)
+        self.beta = nn.Parameter(torch.zeros(1, c, 1, 1))
+        self.gamma = nn.Parameter(torch.zeros(1, c, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
+        y = self.sg(self.conv2(self.conv1(self.norm1(x))))
+        y = self.conv3(y * self.sca(y))
+        x = torch.addcmul(x, y, self.beta)
+        y = self.conv5(self.sg(self.conv4(self.norm2(x))))
+        return torch.addcmul(x, y, self.gamma)
+
+
+class NAFUNet(nn.Module):
+    """The U-Net that NAFNet and its conditional variants fill with their blocks.
+
+    Args:
+        block: Makes a block from its channels.
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        width: Channels of the first level; they double at every level down.
+        middle_blk_num: Blocks at the lowest level.
+        enc_blk_nums: Blocks of each level on the way down.
+        dec_blk_nums: Blocks of each level on the way up, lowest first.
+
+    Raises:
+        ConfigError: The two lists differ in length.
+    """
+
+    def __init__(
+        self,
+        block: Callable[[int], nn.Module],
+        in_channels: int,
+        out_channels: int,
+        width: int,
+        middle_blk_num: int,
+        enc_blk_nums: Sequence[int],
+        dec_blk_nums: Sequence[int],
+    ) -> None:
+        super().__init__()
+        if len(enc_blk_nums) != len(dec_blk_nums):
+            raise ConfigError(
+                f"{type(self).__name__}: enc_blk_nums={list(enc_blk_nums)} and dec_blk_nums={list(dec_blk_nums)} must "
+                "have the same length, one number of blocks per level."
+            )
+
+        def blocks(channels: int, number: int) -> nn.Sequential:
+            return nn.Sequential(*[block(channels) for _ in range(number)])
+
+        self.intro = nn.Conv2d(in_channels, width, 3, padding=1)
+        self.ending = nn.Conv2d(width, out_channels, 3, padding=1)
+        self.encoders, self.decoders = nn.ModuleList(), nn.ModuleList()
+        self.ups, self.downs = nn.ModuleList(), nn.ModuleList()
+        channels = width
+        for number in enc_blk_nums:
+            self.encoders.append(blocks(channels, number))
+            self.downs.append(nn.Conv2d(channels, 2 * channels, 2, stride=2))
+            channels *= 2
+        self.middle_blks = blocks(channels, middle_blk_num)
+        for number in dec_blk_nums:
+            self.ups.append(nn.Sequential(PointwiseConv2d(channels, 2 * channels, bias=False), nn.PixelShuffle(2)))
+            channels //= 2
+            self.decoders.append(blocks(channels, number))
+
+    @property
+    def size_multiple(self) -> int:
+        """What height and width are padded to a multiple of."""
+        return 2 ** len(self.encoders)
+
+    def ordered_blocks(self) -> list[str]:
+        """Names of the blocks, shallow to deep: encoders.0.0, ..., middle_blks.0, ..., decoders.0.0, ..."""
+        levels = [(f"encoders.{i}", level) for i, level in enumerate(self.encoders)]
+        levels.append(("middle_blks", self.middle_blks))
+        levels += [(f"decoders.{i}", level) for i, level in enumerate(self.decoders)]
+        return [f"{name}.{k}" for name, level in levels for k in range(len(level))]
+
+    def padded(self, x: Tensor) -> Tensor:
+        """(B, C, H, W), H, W >= 1, with zeros below and to the right up to multiples of `size_multiple`."""
+        height, width = x.shape[-2:]
+        return F.pad(x, (0, -width % self.size_multiple, 0, -height % self.size_multiple))
+
+    def run(self, x: Tensor, *condition: Tensor) -> Tensor:
+        """Padded (B, in_channels, H, W) to (B, out_channels, H, W); every block gets the condition too."""
+        x = self.intro(channels_last(x))
+        skips = []
+        for encoder, down in zip(self.encoders, self.downs, strict=True):
+            x = _through(encoder, x, condition)
+            skips.append(x)
+            x = down(x)
+        x = _through(self.middle_blks, x, condition)
+        for decoder, up, skip in zip(self.decoders, self.ups, reversed(skips), strict=True):
+            x = _through(decoder, up(x) + skip, condition)
+        return self.ending(x)
+
+
+def _through(blocks: nn.Sequential, x: Tensor, condition: tuple[Tensor, ...]) -> Tensor:
+    for block in blocks:
+        x = block(x, *condition)
+    return x
+
+
+@BACKBONES.register_module()
+class NAFNet(NAFUNet):
+    """NAFNet: a U-Net of `NAFBlock`s with a global skip.
+
+    Args:
+        img_channel: Channels of the picture.
+        width: Channels of the first level; they double at every level down.
+        middle_blk_num: Blocks at the lowest level.
+        enc_blk_nums: Blocks of each level on the way down.
+        dec_blk_nums: Blocks of each level on the way up, lowest first.
+
+    Raises:
+        ConfigError: The two lists differ in length.
+    """
+
+    def __init__(
+        self,
+        img_channel: int = 3,
+        width: int = 16,
+        middle_blk_num: int = 1,
+        enc_blk_nums: Sequence[int] = (),
+        dec_blk_nums: Sequence[int] = (),
+    ) -> None:
+        super().__init__(NAFBlock, img_channel, img_channel, width, middle_blk_num, enc_blk_nums, dec_blk_nums)
+
+    def forward(self, inp: Tensor) -> Tensor:
+        """(B, img_channel, H, W) in [0, 1], H, W >= 1, to the same shape; the values are not clipped."""
+        height, width = inp.shape[-2:]
+        inp = self.padded(inp)
+        return (self.run(inp) + inp)[..., :height, :width]
+
+
+class LocalAvgPool2d(nn.Module):
+    """Average pooling over a window around each pixel in place of the global one (Chu et al., TLC, ECCV 2022).
+
+    Args:
+        kernel_size: Height and width of the window; where the feature map is not larger, the pool is global.
+    """
+
+    def __init__(self, kernel_size: tuple[int, int]) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Local means (B, C, H, W), replicated at the border; (B, C, 1, 1) where the pool is global."""
+        height, width = x.shape[-2:]
+        rows, columns = min(height, self.kernel_size[0]), min(width, self.kernel_size[1])
+        if (rows, columns) == (height, width):
+            return x.mean(dim=(2, 3), keepdim=True)
+        means = _window_sums(x, rows, columns).div_(rows * columns).to(x.dtype)
+        above, left = (rows - 1) // 2, (columns - 1) // 2
+        return F.pad(means, (left, columns - 1 - left, above, rows - 1 - above), mode="replicate")
+
+    def extra_repr(self) -> str:
+        """The window, for `print(model)`."""
+        return f"kernel_size={self.kernel_size}"
+
+
+def _window_sums(x: Tensor, rows: int, columns: int) -> Tensor:
+    """Sums over all windows that lie inside (B, C, H, W), as differences of cumulated sums."""
+    # A picture's cumulated sum overflows half precision and loses every digit of bfloat16.
+    kind = torch.promote_types(x.dtype, torch.float32)
+    sums = F.pad(x.cumsum(-1, dtype=kind).cumsum(-2), (1, 0, 1, 0))
+    strips = sums[..., rows:, :] - sums[..., :-rows, :]
+    return strips[..., columns:] - strips[..., :-columns]
+
+
+@BACKBONES.register_module()
+class NAFNetLocal(NAFNet):
+    """NAFNet with local pooling at test time (TLC), for pictures larger than the training patches.
+
+    The state dict is NAFNet's. Every pooling window is 1.5 times what its layer saw of a training patch.
+
+    Args:
+        img_channel: As in `NAFNet`.
+        width: As in `NAFNet`.
+        middle_blk_num: As in `NAFNet`.
+        enc_blk_nums: As in `NAFNet`.
+        dec_blk_nums: As in `NAFNet`.
+        train_size: Shape (B, C, H, W) of the training patches.
+        fast_imp: The published code's approximate pooling on a strided grid; not offered here.
+
+    Raises:
+        ConfigError: `fast_imp` is set.
+    """
+
+    def __init__(
+        self,
+        img_channel: int = 3,
+        width: int = 16,
+        middle_blk_num: int = 1,
+        enc_blk_nums: Sequence[int] = (),
+        dec_blk_nums: Sequence[int] = (),
+        train_size: Sequence[int] = (1, 3, 256, 256),
+        fast_imp: bool = False,
+    ) -> None:
+        super().__init__(img_channel, width, middle_blk_num, enc_blk_nums, dec_blk_nums)
+        if fast_imp:
+            raise ConfigError("NAFNetLocal: fast_imp=True, TLC's approximate pooling, is not offered; use False.")
+        deepest = len(self.encoders)
+        for depth, level in enumerate([*self.encoders, self.middle_blks]):
+            self._pool_locally(level, depth, train_size[-2:])
+        for depth, level in enumerate(self.decoders):
+            self._pool_locally(level, deepest - 1 - depth, train_size[-2:])
+
+    def _pool_locally(self, level: nn.Sequential, depth: int, patch: Sequence[int]) -> None:
+        padded = [side + -side % self.size_multiple for side in patch]
+        window = tuple((p >> depth) * int(1.5 * side) // side for p, side in zip(padded, patch, strict=True))
+        for block in level:
+            block.sca[0] = LocalAvgPool2d(window)

@@ -1,1 +1,0 @@
-"""Small pieces shared by every part: errors, image files, seeds."""
