@@ -1,10 +1,12 @@
 import pytest
 import torch
+from parity_case import ParityCase
 from torch import nn
 
 from dtir.core.errors import ConfigError
 from dtir.models.backbones import UNetModelSwin
 from dtir.models.backbones.conditional.resshift_unet import Resample, timestep_embedding
+from dtir.models.backbones.parts.resshift_swin import last_row_mask
 from dtir.models.backbones.zoo import ZOO
 from dtir.registry import BACKBONES
 from dtir.testing.small_backbones import SMALL
@@ -20,6 +22,67 @@ def lively(**options) -> UNetModelSwin:
         if not p.any():
             nn.init.normal_(p, std=0.1)
     return model.eval()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["resshift_unet", "resshift_unet_mask"])
+def test_equals_the_published_network(name, parity_dir):
+    case = ParityCase(parity_dir, name)
+    model = case.load(UNetModelSwin(**case.meta["kwargs"]))
+    assert sum(p.numel() for p in model.parameters()) == case.meta["params"]
+    for (x, t, lq, *mask), (y,), bound in case.groups():
+        assert (model(x, t, lq, *mask) - y).abs().max() <= bound
+        # As a restorer calls it.
+        assert (model.conditional(x, torch.cat([lq, *mask], 1), t) - y).abs().max() <= bound
+
+
+def test_mask_keeps_the_last_columns_of_the_last_row_of_windows_apart():
+    mask = last_row_mask(6, 9, 3, 1, torch.zeros(1))
+    assert mask.shape == (6, 9, 9)
+    assert not mask[:3].any()
+    column = torch.arange(9) % 3
+    for window in mask[3:]:
+        assert torch.equal(window == -100, (column[:, None] == 2) != (column == 2))
+
+
+@torch.no_grad()
+def test_nothing_missing_is_minus_one():
+    model = lively(cond_mask=True)
+    x = torch.rand(1, 3, 16, 16)
+    known = model(x, 2, x, -torch.ones(1, 1, 16, 16))
+    torch.testing.assert_close(model(x, 2, x), known)
+    assert (model(x, 2, x, torch.zeros(1, 1, 16, 16)) - known).abs().max() > 1e-4
+
+
+@torch.no_grad()
+def test_condition_of_the_states_size_is_repeated_for_a_network_that_expects_a_larger_one():
+    model = lively(lq_size=64, cond_mask=True)
+    x, lq, mask = torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16), torch.ones(1, 1, 16, 16)
+    larger = [picture.repeat_interleave(4, 2).repeat_interleave(4, 3) for picture in (lq, mask)]
+    torch.testing.assert_close(model.conditional(x, torch.cat([lq, mask], 1), torch.tensor([2])), model(x, 2, *larger))
+    assert model.conditional(x, torch.rand(1, 3, 50, 40), torch.tensor([2])).shape == x.shape
+
+
+def test_condition_that_does_not_fit_is_named():
+    x = torch.rand(1, 3, 16, 16)
+    with pytest.raises(ValueError, match=r"\(8, 8\) do not go with states of \(16, 16\); expected \(32, 32\)"):
+        lively(lq_size=32)(x, 1, torch.rand(1, 3, 8, 8))
+    with pytest.raises(ValueError, match="cond_mask=True"):
+        lively()(x, 1, x, x[:, :1])
+
+
+@torch.no_grad()
+def test_windows_and_levels_of_any_sizes():
+    # Windows of 3 at sides 12 and 6, and the lowest level's own side of 3: multiples of 12.
+    model = lively(image_size=12, lq_size=12, window_size=3, channel_mult=[1, 1, 1], attention_resolutions=[12, 6])
+    assert model.size_multiple == 12
+    assert model(torch.rand(1, 3, 14, 25)).shape == (1, 3, 14, 25)
+    # From 25 down to 12 and 6, and up to 24: no layer where only 25 is named.
+    odd = lively(image_size=25, lq_size=25, channel_mult=[1, 1, 1], attention_resolutions=[25], window_size=5)
+    names = [name for name, _ in odd.named_modules() if name.endswith("patch_embed")]
+    assert names == ["input_blocks.1.1.patch_embed", "middle_block.1.patch_embed"]
+    # 5 at the first level and 5 at the third.
+    assert odd.size_multiple == 20
 
 
 def test_published_size_and_keys():

@@ -2,7 +2,6 @@
 Super-resolution by Residual Shifting", NeurIPS 2023), with the published state-dict keys."""
 
 import math
-from collections import OrderedDict
 from collections.abc import Collection, Sequence
 
 import torch
@@ -12,11 +11,12 @@ from torch.nn import functional as F
 from dtir.core.errors import ConfigError
 from dtir.models.backbones.parts.layers import PointwiseConv2d, channels_last, pad_to_multiple
 from dtir.models.backbones.parts.pictures import CENTRED_RANGE
+from dtir.models.backbones.parts.resshift_swin import GROUPS, BasicLayer
 from dtir.models.backbones.parts.time_unet import time_tensor
-from dtir.models.backbones.parts.window_attention import WindowAttention, shift_mask
 from dtir.registry import BACKBONES
 
-GROUPS = 32
+# In a mask; what is missing is 1.
+KNOWN = -1.0
 
 
 def timestep_embedding(timesteps: Tensor, dim: int) -> Tensor:
@@ -102,128 +102,6 @@ class ResBlock(nn.Module):
         return self.skip_connection(self.resample(x)) + y
 
 
-class Mlp(nn.Module):
-    """A feed-forward part over the channels.
-
-    Args:
-        dim: Channels.
-        hidden: Hidden channels.
-        dropout: Probability of a zero in training.
-    """
-
-    def __init__(self, dim: int, hidden: int, dropout: float) -> None:
-        super().__init__()
-        self.fc1 = PointwiseConv2d(dim, hidden)
-        self.fc2 = PointwiseConv2d(hidden, dim)
-        self.drop = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, dim, H, W) to the same shape."""
-        return self.drop(self.fc2(self.drop(F.gelu(self.fc1(x)))))
-
-
-class SwinTransformerBlock(nn.Module):
-    """Attention within windows, every other time within shifted ones, and a feed-forward part, on feature maps.
-
-    Args:
-        dim: Channels.
-        input_resolution: Side of the features for which the published checkpoint stores its mask.
-        num_heads: Heads.
-        window_size: Side of the windows.
-        shift_size: By how many pixels the windows are shifted.
-        mlp_ratio: Hidden channels of the feed-forward part over `dim`.
-        dropout: Probability of a zero in training.
-    """
-
-    def __init__(
-        self,
-        dim: int,
-        input_resolution: int,
-        num_heads: int,
-        window_size: int,
-        shift_size: int,
-        mlp_ratio: float,
-        dropout: float,
-    ) -> None:
-        super().__init__()
-        if input_resolution <= window_size:
-            shift_size, window_size = 0, input_resolution
-        self.window, self.shift = window_size, shift_size
-        self.norm1 = nn.GroupNorm(GROUPS, dim)
-        self.attn = WindowAttention(dim, window_size, num_heads, qkv_bias=True, qk_scale=None)
-        self.drop = nn.Dropout(dropout)
-        self.norm2 = nn.GroupNorm(GROUPS, dim)
-        self.mlp = Mlp(dim, int(dim * mlp_ratio), dropout)
-        mask = None
-        if shift_size:
-            # Kept for the sake of the published keys; features of another size need another one.
-            mask = shift_mask(input_resolution, input_resolution, window_size, shift_size, self.norm1.weight.detach())
-        self.register_buffer("attn_mask", mask)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, dim, H, W), sides multiples of the window's, to the same shape."""
-        y = self.norm1(x).permute(0, 2, 3, 1)
-        if self.shift:
-            mask = shift_mask(*x.shape[-2:], self.window, self.shift, y)
-            y = y.roll((-self.shift, -self.shift), (1, 2))
-            y = self.attn(y, mask).roll((self.shift, self.shift), (1, 2))
-        else:
-            y = self.attn(y, None)
-        x = x + self.drop(y).permute(0, 3, 1, 2)
-        return x + self.mlp(self.norm2(x))
-
-
-class BasicLayer(nn.Module):
-    """Swin transformer blocks between two projections.
-
-    Args:
-        in_chans: Channels of input and output.
-        embed_dim: Channels of the blocks.
-        num_heads: Heads.
-        window_size: Side of the windows.
-        depth: Blocks.
-        img_size: Side of the features for which the checkpoint stores its masks.
-        mlp_ratio: Hidden channels of the feed-forward parts over `embed_dim`.
-        dropout: Probability of a zero in training.
-        patch_norm: Whether both projections are normalised.
-    """
-
-    def __init__(
-        self,
-        in_chans: int,
-        embed_dim: int,
-        num_heads: int,
-        window_size: int,
-        depth: int,
-        img_size: int,
-        mlp_ratio: float,
-        dropout: float,
-        patch_norm: bool,
-    ) -> None:
-        super().__init__()
-        self.patch_embed = _projection(in_chans, embed_dim, patch_norm)
-        self.patch_unembed = _projection(embed_dim, in_chans, patch_norm)
-        self.blocks = nn.ModuleList(
-            SwinTransformerBlock(
-                embed_dim, img_size, num_heads, window_size, window_size // 2 if k % 2 else 0, mlp_ratio, dropout
-            )
-            for k in range(depth)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, in_chans, H, W) to the same shape, without a skip."""
-        for part in (self.patch_embed, *self.blocks, self.patch_unembed):
-            x = part(x)
-        return x
-
-
-def _projection(channels: int, out_channels: int, norm: bool) -> nn.Sequential:
-    layers: dict[str, nn.Module] = {"proj": PointwiseConv2d(channels, out_channels)}
-    if norm:
-        layers["norm"] = nn.GroupNorm(GROUPS, out_channels)
-    return nn.Sequential(OrderedDict(layers))
-
-
 class TimestepSequential(nn.Sequential):
     """Layers one after the other; residual blocks get the time."""
 
@@ -260,7 +138,7 @@ class UNetModelSwin(nn.Module):
         mlp_ratio: Hidden channels of the feed-forward parts over `swin_embed_dim`.
         patch_norm: Whether the projections of the Swin layers are normalised.
         cond_lq: True; without the degraded picture the published network does not run.
-        cond_mask: Whether there is a mask besides the degraded picture.
+        cond_mask: Whether there is a mask besides the degraded picture, -1 where pixels are known and 1 where not.
         lq_size: Side of the degraded pictures in training, `image_size` or that times a power of 2.
 
     Raises:
@@ -314,22 +192,15 @@ class UNetModelSwin(nn.Module):
         widths = [int(model_channels * factor) for factor in channel_mult]
         heads = num_heads if num_head_channels == -1 else swin_embed_dim // num_head_channels
         sides = [image_size // 2**level for level in range(levels)]
-        attends = [side in attention_resolutions for side in sides]
+        # On the way up the published code doubles the lowest side, which is not how it came down from an odd one.
+        doubled = [sides[-1] * 2 ** (levels - 1 - level) for level in range(levels)]
 
         def resblock(channels: int, out: int, resample: str | None = None) -> ResBlock:
             return ResBlock(channels, emb, dropout, out, use_scale_shift_norm, resample)
 
-        def swin(level: int) -> BasicLayer:
+        def swin(width: int, side: int) -> BasicLayer:
             return BasicLayer(
-                widths[level],
-                swin_embed_dim,
-                heads,
-                window_size,
-                swin_depth,
-                sides[level],
-                mlp_ratio,
-                dropout,
-                patch_norm,
+                width, swin_embed_dim, heads, window_size, swin_depth, side, mlp_ratio, dropout, patch_norm
             )
 
         def changed(channels: int, to: str) -> nn.Module:
@@ -340,8 +211,13 @@ class UNetModelSwin(nn.Module):
         self.model_channels, self.in_channels = model_channels, in_channels
         self.cond_channels, self.cond_ratio = 4 if cond_mask else 3, 2 ** int(halvings)
         # The lowest level's features pass a Swin layer even where its side is not named.
-        windows = [level for level in range(levels) if attends[level] or level == levels - 1]
-        self.size_multiple = max(min(window_size, sides[level]) * 2**level for level in windows)
+        windows = [
+            (level, side)
+            for at in (sides, doubled)
+            for level, side in enumerate(at)
+            if side in attention_resolutions or level == levels - 1
+        ]
+        self.size_multiple = math.lcm(*(min(window_size, side) * 2**level for level, side in windows))
         self.time_embed = nn.Sequential(nn.Linear(model_channels, emb), nn.SiLU(), nn.Linear(emb, emb))
         self.feature_extractor, extra = _extractor(self.cond_channels, int(halvings))
         first = nn.Conv2d(in_channels + extra, widths[0], 3, padding=1)
@@ -351,23 +227,23 @@ class UNetModelSwin(nn.Module):
             for k in range(counts[level]):
                 layers: list[nn.Module] = [resblock(channels, width)]
                 channels = width
-                if attends[level] and k == 0:
-                    layers.append(swin(level))
+                if sides[level] in attention_resolutions and k == 0:
+                    layers.append(swin(width, sides[level]))
                 self.input_blocks.append(TimestepSequential(*layers))
                 skips.append(channels)
             if level < levels - 1:
                 self.input_blocks.append(TimestepSequential(changed(channels, "down")))
                 skips.append(channels)
         self.middle_block = TimestepSequential(
-            resblock(channels, channels), swin(levels - 1), resblock(channels, channels)
+            resblock(channels, channels), swin(channels, sides[-1]), resblock(channels, channels)
         )
         self.output_blocks = nn.ModuleList()
         for level in reversed(range(levels)):
             for k in range(counts[level] + 1):
                 layers = [resblock(channels + skips.pop(), widths[level])]
                 channels = widths[level]
-                if attends[level] and k == 0:
-                    layers.append(swin(level))
+                if doubled[level] in attention_resolutions and k == 0:
+                    layers.append(swin(channels, doubled[level]))
                 if level > 0 and k == counts[level]:
                     layers.append(changed(channels, "up"))
                 self.output_blocks.append(TimestepSequential(*layers))
@@ -384,8 +260,24 @@ class UNetModelSwin(nn.Module):
         ]
 
     def conditional(self, x: Tensor, condition: Tensor, time: Tensor) -> Tensor:
-        """The output (B, out_channels, H, W) for states, degraded pictures and time steps (B,)."""
-        return self(x, time, condition)
+        """What a restorer calls the network by.
+
+        Args:
+            x: States (B, in_channels, H, W).
+            condition: Degraded pictures (B, 3, h, w), with `cond_mask` and a mask (B, 4, h, w), of the states' size or
+                any other; repeated, or interpolated, to the size that the network expects beside such states.
+            time: Time steps (B,).
+
+        Returns:
+            (B, out_channels, H, W).
+        """
+        size = tuple(self.cond_ratio * side for side in x.shape[-2:])
+        if condition.shape[-2:] == x.shape[-2:] and self.cond_ratio > 1:
+            condition = F.interpolate(condition, size, mode="nearest")
+        elif condition.shape[-2:] != size:
+            condition = F.interpolate(condition, size, mode="bicubic", antialias=True)
+        lq, mask = condition[:, :3], condition[:, 3:]
+        return self(x, time, lq, mask if mask.shape[1] else None)
 
     def forward(
         self, x: Tensor, timesteps: Tensor | float = 0, lq: Tensor | None = None, mask: Tensor | None = None
@@ -397,13 +289,15 @@ class UNetModelSwin(nn.Module):
             timesteps: Time steps, one or (B,).
             lq: Degraded pictures (B, 3, r H, r W), r being `lq_size / image_size`; by default the states, if these
                 are pictures, enlarged by r.
-            mask: What is to be filled, (B, 1, r H, r W), with `cond_mask`; by default nothing.
+            mask: With `cond_mask`, 1 where pixels are missing and -1 where they are known, (B, 1, r H, r W); by
+                default none is missing.
 
         Returns:
             (B, out_channels, H, W).
 
         Raises:
-            ValueError: No degraded picture is given and the states are none.
+            ValueError: No degraded picture is given and the states are none, a mask is given to a network without
+                `cond_mask`, or the degraded picture has not the size that goes with the states.
         """
         height, width = x.shape[-2:]
         condition = self._condition(x, lq, mask)
@@ -428,9 +322,17 @@ class UNetModelSwin(nn.Module):
             raise ValueError(f"UNetModelSwin with in_channels={self.in_channels} needs the degraded picture `lq`.")
         if lq is None:
             lq = F.interpolate(x, scale_factor=self.cond_ratio, mode="nearest") if self.cond_ratio > 1 else x
+        expected = tuple(self.cond_ratio * side for side in x.shape[-2:])
+        if tuple(lq.shape[-2:]) != expected:
+            raise ValueError(
+                f"UNetModelSwin: degraded pictures of {tuple(lq.shape[-2:])} do not go with states of "
+                f"{tuple(x.shape[-2:])}; expected {expected} (lq_size / image_size = {self.cond_ratio})."
+            )
         if self.cond_channels == 3:
+            if mask is not None:
+                raise ValueError("UNetModelSwin: a mask is given, but the network was made without cond_mask=True.")
             return lq
-        return torch.cat([lq, torch.zeros_like(lq[:, :1]) if mask is None else mask], 1)
+        return torch.cat([lq, torch.full_like(lq[:, :1], KNOWN) if mask is None else mask], 1)
 
 
 def _extractor(channels: int, halvings: int) -> tuple[nn.Module, int]:
