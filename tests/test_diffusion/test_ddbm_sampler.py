@@ -88,6 +88,47 @@ def test_a_time_is_the_step_that_has_it(kind, cov_xy):
         torch.testing.assert_close(bridge.x0_from_output(x_t, out, MU, time), X0, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("predicts", ["x0", "preconditioned"])
+@pytest.mark.parametrize("kind", ["ve", "vp"])
+def test_a_tensor_of_times_is_each_time_by_itself(kind, predicts):
+    bridge = DDBM(kind, num_timesteps=12, predicts=predicts).double()
+    times = bridge.time_at(torch.tensor([0.0, 0.3, 0.999], dtype=torch.float64))
+    assert times[0] == bridge.sigma_min
+    assert bridge.sigma_min < times[1] < times[2] < bridge.sigma_max
+    x0, mu, eps = torch.randn(3, 3, 1, 2, 2, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    x_t = bridge.add_noise(x0, mu, eps, times)
+    out = bridge.target(x_t, x0, mu, eps, times)
+    seen, told = bridge.network_input(x_t, times)
+    for k, time in enumerate(times.tolist()):
+        one = [value[k : k + 1] for value in (x0, mu, eps)]
+        torch.testing.assert_close(x_t[k : k + 1], bridge.add_noise(*one, time))
+        torch.testing.assert_close(out[k : k + 1], bridge.target(x_t[k : k + 1], *one, time))
+        state, number = bridge.network_input(x_t[k : k + 1], time)
+        torch.testing.assert_close(seen[k : k + 1], state)
+        assert told[k].item() == pytest.approx(number)
+    torch.testing.assert_close(bridge.x0_from_output(x_t, out, mu, times), x0)
+
+
+@pytest.mark.parametrize("kind", ["ve", "vp"])
+def test_all_times_that_the_sampler_asks_for_are_trained(kind):
+    """Two of three are between those of the grid."""
+    bridge, asked = DDBM(kind, num_timesteps=40).double(), []
+    DDBMSampler().sample(lambda x, t: asked.append(t[0].item()) or network(x, t[0]), bridge, MU)
+    assert len(asked) == 119
+    assert sum(min(abs(t / on_grid - 1) for on_grid in bridge.sampled_times[1:]) > 1e-5 for t in asked) == 40
+    # 0 of the places is the first time, and the last is never reached: nothing is asked for outside.
+    assert bridge.sigma_min * (1 - 1e-6) <= min(asked)
+    assert max(asked) < bridge.sigma_max
+
+
+def test_predictions_are_clipped():
+    bridge = DDBM("vp", num_timesteps=6).double()
+    far = lambda x, t: torch.full_like(x, 3.0)  # noqa: E731
+    found = DDBMSampler(clip=(-1.0, 1.0)).sample(far, bridge, MU, generator=torch.Generator().manual_seed(0))
+    ends = DDBMSampler().sample(lambda x, t: torch.ones_like(x), bridge, MU, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(found.sample, ends.sample)
+
+
 def test_wrong_use_is_named():
     with pytest.raises(ConfigError, match="churn_step_ratio=1"):
         DDBMSampler(1.0)

@@ -19,15 +19,18 @@ class DDBMSampler(BridgeSampler):
     Args:
         churn_step_ratio: The first part's share of a step; 0 is the deterministic sampler.
         guidance: w, the weight of the pull towards mu (the h-transform); 1 is the bridge itself.
+        clip: Bounds of the predicted x_0, such as (-1, 1) as published; None for none.
 
     Raises:
         ConfigError: `churn_step_ratio` is outside [0, 1).
     """
 
-    def __init__(self, churn_step_ratio: float = 0.33, guidance: float = 1.0) -> None:
+    def __init__(
+        self, churn_step_ratio: float = 0.33, guidance: float = 1.0, clip: tuple[float, float] | None = None
+    ) -> None:
         if not 0 <= churn_step_ratio < 1:
             raise ConfigError(f"DDBMSampler: churn_step_ratio={churn_step_ratio} must lie in [0, 1).")
-        self.churn_step_ratio, self.guidance = churn_step_ratio, guidance
+        self.churn_step_ratio, self.guidance, self.clip = churn_step_ratio, guidance, clip
 
     def place(self, bridge: Bridge, t: int) -> float:
         """As `BridgeSampler.place`: the time of a step.
@@ -60,7 +63,9 @@ class DDBMSampler(BridgeSampler):
         alpha, sigma = at.bridge.free(time)
         f, squared = at.bridge.rates(time)
         ratio = at.bridge.snr_ratio(time)
-        free_score = (alpha * at.bridge.x0_from_output(x, out, at.mu, time) - x) / sigma**2
+        x0 = at.bridge.x0_from_output(x, out, at.mu, time)
+        x0 = x0 if self.clip is None else x0.clamp(*self.clip)
+        free_score = (alpha * x0 - x) / sigma**2
         pull = (alpha / at.bridge.free(at.bridge.sigma_max)[0] * at.mu - x) * (ratio / (1 - ratio) / sigma**2)
         # The score of the bridge is the sum of both: written so, no large numbers cancel near the end.
         share = 1.0 if noisy else 0.5

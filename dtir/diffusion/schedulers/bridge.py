@@ -23,9 +23,12 @@ class Bridge(nn.Module, ABC):
 
     Attributes:
         starts_noisy: Whether `start` has a use for noise; if not, a sampler draws none for it.
+        continuous: Whether a network learns from times between the steps too, those of `time_at`. Where it does, all
+            methods that are part of a training take a tensor of floating-point times in place of steps.
     """
 
     starts_noisy = True
+    continuous = False
 
     def __init__(self, num_timesteps: int, predicts: str = "eps") -> None:
         super().__init__()
@@ -84,6 +87,14 @@ class Bridge(nn.Module, ABC):
     def network_input(self, x_t: Tensor, t: int | Tensor) -> tuple[Tensor, float | Tensor]:
         """What a published network is given: the state, perhaps scaled, and its number for the time step."""
         return x_t, t
+
+    def time_at(self, place: Tensor) -> Tensor:
+        """Times (B,) that a network learns from, at places (B,) in [0, 1) of their distribution.
+
+        Raises:
+            NotImplementedError: The process has steps alone, see `continuous`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has steps alone.")
 
     @property
     def last_trained(self) -> int:

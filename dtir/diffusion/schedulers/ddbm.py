@@ -33,7 +33,10 @@ class DDBM(Bridge):
         sigma_data: Standard deviation of the pictures that the preconditioning assumes.
         cov_xy: Covariance of clean and degraded pictures that it assumes; half the square of `sigma_data` by default.
 
-    Where a step `t` is a float, it is a continuous time itself, such as `DDBMSampler` has between two steps.
+    Where a step `t` is a float, or a tensor of such, it is a continuous time itself: `DDBMSampler` asks between two
+    steps, and a network learns from times that are uniform in `sigma_min..sigma_max`, as published.
+
+    Published trainings have `sigma_min` 1e-4, `sigma_max` 1 and `cov_xy` 0 for "vp", 0.002, 80 and 0 for "ve".
 
     Attributes:
         times: Buffer (num_timesteps + 1,) of continuous times, 0 at t = 0.
@@ -49,6 +52,7 @@ class DDBM(Bridge):
     sigmas: Tensor
 
     starts_noisy = False
+    continuous = True
 
     def __init__(
         self,
@@ -75,35 +79,30 @@ class DDBM(Bridge):
                 f"DDBM: kind='{kind}' must be 've' or 'vp', num_timesteps={num_timesteps} at least 2, and "
                 f"0 < sigma_min={sigma_min} < sigma_max={sigma_max}."
             )
-        self.kind, self.sigma_max, self.beta_d, self.beta_min = kind, sigma_max, beta_d, beta_min
+        self.kind, self.beta_d, self.beta_min = kind, beta_d, beta_min
+        self.sigma_min, self.sigma_max = sigma_min, sigma_max
         times = karras_times(num_timesteps, sigma_min, sigma_max, rho)
         # Those of the published sampler, which starts where the pull towards mu is still finite.
         self.sampled_times = karras_times(num_timesteps, sigma_min, sigma_max - END_GAP, rho).tolist()
-        alphas, sigmas = (
-            _variance_preserving(times, beta_d, beta_min) if kind == "vp" else (torch.ones_like(times), times)
-        )
-        # SNR_T / SNR_t.
-        ratio = (alphas[-1] / sigmas[-1] * sigmas / alphas) ** 2
-        register_arrays(
-            self,
-            times=times,
-            alphas=alphas,
-            sigmas=sigmas,
-            of_x0=alphas * (1 - ratio),
-            of_mu=ratio * alphas / alphas[-1],
-            spread=sigmas * (1 - ratio).clamp(min=0).sqrt(),
-        )
+        alphas, sigmas = self.free(times)
+        of_x0, of_mu, spread = self._coefficients(times)
+        register_arrays(self, times=times, alphas=alphas, sigmas=sigmas, of_x0=of_x0, of_mu=of_mu, spread=spread)
         # Step 0 is no input of a network.
         logarithms = 250 * times.clamp(min=times[1]).log()
         self.register_buffer("told_log", logarithms.float(), persistent=False)
         self.told = (times if predicts == "x0" else logarithms).tolist()
 
-    def free(self, time: float) -> tuple[float, float]:
-        """`alpha` and `sigma` of the free process at a time."""
+    def time_at(self, place: Tensor) -> Tensor:
+        """As `Bridge.time_at`: uniform in `sigma_min..sigma_max`."""
+        return self.sigma_min + place * (self.sigma_max - self.sigma_min)
+
+    def free(self, time: float | Tensor) -> tuple[Tensor, Tensor]:
+        """`alpha` and `sigma` of the free process at times of any shape; float64."""
+        time = torch.as_tensor(time, dtype=torch.float64)
         if self.kind == "ve":
-            return 1.0, time
+            return torch.ones_like(time), time
         integral = 0.5 * self.beta_d * time**2 + self.beta_min * time
-        return math.exp(-0.5 * integral), math.sqrt(-math.expm1(-integral))
+        return torch.exp(-0.5 * integral), (-torch.expm1(-integral)).sqrt()
 
     def rates(self, time: float) -> tuple[float, float]:
         """`f` and `g^2` of the free process `dx = f x dt + g dW` at a time."""
@@ -112,18 +111,24 @@ class DDBM(Bridge):
         beta = self.beta_d * time + self.beta_min
         return -0.5 * beta, beta
 
-    def snr_ratio(self, time: float) -> float:
-        """`SNR_T / SNR_t`."""
+    def snr_ratio(self, time: float | Tensor) -> Tensor:
+        """`SNR_T / SNR_t`, of the shape of the times; float64."""
         (alpha, sigma), (alpha_end, sigma_end) = self.free(time), self.free(self.sigma_max)
         return (alpha_end / sigma_end * sigma / alpha) ** 2
 
     def marginal(self, t: int | float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As `Bridge.marginal`."""
         if isinstance(t, float):
-            (alpha, sigma), ratio = self.free(t), self.snr_ratio(t)
-            values = alpha * (1 - ratio), ratio * alpha / self.free(self.sigma_max)[0], sigma * math.sqrt(1 - ratio)
-            return tuple(self.times.new_full((1, 1, 1, 1), value) for value in values)
+            return tuple(self.times.new_full((1, 1, 1, 1), value.item()) for value in self._coefficients(t))
+        if isinstance(t, Tensor) and t.is_floating_point():
+            return tuple(value.to(self.times.dtype).view(-1, 1, 1, 1) for value in self._coefficients(t))
         return self._at(self.of_x0, t), self._at(self.of_mu, t), self._at(self.spread, t)
+
+    def _coefficients(self, time: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        (alpha, sigma), ratio = self.free(time), self.snr_ratio(time)
+        # Rounding may bring the ratio above 1 at the end.
+        left = (1 - ratio).clamp(min=0)
+        return alpha * left, ratio * alpha / self.free(self.sigma_max)[0], sigma * left.sqrt()
 
     def start(self, mu: Tensor, eps: Tensor) -> Tensor:
         """`mu`, without noise."""
@@ -147,6 +152,8 @@ class DDBM(Bridge):
     def _told(self, t: int | float | Tensor, of_steps: Tensor) -> float | Tensor:
         if isinstance(t, float):
             return t if self.predicts == "x0" else 250 * math.log(t)
+        if isinstance(t, Tensor) and t.is_floating_point():
+            return t if self.predicts == "x0" else 250 * t.log()
         return self.told[t] if isinstance(t, int) else of_steps[t]
 
     def preconditioning(self, t: int | float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -178,9 +185,3 @@ def karras_times(n: int, first: float, last: float, rho: float) -> Tensor:
     place = torch.linspace(0, 1, n, dtype=torch.float64)
     ends = first ** (1 / rho), last ** (1 / rho)
     return torch.cat([place.new_zeros(1), (ends[0] + place * (ends[1] - ends[0])) ** rho])
-
-
-def _variance_preserving(times: Tensor, beta_d: float, beta_min: float) -> tuple[Tensor, Tensor]:
-    """`alpha_t` and `sigma_t`."""
-    integral = 0.5 * beta_d * times**2 + beta_min * times
-    return torch.exp(-0.5 * integral), (-torch.expm1(-integral)).sqrt()

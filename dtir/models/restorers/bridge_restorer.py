@@ -88,7 +88,7 @@ class BridgeRestorer(SamplingRestorer):
         self.refuse_generative(samples)
         into, _ = DOMAINS[self.domain]
         draws = BatchDraws(lq, samples["noise_seed"], samples["slots"])
-        t, eps = draws.steps(self.scheduler.last_trained), draws.noise()
+        t, eps = self._times(draws), draws.noise()
         x0, condition = into(samples["gt"]), into(lq)
         mu, eps = self._ends(x0, condition, eps)
         x_t = self.scheduler.add_noise(x0, mu, eps, t)
@@ -110,6 +110,12 @@ class BridgeRestorer(SamplingRestorer):
             callback=self.report_progress,
         )
         return out_of(result.sample)
+
+    def _times(self, draws: BatchDraws) -> Tensor:
+        """Steps (N,), or times (N,) of a process that has them."""
+        if self.scheduler.continuous:
+            return self.scheduler.time_at(draws.uniform())
+        return draws.steps(self.scheduler.last_trained)
 
     def _ends(self, x0: Tensor, condition: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
         """Where the paths end, and the noise on the way, (B, 3, H, W) each."""
