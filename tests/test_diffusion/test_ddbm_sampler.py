@@ -116,8 +116,9 @@ def test_all_times_that_the_sampler_asks_for_are_trained(kind):
     DDBMSampler().sample(lambda x, t: asked.append(t[0].item()) or network(x, t[0]), bridge, MU)
     assert len(asked) == 119
     assert sum(min(abs(t / on_grid - 1) for on_grid in bridge.sampled_times[1:]) > 1e-5 for t in asked) == 40
-    # 0 of the places is the first time, and the last is never reached: nothing is asked for outside.
-    assert bridge.sigma_min * (1 - 1e-6) <= min(asked)
+    # As published, the noisy part of the last step alone goes below the first time that is trained.
+    below = [t for t in asked if t < bridge.sigma_min * (1 - 1e-6)]
+    assert below == [pytest.approx(0.67 * bridge.sigma_min)]
     assert max(asked) < bridge.sigma_max
 
 
