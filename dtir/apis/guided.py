@@ -8,7 +8,7 @@ import torch
 from mmengine.registry import Registry
 from torch import Tensor
 
-from dtir.apis.inferencer import resolve_device
+from dtir.apis.device import resolve_device
 from dtir.config.check import accepted_keys
 from dtir.config.files import read_config
 from dtir.core.errors import CheckpointError, ConfigError

@@ -1,30 +1,20 @@
 """Restores arrays, picture files and folders with a trained checkpoint."""
 
-import contextlib
 import dataclasses
-import functools
-import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from dtir.apis.arrays import to_array, to_image
+from dtir.apis.device import resolve_device
 from dtir.apis.folder import OnTile, RestoreReport, restore_all
+from dtir.apis.network import NetworkRunner, check_precision
+from dtir.apis.steps import TaskSteps
 from dtir.core.errors import ConfigError, ImageFileError
 from dtir.imaging.files import read_picture, write_picture
-from dtir.imaging.self_ensemble import averaged_over_symmetries
-from dtir.imaging.tiling import check_tiling, tiled_apply
-from dtir.tasks import check_task
-
-logger = logging.getLogger(__name__)
-
-AUTO_WHOLE_PIXELS = 1024 * 1024
-AUTO_TILE = 512
-# For networks that do not declare theirs: the usual ones downsample four times by 2.
-SIZE_MULTIPLE = 16
-AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 # The task is estimated from the picture.
 AUTO = "auto"
@@ -67,23 +57,13 @@ class RestorationInferencer:
         keep_grey: bool = True,
     ) -> None:
         self.device = resolve_device(device)
-        if amp is not None and amp not in AMP_DTYPES:
-            raise ConfigError(f"amp='{amp}' is not a precision; use one of {', '.join(AMP_DTYPES)}, or None.")
-        if isinstance(tile, str) and tile != "auto":
-            raise ConfigError(f"tile='{tile}' is neither a number of pixels nor 'auto'.")
+        check_precision(amp)
         self.restorer = _load(checkpoint, self.device)
         if num_steps is not None or seed is not None:
             _set_sampling(self.restorer, num_steps, seed)
-        self.multiple = _size_multiple(self.restorer)
-        if tile is not None:
-            check_tiling(AUTO_TILE if tile == "auto" else tile, overlap, self.multiple)
-        self.tile, self.overlap, self.batch_size = tile, overlap, batch_size
-        self.amp = amp
         self.keep_grey = keep_grey
-        self._apply_in_tiles = getattr(self.restorer, "apply_in_tiles", tiled_apply)
-        self._warned: set[str] = set()
-        restore = self.restorer.restore
-        self._restore = functools.partial(averaged_over_symmetries, restore) if self_ensemble else restore
+        self.runner = NetworkRunner(self.restorer, self.device, tile, overlap, amp, self_ensemble, batch_size)
+        self.steps = TaskSteps(self.restorer)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -99,14 +79,7 @@ class RestorationInferencer:
             TaskError: the checkpoint does not know `task`.
             ConfigError: not exactly one of the two is given, or `t` is outside 0..T.
         """
-        if (task is None) == (t is None):
-            raise ConfigError("give either the task of the picture or a time step t, not both or neither.")
-        if t is None:
-            return self._matched(check_task(task, self.tasks))
-        last = int(self.restorer.num_timesteps)
-        if int(t) != t or not 0 <= t <= last:
-            raise ConfigError(f"t={t} is not a time step of this checkpoint: use a whole number from 0 to {last}.")
-        return int(t)
+        return self.steps.choose(task, t)
 
     @torch.inference_mode()
     def estimate_task(self, rgb: np.ndarray) -> str:
@@ -116,7 +89,7 @@ class RestorationInferencer:
             ConfigError: the checkpoint has no estimator.
         """
         estimator = self._estimator()
-        image = torch.from_numpy(_unit_range(rgb)).permute(2, 0, 1)[None].to(self.device)
+        image = to_image(rgb).to(self.device)
         return self.tasks[int(estimator(image).argmax())]
 
     def _estimator(self) -> nn.Module:
@@ -148,19 +121,7 @@ class RestorationInferencer:
             ValueError: `rgb` has another shape, type or range.
         """
         step = self.timestep(self.estimate_task(rgb) if task == AUTO else task, t)
-        image = torch.from_numpy(_unit_range(rgb)).permute(2, 0, 1)[None]
-        with torch.inference_mode(), _explain_out_of_memory(image, self.tile):
-            output = self._apply_in_tiles(
-                lambda tiles: self._restore_tiles(tiles, step),
-                image,
-                tile=self._tile_for(image),
-                overlap=self.overlap,
-                batch_size=self.batch_size,
-                multiple=self.multiple,
-                callback=on_tile,
-                device=self.device,
-            )
-            return output.clamp_(0, 1)[0].permute(1, 2, 0).contiguous().numpy()
+        return to_array(self.runner.restore(to_image(rgb), step, on_tile))
 
     def restore_file(
         self,
@@ -236,51 +197,6 @@ class RestorationInferencer:
         """Restores the pictures of one folder; see `restore_paths` for the options."""
         return self.restore_paths([folder], out_dir, **options)
 
-    def _matched(self, task: str) -> int:
-        step = int(self.restorer.matched_t[self.tasks.index(task)])
-        if step >= 0:
-            return step
-        if task not in self._warned:
-            logger.warning("the checkpoint has no matched time step for task '%s'; t = 0 is used.", task)
-        self._warned.add(task)
-        return 0
-
-    def _tile_for(self, image: Tensor) -> int | None:
-        if self.tile != "auto":
-            return self.tile
-        return None if image.shape[-2] * image.shape[-1] <= AUTO_WHOLE_PIXELS else AUTO_TILE
-
-    def _restore_tiles(self, tiles: Tensor, step: int) -> Tensor:
-        t = torch.full((len(tiles),), step, dtype=torch.long, device=tiles.device)
-        with self._precision():
-            output = self._restore(tiles.contiguous(), t).float()
-        if not torch.isfinite(output).all():
-            hint = " Try without amp." if self.amp else " The checkpoint may come from a run that diverged."
-            raise ImageFileError(f"the network's output has infinite or undefined values.{hint}")
-        return output
-
-    def _precision(self) -> contextlib.AbstractContextManager:
-        if self.amp is None:
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, dtype=AMP_DTYPES[self.amp])
-
-
-def resolve_device(device: str | torch.device | None) -> torch.device:
-    """The device to compute on; None is CUDA if there is one, else the CPU.
-
-    Raises:
-        ConfigError: the name is not a device, or this machine has no such device.
-    """
-    if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        resolved = torch.device(device)
-        torch.empty(0, device=resolved)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"device '{device}' cannot be used here ({reason}). Use 'cpu', or leave it out.") from error
-    return resolved
-
 
 def _load(checkpoint: str | Path | nn.Module, device: torch.device) -> nn.Module:
     if isinstance(checkpoint, str | Path):
@@ -294,36 +210,3 @@ def _set_sampling(restorer: nn.Module, num_steps: int | None, seed: int | None) 
     if not hasattr(restorer, "set_sampling"):
         raise ConfigError("this checkpoint restores in one step and draws no noise: leave out the steps and the seed.")
     restorer.set_sampling(num_steps, seed)
-
-
-def _size_multiple(restorer: nn.Module) -> int:
-    """What tiles must start at multiples of, to lie on the grids of the network's lower levels."""
-    return getattr(getattr(restorer, "backbone", None), "size_multiple", SIZE_MULTIPLE)
-
-
-def _unit_range(rgb: np.ndarray) -> np.ndarray:
-    """Float32 (H, W, 3) in [0, 1]."""
-    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
-        raise ValueError(f"expected an RGB picture (H, W, 3), got shape {rgb.shape}.")
-    if rgb.dtype in (np.uint8, np.uint16):
-        return rgb.astype(np.float32) / np.float32(np.iinfo(rgb.dtype).max)
-    if not np.issubdtype(rgb.dtype, np.floating):
-        raise ValueError(f"expected uint8, uint16 or floating point, got {rgb.dtype}.")
-    # Written so that NaN is refused too.
-    if not (rgb.min() >= 0 and rgb.max() <= 1):
-        raise ValueError(f"expected floating-point values in [0, 1], got {rgb.min()} to {rgb.max()}.")
-    return np.ascontiguousarray(rgb, dtype=np.float32)
-
-
-@contextlib.contextmanager
-def _explain_out_of_memory(image: Tensor, tile: int | str | None) -> Iterator[None]:
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        # torch has an exception class for the memory of GPUs only.
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
-            raise
-        height, width = image.shape[-2:]
-        raise ImageFileError(
-            f"not enough memory to restore {width} x {height} pixels with tile={tile}; use smaller tiles, such as 256."
-        ) from error

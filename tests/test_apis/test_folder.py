@@ -73,7 +73,7 @@ def test_failing_disk_leaves_nothing_half_written(inferencer, tmp_path, monkeypa
 
 def test_errors_of_the_program_are_not_swallowed(inferencer, tmp_path, monkeypatch):
     make_pictures(tmp_path / "in", "a.png")
-    monkeypatch.setattr(inferencer, "_restore", lambda tiles, t: tiles[..., 1:])
+    monkeypatch.setattr(inferencer.runner, "_restore", lambda tiles, t: tiles[..., 1:])
     with pytest.raises(ValueError, match="changed the shape"):
         inferencer.restore_folder(tmp_path / "in", tmp_path / "out", t=0)
 
