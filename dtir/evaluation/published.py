@@ -20,6 +20,7 @@ class PublishedTable:
         columns: Names of the metrics, as in the paper.
         rows: Values in the order of the columns, by method, in the paper's order.
         own_columns: For each column the row of a test's table and the metric that stand under it.
+        digits: After the point, for each column, as the paper prints them.
     """
 
     title: str
@@ -28,6 +29,11 @@ class PublishedTable:
     columns: Sequence[str]
     rows: Mapping[str, Sequence[float]]
     own_columns: Sequence[tuple[str, str]]
+    digits: Sequence[int]
+
+    def shown(self, values: Sequence[float]) -> list[str]:
+        """A row's values as the paper prints them."""
+        return [format(value, f".{digits}f") for value, digits in zip(values, self.digits, strict=True)]
 
     @property
     def methods(self) -> list[str]:
@@ -49,6 +55,7 @@ SETTING_B = PublishedTable(
     measured="PSNR and SSIM on RGB, LPIPS with AlexNet",
     columns=("PSNR", "SSIM", "LPIPS"),
     own_columns=((AVERAGE, "PSNR"), (AVERAGE, "SSIM"), (AVERAGE, "LPIPS")),
+    digits=(2, 3, 3),
     rows={
         "X-Restormer": (26.43, 0.852, 0.171),
         "PromptIR": (27.14, 0.859, 0.148),
@@ -68,6 +75,7 @@ SETTING_A_DEHAZING = PublishedTable(
     measured="PSNR and SSIM on RGB",
     columns=("restoration PSNR", "restoration SSIM", "generalisation PSNR", "generalisation SSIM"),
     own_columns=(("hazy", "PSNR"), ("hazy", "SSIM"), ("hazy@REVIDE", "PSNR"), ("hazy@REVIDE", "SSIM")),
+    digits=(2, 3, 2, 3),
     rows={
         "X-Restormer": (29.34, 0.921, 17.26, 0.688),
         "IR-SDE": (25.25, 0.906, 16.63, 0.624),

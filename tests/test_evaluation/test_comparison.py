@@ -4,10 +4,12 @@ import math
 
 import pytest
 
+from dtir.evaluation.measures import Measure
 from dtir.evaluation.published import SETTING_A_DEHAZING, SETTING_B, published_table
 from dtir.evaluation.records import PictureRecord
+from dtir.evaluation.render import Grid, latex_table, markdown_table
+from dtir.evaluation.render.latex import latex_text
 from dtir.evaluation.reports import TestReport, write_test_report
-from dtir.evaluation.reports.text_tables import latex_table, latex_text, markdown_table
 from dtir.tasks import TASKS
 
 
@@ -19,18 +21,27 @@ def report(tasks, **values) -> TestReport:
         for place, task in enumerate(tasks)
         for k in range(2 if place == 0 else 1)
     ]
-    measured = {label: "RGB" if label == "PSNR" else "RGB, Gaussian" for label in values}
-    return TestReport("Net_1 & Co", "iter_9.pth", dict.fromkeys(values, "rgb"), measured, records, tasks)
+    measures = [
+        Measure(label, digits=2, protocol="rgb", words="RGB")
+        if label == "PSNR"
+        else Measure(label, protocol="rgb", words="RGB, Gaussian")
+        for label in values
+    ]
+    return TestReport("Net_1 & Co", "iter_9.pth", measures, records, tasks)
+
+
+def means_of(made: TestReport) -> dict[str, dict[str, float]]:
+    return {row.name: dict(row.values) for row in made.table().rows}
 
 
 def test_the_average_is_over_tasks_not_pictures():
-    means = report(["hazy", "noisy"]).task_means()
-    assert means == {
+    made = report(["hazy", "noisy"])
+    assert means_of(made) == {
         "hazy": {"PSNR": 20.5, "SSIM": 1.0},
         "noisy": {"PSNR": 21.0, "SSIM": 1.5},
         "average": {"PSNR": 20.75, "SSIM": 1.25},
     }
-    assert [report(["hazy", "noisy"]).count(task) for task in means] == [2, 1, 3]
+    assert [row.pictures for row in made.table().rows] == [2, 1, 3]
 
 
 def test_ten_tasks_stand_below_setting_b(tmp_path):
@@ -65,8 +76,8 @@ def test_dehazing_stands_below_setting_a_and_other_tasks_alone(tmp_path):
 
 def test_generalisation_sets_stand_beside_restoration(tmp_path):
     both = report(["hazy", "hazy@REVIDE"])
-    assert both.task_means()["average"] == both.task_means()["hazy"]
-    assert [both.count(row) for row in ("hazy", "hazy@REVIDE", "average")] == [2, 1, 2]
+    assert means_of(both)["average"] == means_of(both)["hazy"]
+    assert [row.pictures for row in both.table().rows] == [2, 1, 2]
     write_test_report(tmp_path, both)
     text = (tmp_path / "test.md").read_text()
     assert "| hazy@REVIDE | 1 | 21.00 | 1.5000 |" in text
@@ -82,7 +93,7 @@ def test_generalisation_sets_stand_beside_restoration(tmp_path):
 
 def test_sets_alone_are_averaged_and_several_of_a_task_have_a_row_each(tmp_path):
     several = report(["low-light@real", "low-light@synthetic"])
-    assert several.task_means()["average"]["PSNR"] == pytest.approx((20.5 + 21) / 2)
+    assert means_of(several)["average"]["PSNR"] == pytest.approx((20.5 + 21) / 2)
     write_test_report(tmp_path, several)
     text = (tmp_path / "test.md").read_text()
     assert "| low-light | real | - | - | 20.50 | 1.0000 |" in text
@@ -139,7 +150,7 @@ def test_latex_is_escaped(tmp_path):
     assert (
         latex_text("50% of a_b^2 \\ {x}~") == r"50\% of a\_b\textasciicircum{}2 \textbackslash{} \{x\}\textasciitilde{}"
     )
-    assert latex_table("c", ["a", "b"], [["1", "2"], ["3", "4"]]).splitlines()[3:9] == [
+    assert latex_table(Grid(["a", "b"], [["1", "2"], ["3", "4"]], "c", last_apart=True)).splitlines()[3:9] == [
         r"\toprule",
         r"a & b \\",
         r"\midrule",
@@ -147,4 +158,4 @@ def test_latex_is_escaped(tmp_path):
         r"\midrule",
         r"3 & 4 \\",
     ]
-    assert markdown_table(["a|b"], [["c"]]) == "| a\\|b |\n|---|\n| c |"
+    assert markdown_table(Grid(["a|b"], [["c"]])) == "| a\\|b |\n|---|\n| c |"

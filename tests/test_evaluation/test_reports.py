@@ -1,74 +1,14 @@
-import csv
-import io
-import json
-
 import cv2
 import numpy as np
 import pytest
-from rich.console import Console
 
-from dtir.core.errors import ConfigError
 from dtir.diffusion.matching import MatchingCurve
 from dtir.evaluation.reports import (
     PanelRow,
     plot_learning_curves,
     plot_matching_curves,
-    result_rows,
-    rich_table,
     save_panel,
-    write_results,
 )
-
-METRICS = {
-    "noisy/PSNR_LQ": 14.0,
-    "noisy/PSNR": 26.0,
-    "noisy/SSIM": 0.8,
-    "hazy/PSNR_LQ": 12.0,
-    "hazy/PSNR": 18.0,
-    "hazy/SSIM": 0.9,
-}
-
-
-def test_rows_have_gains_and_an_average():
-    rows = result_rows(METRICS, ["noisy", "hazy", "rainy"], [6, -1, 3])
-    assert [row.cells() for row in rows] == [
-        ["noisy", "6", "14.00", "26.00", "0.8000", "+12.00"],
-        ["hazy", "-", "12.00", "18.00", "0.9000", "+6.00"],
-        ["average", "-", "13.00", "22.00", "0.8500", "+9.00"],
-    ]
-    table = rich_table(rows, "10 tasks, protocol 'rgb'")
-    assert table.row_count == 3
-    console = Console(width=100, file=io.StringIO())
-    console.print(table)
-    assert "protocol 'rgb'" in console.file.getvalue()
-    assert "+12.00" in console.file.getvalue()
-
-
-def test_what_was_not_measured_is_a_dash_and_no_psnr_is_an_error():
-    rows = result_rows({"noisy/PSNR": 26.0}, ["noisy"], [6])
-    assert rows[0].cells() == ["noisy", "6", "-", "26.00", "-", "-"]
-    with pytest.raises(ConfigError, match=r"no PSNR of any of the tasks noisy: put dict\(type='PSNR'\)"):
-        result_rows({"noisy/SSIM": 0.5}, ["noisy"], [6])
-
-
-def test_files_hold_the_rows(tmp_path):
-    rows = result_rows(METRICS, ["noisy", "hazy"], [6, -1], {"noisy": 4, "hazy": 2})
-    write_results(tmp_path, rows, "A title", "rgb")
-    written = json.loads((tmp_path / "results.json").read_text())
-    hazy = {"matched_t": None, "psnr_in": 12.0, "psnr": 18.0, "ssim": 0.9, "n": 2, "gain": 6.0}
-    average = {"matched_t": None, "psnr_in": 13.0, "psnr": 22.0, "ssim": 0.85, "n": 6, "gain": 9.0}
-    assert written == {
-        "protocol": "rgb",
-        "tasks": {"noisy": written["tasks"]["noisy"], "hazy": hazy},
-        "average": pytest.approx(average),
-    }
-    assert written["tasks"]["noisy"]["matched_t"] == 6
-    table = list(csv.reader((tmp_path / "results.csv").open()))
-    assert table[1] == rows[0].cells()
-    assert "| noisy | 6 | 14.00 | 26.00 | 0.8000 | +12.00 |" in (tmp_path / "results.md").read_text()
-    perfect = result_rows({**METRICS, "noisy/PSNR": float("inf")}, ["noisy"], [6])
-    write_results(tmp_path, perfect, "A title", "rgb")
-    assert json.loads((tmp_path / "results.json").read_text())["tasks"]["noisy"]["psnr"] is None
 
 
 def test_panel_places_pictures_beside_each_other(tmp_path):

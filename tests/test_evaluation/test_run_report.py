@@ -116,6 +116,8 @@ def measured(work_dir: Path, rows: dict[str, dict], average: dict) -> None:
     template = next(iter(content["tasks"].values()))
     content["tasks"] = {task: {**template, **values} for task, values in rows.items()}
     content["average"].update(average)
+    # Read with the usual measures, LPIPS among them.
+    content.pop("measures", None)
     path.write_text(json.dumps(content))
 
 

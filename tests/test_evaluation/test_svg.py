@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from dtir.evaluation.published import SETTING_A_DEHAZING, SETTING_B
-from dtir.evaluation.reports.radar import Spoke, radar, scaled_radar
-from dtir.evaluation.reports.svg import Series, heatmap, line_chart, ticks
+from dtir.evaluation.render.radar import Spoke, radar, scaled_radar
+from dtir.evaluation.render.svg import Series, heatmap, line_chart, ticks
 from dtir.tasks import TASKS
 
 PUBLISHED = (SETTING_B, SETTING_A_DEHAZING)

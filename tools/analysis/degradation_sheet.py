@@ -30,8 +30,8 @@ from dtir.core.errors import DtirError
 from dtir.datasets import PairedDataset, resolve_root
 from dtir.datasets.degradations import TASK_DEGRADATIONS, Degradation
 from dtir.evaluation.damage import DamageStatistics, damage_statistics, mean_statistics, statistic_names
+from dtir.evaluation.render import Grid, markdown_table
 from dtir.evaluation.reports.panels import PanelRow, save_panel
-from dtir.evaluation.reports.text_tables import markdown_table
 from dtir.imaging.files import list_images, read_rgb
 from dtir.registry import DEGRADATIONS
 
@@ -158,7 +158,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
         real += [real_row(task, degrade, pair) for pair in pairs[:1]]
     print_table(console, rows)
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "degradations.md").write_text(markdown_table(HEADER, rows) + "\n", encoding="utf-8")
+    (args.out / "degradations.md").write_text(markdown_table(Grid(HEADER, rows)) + "\n", encoding="utf-8")
     sheets = {"degradations.jpg": severities, "real.jpg": real}
     for name, sheet in sheets.items():
         if sheet:

@@ -1,24 +1,26 @@
 """Results after each validation: table, files, and a panel of pictures."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from mmengine.dist import all_gather_object, get_rank
-from mmengine.evaluator import Evaluator
+from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop
 from rich.console import Console
 from torch import Tensor
 
 from dtir.core.errors import ConfigError
-from dtir.evaluation.metrics import PictureMetric
 from dtir.evaluation.metrics.functional import psnr, to_8_bit
+from dtir.evaluation.render import terminal_table
 from dtir.evaluation.reports.curves import plot_learning_curves
 from dtir.evaluation.reports.panels import PanelRow, save_panel
 from dtir.evaluation.reports.pictures import ReportPicture, save_pictures
 from dtir.evaluation.reports.run_facts import run_facts, write_run_facts
-from dtir.evaluation.reports.tables import ResultRow, result_rows, rich_table, write_results
+from dtir.evaluation.reports.tables import result_grid, write_results
+from dtir.evaluation.results import ResultTable, result_table
 from dtir.registry import HOOKS
 from dtir.tasks import task_of
 
@@ -30,7 +32,8 @@ class ReportHook(Hook):
 
     The panel shows the first picture of each task: LQ | restored | GT; in a resumed test, the first of those that were
     left. The last table is also printed when a run ends.
-    Needs the metrics PSNR, SSIM and InputPSNR in the evaluator. `dtir report` makes one page of all this.
+    Whatever the evaluator measures is in the table; with PSNR and InputPSNR, the gain as well. `dtir report` makes one
+    page of all this.
 
     Args:
         num_pictures: Pictures per task that are kept in `pictures/`, at least 1.
@@ -46,8 +49,7 @@ class ReportHook(Hook):
             raise ConfigError(f"ReportHook: num_pictures={num_pictures} must be at least 1; the panel shows one.")
         self.num_pictures = num_pictures
         self.samples: dict[str, list[ReportPicture]] = {}
-        self.rows: list[ResultRow] = []
-        self.title = ""
+        self.table: ResultTable | None = None
 
     def before_val_epoch(self, runner) -> None:
         """Starts a new collection."""
@@ -77,33 +79,34 @@ class ReportHook(Hook):
             name: [picture for part in gathered for picture in part.get(name, [])][: self.num_pictures]
             for name in names
         }
-        self._write(runner, metrics, pictures, evaluator.metrics[0])
+        self._write(runner, metrics, pictures, evaluator.metrics)
 
     before_test_epoch = before_val_epoch
     after_test_iter = after_val_iter
 
     def after_run(self, runner) -> None:
         """Prints the last table and where the files are."""
-        if self.rows and get_rank() == 0:
+        if self.table and get_rank() == 0:
             folder = Path(runner.work_dir)
             console = Console()
-            console.print(rich_table(self.rows, self.title))
+            console.print(terminal_table(result_grid(self.table)))
             for name in ("report/panel.png", "report/results.md", "report/learning_curves.png", "matching/curves.png"):
                 if (folder / name).is_file():
                     console.print(f"{name:26} {folder / name}", soft_wrap=True)
 
     def _write(
-        self, runner, metrics: dict[str, float], pictures: dict[str, list[ReportPicture]], metric: PictureMetric
+        self, runner, values: dict[str, float], pictures: dict[str, list[ReportPicture]], metrics: list[BaseMetric]
     ) -> None:
         tasks, steps = runner.model.tasks, runner.model.matched_t.tolist()
         training = isinstance(runner._train_loop, BaseLoop)
-        iteration = f" at iteration {runner.iter}" if training else ""
-        self.rows = result_rows(metrics, tasks, steps, metric.counts)
-        measured = [row.task for row in self.rows[:-1]]
+        table = result_table("", metrics, values, tasks, steps)
+        measured = table.tasks
         number = len({task_of(row) for row in measured})
-        self.title = f"{runner.model_name} on {number} tasks{iteration}, protocol '{metric.protocol.name}'"
+        iteration = f" at iteration {runner.iter}" if training else ""
+        title = f"{runner.model_name} on {number} tasks{iteration}, protocol '{table.protocol}'"
+        self.table = replace(table, title=title)
         folder = Path(runner.work_dir) / "report"
-        write_results(folder, self.rows, self.title, metric.protocol.name)
+        write_results(folder, self.table)
         shown = [pictures[task] for task in measured if task in pictures]
         if shown:
             save_panel(folder / "panel.png", [_panel_row(kept[0]) for kept in shown])

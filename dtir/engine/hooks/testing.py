@@ -109,8 +109,7 @@ def report_of(runner, records: list[PictureRecord]) -> TestReport:
     return TestReport(
         method=method_of(model),
         checkpoint=str(runner._load_from or "none"),
-        protocols={metric.label: metric.protocol.name for metric in loop.metrics},
-        measured={metric.label: metric.describe() for metric in loop.metrics},
+        measures=[metric.measure_taken() for metric in loop.metrics],
         records=ordered,
         tasks=list(dict.fromkeys(record.task for record in ordered)),
     )

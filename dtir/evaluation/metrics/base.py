@@ -9,6 +9,7 @@ from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
 from dtir.core.errors import DatasetError
+from dtir.evaluation.measures import Measure
 from dtir.evaluation.protocols import get_protocol
 from dtir.tasks import averaged_rows
 
@@ -27,6 +28,11 @@ class PictureMetric(BaseMetric):
 
     Attributes:
         name: Name of the value.
+        higher_is_better: Whether a larger value is the better one.
+        digits: Digits after the point in tables.
+        unit: Unit of the value, empty for a number without one.
+        title: Heading of the column; by default the label.
+        key: Name of the value in results.json; by default the label in lower case.
         source: Which picture of a sample is measured: "pred" or "lq".
         counts: Pictures per task of the last evaluation; filled on the main process.
 
@@ -35,6 +41,11 @@ class PictureMetric(BaseMetric):
     """
 
     name = ""
+    higher_is_better: bool | None = None
+    digits = 4
+    unit = ""
+    title = ""
+    key = ""
     source = "pred"
     default_prefix = ""
 
@@ -51,6 +62,20 @@ class PictureMetric(BaseMetric):
     def describe(self) -> str:
         """How the value is measured, in words, as tables print it."""
         return f"protocol '{self.protocol.name}' ({self.protocol.describe()})"
+
+    def measure_taken(self) -> Measure:
+        """What tables and charts need to know of the value."""
+        # A prefix tells two metrics of one name apart, in files and headings too.
+        named = {} if self.prefix else {"title": self.title, "key": self.key}
+        return Measure(
+            self.label,
+            **named,
+            higher_is_better=self.higher_is_better,
+            digits=self.digits,
+            unit=self.unit,
+            protocol=self.protocol.name,
+            words=self.describe(),
+        )
 
     @abstractmethod
     def measure(self, picture: Tensor, gt: Tensor) -> Tensor:

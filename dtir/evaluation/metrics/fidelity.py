@@ -28,6 +28,9 @@ class PSNR(PictureMetric):
     """
 
     name = "PSNR"
+    higher_is_better = True
+    digits = 2
+    unit = "dB"
 
     def measure(self, picture: Tensor, gt: Tensor) -> Tensor:
         """PSNR by the protocol."""
@@ -51,6 +54,9 @@ class InputPSNR(PSNR):
     """PSNR of the degraded input, which the gain of a restoration is counted from."""
 
     name = "PSNR_LQ"
+    title = "input PSNR"
+    # The name of the column that results.json has had from the start.
+    key = "psnr_in"
     source = "lq"
 
 
@@ -59,6 +65,7 @@ class SSIM(PictureMetric):
     """Structural similarity, of the kind that belongs to the protocol."""
 
     name = "SSIM"
+    higher_is_better = True
 
     def describe(self) -> str:
         """As `PictureMetric.describe`, with the kind of SSIM."""
@@ -74,6 +81,7 @@ class MAE(PictureMetric):
     """Mean absolute error, of values in [0, 1]."""
 
     name = "MAE"
+    higher_is_better = False
 
     def measure(self, picture: Tensor, gt: Tensor) -> Tensor:
         """MAE by the protocol."""

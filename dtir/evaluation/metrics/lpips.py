@@ -41,6 +41,7 @@ class LPIPS(PictureMetric):
     """
 
     name = "LPIPS"
+    higher_is_better = False
 
     def __init__(self, net: str = "alex", weights: str | None = None, protocol: str = "rgb", **kwargs) -> None:
         super().__init__(protocol, **kwargs)

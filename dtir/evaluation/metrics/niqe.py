@@ -49,6 +49,7 @@ class NIQE(PictureMetric):
     """
 
     name = "NIQE"
+    higher_is_better = False
 
     def __init__(self, parameters: str | None = None, protocol: str = "y_8bit", **kwargs) -> None:
         super().__init__(protocol, **kwargs)

@@ -7,17 +7,16 @@ from .examples import ExampleStore
 from .experts import write_expert_use
 from .forgetting import write_forgetting
 from .panels import PanelRow, save_panel
-from .tables import ResultRow, result_rows, rich_table, write_results
+from .tables import read_results, result_grid, write_results
 
 __all__ = [
     "ExampleStore",
     "PanelRow",
-    "ResultRow",
     "TestReport",
     "plot_learning_curves",
     "plot_matching_curves",
-    "result_rows",
-    "rich_table",
+    "read_results",
+    "result_grid",
     "save_panel",
     "write_confusion",
     "write_expert_use",

@@ -3,20 +3,22 @@
 import csv
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
 from dtir.core.atomic import atomic_write
+from dtir.evaluation.measures import NOT_MEASURED, Measure
 from dtir.evaluation.metrics import InputPSNR
 from dtir.evaluation.metrics.base import AVERAGE
 from dtir.evaluation.published import PublishedTable, published_table
 from dtir.evaluation.records import PictureRecord
-from dtir.evaluation.reports.text_tables import latex_table, markdown_table
-from dtir.tasks import averaged_rows, set_of, task_of
+from dtir.evaluation.render import Grid, latex_table, markdown_table
+from dtir.evaluation.reports.tables import measured_lines
+from dtir.evaluation.results import ResultRow, ResultTable, average_row
+from dtir.tasks import set_of, task_of
 
-NOT_MEASURED = "-"
 SETS_TITLE = "Restoration and generalisation"
 SETS_NOTE = (
     "Restoration is on the test set of what was trained on, generalisation on another; the average is without it."
@@ -30,8 +32,7 @@ class TestReport:
     Attributes:
         method: What was tested, in words.
         checkpoint: Its file.
-        protocols: Name of each metric's protocol, by the metric's label; their order is that of the columns.
-        measured: How each metric is measured, in words, by its label.
+        measures: What the metrics say of their values; their order is that of the columns.
         records: One per picture.
         tasks: Names of the rows in their order: tasks, and generalisation sets as `<task>@<set>`.
     """
@@ -40,27 +41,19 @@ class TestReport:
 
     method: str
     checkpoint: str
-    protocols: Mapping[str, str]
-    measured: Mapping[str, str]
+    measures: Sequence[Measure]
     records: Sequence[PictureRecord]
     tasks: Sequence[str]
 
-    def task_means(self) -> dict[str, dict[str, float]]:
-        """Means over the pictures of each row, then `average`, the mean of `averaged_rows`; by metric."""
-        means = {task: self._mean_of(task) for task in self.tasks}
-        means = {task: values for task, values in means.items() if values}
-        averaged = averaged_rows(means)
-        average = {label: fmean(means[task][label] for task in averaged) for label in self.protocols}
-        return {**means, AVERAGE: average}
+    def table(self) -> ResultTable:
+        """Means over the pictures of each row, then `average`, the mean of `averaged_rows`."""
+        rows = [self._row(task) for task in self.tasks if any(record.task == task for record in self.records)]
+        return ResultTable(self.method, self.measures, [*rows, average_row(rows)])
 
-    def count(self, task: str) -> int:
-        """Pictures of a row, or of all that `average` is over."""
-        rows = averaged_rows(self.tasks) if task == AVERAGE else [task]
-        return sum(record.task in rows for record in self.records)
-
-    def _mean_of(self, task: str) -> dict[str, float]:
+    def _row(self, task: str) -> ResultRow:
         values = [record.values for record in self.records if record.task == task]
-        return {label: fmean(v[label] for v in values) for label in self.protocols} if values else {}
+        means = {measure.label: fmean(v[measure.label] for v in values) for measure in self.measures}
+        return ResultRow(task, means, pictures=len(values))
 
 
 def write_test_report(folder: str | Path, report: TestReport) -> None:
@@ -76,103 +69,90 @@ def write_test_report(folder: str | Path, report: TestReport) -> None:
     """
     folder = Path(folder)
     published = published_table(report.tasks)
-    _write(folder / "test.md", _markdown(report, published))
-    _write(folder / "test.tex", _latex(report, published))
-    _write(folder / "test.json", json.dumps(_entries(report, published), indent=1) + "\n")
-    _write(folder / "pictures.json", json.dumps(_picture_entries(report), indent=1) + "\n")
-    labels = list(report.protocols)
-    header = [f"{label} [{protocol}]" for label, protocol in report.protocols.items()]
-    means = report.task_means()
-    rows = [[task, report.count(task), *(values[label] for label in labels)] for task, values in means.items()]
+    table = report.table()
+    labels = [measure.label for measure in report.measures]
+    header = [f"{measure.label} [{measure.protocol}]" for measure in report.measures]
+    rows = [[row.name, row.pictures, *(row.values[label] for label in labels)] for row in table.rows]
+    pictures = [[record.task, record.name, *(record.values[label] for label in labels)] for record in report.records]
+    _write(folder / "test.md", _markdown(report, table, published))
+    _write(folder / "test.tex", _latex(report, table, published))
+    _write(folder / "test.json", _json(_entries(report, table, published)))
+    _write(folder / "pictures.json", _json(_picture_entries(report)))
     _write_csv(folder / "test.csv", [["task", "pictures", *header], *rows])
-    rows = [[record.task, record.name, *(record.values[label] for label in labels)] for record in report.records]
-    _write_csv(folder / "pictures.csv", [["task", "picture", *header], *rows])
+    _write_csv(folder / "pictures.csv", [["task", "picture", *header], *pictures])
 
 
-def shown(label: str, value: float | None) -> str:
-    """A value as tables show it: PSNR with two digits, everything else with four."""
-    if value is None or math.isnan(value):
-        return NOT_MEASURED
-    return format(value, ".2f" if label.rpartition("/")[2].startswith("PSNR") else ".4f")
-
-
-def _task_rows(report: TestReport) -> tuple[list[str], list[list[str]]]:
-    header = ["task", "pictures", *report.protocols]
+def _task_grid(table: ResultTable, caption: str = "") -> Grid:
+    header = ["task", "pictures", *(measure.title for measure in table.measures)]
     rows = [
-        [task, str(report.count(task)), *(shown(label, values[label]) for label in report.protocols)]
-        for task, values in report.task_means().items()
+        [row.name, str(row.pictures), *(measure.show(row.values[measure.label]) for measure in table.measures)]
+        for row in table.rows
     ]
-    return header, rows
+    return Grid(header, rows, caption, last_apart=True)
 
 
-def _generalization_rows(report: TestReport) -> tuple[list[str], list[list[str]]]:
+def _generalization_grid(table: ResultTable, caption: str = "") -> Grid:
     """A row for every generalisation set, in the columns of the paper's Setting A."""
-    means = report.task_means()
-    sets = [row for row in report.tasks if row in means and set_of(row)]
-    labels = [label for label in report.protocols if not label.endswith(InputPSNR.name)]
-    header = [f"{kind} {label}" for kind in ("restoration", "generalisation") for label in labels]
+    means = {row.name: row.values for row in table.rows}
+    measures = [measure for measure in table.measures if not measure.label.endswith(InputPSNR.name)]
+    header = [f"{kind} {measure.title}" for kind in ("restoration", "generalisation") for measure in measures]
     rows = [
         [
-            task_of(row),
-            set_of(row),
-            *(shown(label, means.get(part, {}).get(label)) for part in (task_of(row), row) for label in labels),
+            task_of(name),
+            set_of(name),
+            *(m.show(means.get(part, {}).get(m.label)) for part in (task_of(name), name) for m in measures),
         ]
-        for row in sets
+        for name in table.tasks
+        if set_of(name)
     ]
-    return ["task", "generalisation set", *header], rows
+    return Grid(["task", "generalisation set", *header], rows, caption)
 
 
-def _published_rows(report: TestReport, table: PublishedTable) -> tuple[list[str], list[list[str]]]:
-    means = report.task_means()
-    rows = [
-        [method, *(shown_published(column, value) for column, value in zip(table.columns, values, strict=True))]
-        for method, values in table.rows.items()
-    ]
-    own = [shown(label, means.get(row, {}).get(label)) for row, label in table.own_columns]
-    return ["method", *table.columns], [*rows, [f"{report.method}, this test", *own]]
+def published_grid(published: PublishedTable, method: str, table: ResultTable, caption: str = "") -> Grid:
+    """The rows of a published table, and below them those values of a test that stand under its columns."""
+    rows = [[name, *published.shown(values)] for name, values in published.rows.items()]
+    own = [_own_cell(table, name, label) for name, label in published.own_columns]
+    return Grid(["method", *published.columns], [*rows, [method, *own]], caption, last_apart=True)
 
 
-def shown_published(column: str, value: float) -> str:
-    """A published value as the paper prints it: PSNR with two digits, everything else with three."""
-    return format(value, ".2f" if column.endswith("PSNR") else ".3f")
+def _own_cell(table: ResultTable, name: str, label: str) -> str:
+    measure = table.measure(label)
+    return NOT_MEASURED if measure is None else measure.show(table.value(name, label))
 
 
-def _protocol_lines(report: TestReport) -> list[str]:
-    """One line for each way of measuring, naming the metrics that are measured so."""
-    labels: dict[str, list[str]] = {}
-    for label, words in report.measured.items():
-        labels.setdefault(words, []).append(label)
-    return [f"{', '.join(names)}: {words}." for words, names in labels.items()]
-
-
-def _markdown(report: TestReport, published: PublishedTable | None) -> str:
-    parts = [f"# {report.method}", f"Checkpoint: `{report.checkpoint}`", markdown_table(*_task_rows(report))]
-    parts.append("\n".join(f"- {line}" for line in _protocol_lines(report)))
+def _markdown(report: TestReport, table: ResultTable, published: PublishedTable | None) -> str:
+    parts = [f"# {report.method}", f"Checkpoint: `{report.checkpoint}`", markdown_table(_task_grid(table))]
+    parts.append("\n".join(measured_lines(report.measures)))
     if any(map(set_of, report.tasks)):
-        parts += [f"## {SETS_TITLE}", markdown_table(*_generalization_rows(report)), SETS_NOTE]
+        parts += [f"## {SETS_TITLE}", markdown_table(_generalization_grid(table)), SETS_NOTE]
     if published:
-        parts += [f"## {published.title}", markdown_table(*_published_rows(report, published)), published.note]
+        grid = published_grid(published, _this_test(report), table)
+        parts += [f"## {published.title}", markdown_table(grid), published.note]
     return "\n\n".join(parts) + "\n"
 
 
-def _latex(report: TestReport, published: PublishedTable | None) -> str:
-    protocols = " ".join(_protocol_lines(report))
-    parts = ["% Needs \\usepackage{booktabs}.", latex_table(f"{report.method}. {protocols}", *_task_rows(report))]
+def _this_test(report: TestReport) -> str:
+    return f"{report.method}, this test"
+
+
+def _latex(report: TestReport, table: ResultTable, published: PublishedTable | None) -> str:
+    protocols = " ".join(line.removeprefix("- ") for line in measured_lines(report.measures))
+    parts = ["% Needs \\usepackage{booktabs}.", latex_table(_task_grid(table, f"{report.method}. {protocols}"))]
     if any(map(set_of, report.tasks)):
-        parts.append(latex_table(f"{SETS_TITLE}. {SETS_NOTE} {protocols}", *_generalization_rows(report)))
+        parts.append(latex_table(_generalization_grid(table, f"{SETS_TITLE}. {SETS_NOTE} {protocols}")))
     if published:
         caption = f"{published.title}. This test: {protocols} {published.note}"
-        parts.append(latex_table(caption, *_published_rows(report, published)))
+        parts.append(latex_table(published_grid(published, _this_test(report), table, caption)))
     return "\n\n".join(parts) + "\n"
 
 
-def _entries(report: TestReport, published: PublishedTable | None) -> dict:
+def _entries(report: TestReport, table: ResultTable, published: PublishedTable | None) -> dict:
     means = {
-        task: {"n": report.count(task), **{label: _finite(value) for label, value in values.items()}}
-        for task, values in report.task_means().items()
+        row.name: {"n": row.pictures, **{label: _finite(value) for label, value in row.values.items()}}
+        for row in table.rows
     }
     average = means.pop(AVERAGE)
-    entries = {"method": report.method, "checkpoint": report.checkpoint, "protocols": dict(report.measured)}
+    entries = {"method": report.method, "checkpoint": report.checkpoint, "protocols": _protocols(report)}
     entries |= {"tasks": means, "average": average, "published": None}
     if published:
         rows = {method: dict(zip(published.columns, values, strict=True)) for method, values in published.rows.items()}
@@ -180,17 +160,25 @@ def _entries(report: TestReport, published: PublishedTable | None) -> dict:
     return entries
 
 
+def _protocols(report: TestReport) -> dict[str, str]:
+    return {measure.label: measure.words for measure in report.measures}
+
+
 def _picture_entries(report: TestReport) -> dict:
     pictures = [
-        {"task": r.task, "picture": r.name, **{label: _finite(r.values[label]) for label in report.protocols}}
+        {"task": r.task, "picture": r.name, **{m.label: _finite(r.values[m.label]) for m in report.measures}}
         for r in report.records
     ]
-    return {"protocols": dict(report.measured), "pictures": pictures}
+    return {"protocols": _protocols(report), "pictures": pictures}
 
 
 def _finite(value: float) -> float | None:
     # JSON has no NaN and no infinity.
     return value if math.isfinite(value) else None
+
+
+def _json(content: dict) -> str:
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,83 +1,77 @@
 """Sections of the report page about the results: tables, radar charts, forgetting, experts, confusion, pictures."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
+from dtir.evaluation.measures import NOT_MEASURED, Measure
+from dtir.evaluation.metrics import LPIPS, PSNR, InputPSNR
 from dtir.evaluation.metrics.base import AVERAGE
+from dtir.evaluation.render import html_table
+from dtir.evaluation.render.html import Html, data_uri, join, table, tag
+from dtir.evaluation.render.radar import radar
+from dtir.evaluation.render.svg import COLORS, Series, heatmap, legend, scatter
 from dtir.evaluation.reports.forgetting import FORGOTTEN, forgotten
-from dtir.evaluation.reports.html import Html, data_uri, join, table, tag
 from dtir.evaluation.reports.pictures import KINDS
-from dtir.evaluation.reports.radar import radar
 from dtir.evaluation.reports.run_record import RunRecord
-from dtir.evaluation.reports.svg import COLORS, Series, heatmap, legend, scatter
+from dtir.evaluation.reports.tables import result_grid
 from dtir.evaluation.reports.training_sections import missing
-
-# Key in results.json, title, format, and whether smaller is better.
-_METRICS = (("psnr", "PSNR in dB", ".2f", False), ("ssim", "SSIM", ".4f", False), ("lpips", "LPIPS", ".4f", True))
+from dtir.evaluation.results import GAIN
 
 
 def results(record: RunRecord, others: Sequence[RunRecord]) -> Html:
-    """The table of this run, and one per metric beside the other runs."""
+    """The table of this run, and one per measure beside the other runs."""
     if not record.results:
         return missing(
             "There are no results (report/results.json).",
             "dict(type='ReportHook') in custom_hooks writes them at every validation and test.",
         )
-    protocol = record.results["protocol"]
-    measured = [*record.results["tasks"].items(), (AVERAGE, record.results["average"])]
-    with_lpips = any("lpips" in row for _, row in measured)
-    header = ["task", "t", "pictures", "input PSNR", "PSNR", "gain", "SSIM", *(["LPIPS"] if with_lpips else [])]
-    rows = [_result_row(task, row, with_lpips) for task, row in measured]
-    note = None
-    if not with_lpips:
-        note = missing("LPIPS was not measured; dict(type='LPIPS') in val_evaluator and test_evaluator does.")
-    main = table(header, rows, f"Results on the validation pictures; PSNR in dB; protocol '{protocol}'")
-    return join(main, note, _comparison(record, others))
+    protocol = record.results.protocol
+    grid = replace(result_grid(record.results), caption=f"Results on the validation pictures; protocol '{protocol}'")
+    unmeasured = None if record.results.measure(LPIPS.name) else _not_measured(LPIPS.name)
+    return join(html_table(grid), unmeasured, _comparison(record, others))
 
 
-def _result_row(task: str, row: dict, with_lpips: bool) -> list[str]:
-    cells = [task, _number(row["matched_t"], "d"), _number(row["n"], "d")]
-    cells += [_number(row[key], form) for key, form in (("psnr_in", ".2f"), ("psnr", ".2f"), ("gain", "+.2f"))]
-    return [*cells, _number(row["ssim"], ".4f"), *([_number(row.get("lpips"), ".4f")] if with_lpips else [])]
+def _not_measured(label: str) -> Html:
+    return missing(f"{label} was not measured; dict(type='{label}') in val_evaluator and test_evaluator does.")
 
 
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
+def _compared_measures(record: RunRecord) -> list[Measure]:
+    """What runs are compared by: not the input, which is alike for all, nor the gain, which says what PSNR says."""
+    return [m for m in record.results.measures if m.label not in (InputPSNR.name, GAIN)]
 
 
 def _comparison(record: RunRecord, others: Sequence[RunRecord]) -> Html | None:
     if not others:
         return None
     runs = [record, *others]
-    tables = []
-    for key, title, form, smaller in _METRICS:
-        if any(value_of(run, task, key) is not None for run in runs for task in record.tasks):
-            rows = [
-                [task, *_best_marked([value_of(run, task, key) for run in runs], form, min if smaller else max)]
-                for task in [*record.tasks, AVERAGE]
-            ]
-            tables.append(table(["task", *(run.name for run in runs)], rows, f"{title}; bold: the best of a row"))
+    tables = [_compared(measure, runs) for measure in _compared_measures(record)]
     return join(_protocol_note(runs), tables)
 
 
-def value_of(run: RunRecord, task: str, key: str) -> float | None:
-    """A value of a task, or of the average; None where it was not measured."""
-    row = run.results.get("average", {}) if task == AVERAGE else run.results.get("tasks", {}).get(task, {})
-    return row.get(key)
+def _compared(measure: Measure, runs: Sequence[RunRecord]) -> Html:
+    rows = [
+        [task, *_best_marked(measure, [run.results.value(task, measure.label) for run in runs])]
+        for task in [*runs[0].tasks, AVERAGE]
+    ]
+    note = "" if measure.higher_is_better is None else "; bold: the best of a row"
+    return table(["task", *(run.name for run in runs)], rows, f"{measure.with_unit()}{note}")
 
 
-def _best_marked(values: Sequence[float | None], form: str, choose: Callable) -> list[Html]:
+def _best_marked(measure: Measure, values: Sequence[float | None]) -> list[Html]:
     known = [value for value in values if value is not None]
-    best = choose(known) if known else None
-    texts = (_number(value, form) for value in values)
+    best = None
+    if known and measure.higher_is_better is not None:
+        best = max(known) if measure.higher_is_better else min(known)
+    texts = [measure.show(value) for value in values]
     return [
-        tag("td", tag("strong", text) if value == best and value is not None else text)
+        tag("td", tag("strong", text) if value is not None and value == best else text)
         for value, text in zip(values, texts, strict=True)
     ]
 
 
 def _protocol_note(runs: Sequence[RunRecord]) -> Html | None:
-    protocols = {run.name: run.results.get("protocol", "none") for run in runs}
+    protocols = {run.name: run.results.protocol for run in runs}
     if len(set(protocols.values())) == 1:
         return None
     listed = ", ".join(f"{name}: '{protocol}'" for name, protocol in protocols.items())
@@ -85,12 +79,14 @@ def _protocol_note(runs: Sequence[RunRecord]) -> Html | None:
 
 
 def radars(record: RunRecord, others: Sequence[RunRecord]) -> Html:
-    """One chart over the tasks for each metric."""
+    """One chart over the tasks for each measure."""
     tasks = record.tasks
     if len(tasks) < 3:
         return missing(f"A radar chart needs results on three tasks; report/results.json has {len(tasks)}.")
     runs = [record, *others]
-    charts = [_radar(runs, tasks, *metric) for metric in _METRICS]
+    charts = [_radar(runs, tasks, measure) for measure in _compared_measures(record)]
+    if record.results.measure(LPIPS.name) is None:
+        charts.append(_not_measured(LPIPS.name))
     hint = "" if others else " --compare NAME=DIR draws other work folders into the charts."
     note = tag("p", f"Outwards is better in every chart.{hint}", class_="note")
     return join(note, _protocol_note(runs), _gaps(runs, tasks), tag("div", charts, class_="charts wide"))
@@ -102,20 +98,20 @@ def _gaps(runs: Sequence[RunRecord], tasks: Sequence[str]) -> Html | None:
     return tag("p", f"Left out of the outlines: {'; '.join(told)}.", class_="warning") if told else None
 
 
-def _radar(runs: Sequence[RunRecord], tasks: Sequence[str], key: str, title: str, form: str, smaller: bool) -> Html:
-    series = [_spokes(run, tasks, key, index) for index, run in enumerate(runs)]
-    if key == "psnr":
-        inputs = _spokes(runs[0], tasks, "psnr_in", COLORS - 1, "dashed")
-        series.insert(0, Series("input", inputs.x, inputs.y, inputs.color, inputs.style))
+def _radar(runs: Sequence[RunRecord], tasks: Sequence[str], measure: Measure) -> Html:
+    series = [_spokes(run, tasks, measure.label, index) for index, run in enumerate(runs)]
+    if measure.label == PSNR.name:
+        inputs = _spokes(runs[0], tasks, InputPSNR.name, COLORS - 1, "dashed")
+        series.insert(0, replace(inputs, name="input"))
     drawn = [s for s in series if s.x]
     if not drawn:
-        name = key.upper()
-        return missing(f"{name} was not measured; dict(type='{name}') in val_evaluator and test_evaluator does.")
-    return radar(f"{title}{', smaller is better' if smaller else ''}", tasks, drawn, smaller)
+        return missing(f"{measure.title} has no finite value.")
+    smaller = measure.higher_is_better is False
+    return radar(f"{measure.with_unit()}{', smaller is better' if smaller else ''}", tasks, drawn, smaller)
 
 
-def _spokes(run: RunRecord, tasks: Sequence[str], key: str, color: int, style: str = "") -> Series:
-    values = [value_of(run, task, key) for task in tasks]
+def _spokes(run: RunRecord, tasks: Sequence[str], label: str, color: int, style: str = "") -> Series:
+    values = [run.results.value(task, label) for task in tasks]
     known = [(index, value) for index, value in enumerate(values) if value is not None]
     return Series(run.name, [index for index, _ in known], [value for _, value in known], color, style)
 
@@ -146,6 +142,10 @@ def forgetting(record: RunRecord) -> Html:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def _number(value: float | None, form: str) -> str:
+    return NOT_MEASURED if value is None else format(value, form)
 
 
 def _heat(value: float | None, form: str, share: float) -> Html:

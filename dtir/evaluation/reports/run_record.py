@@ -11,6 +11,8 @@ from dtir.diffusion.matching import MatchingCurve
 from dtir.evaluation.reports.forgetting import FORGOTTEN
 from dtir.evaluation.reports.pictures import INDEX
 from dtir.evaluation.reports.run_facts import RUN_FILE
+from dtir.evaluation.reports.tables import read_results
+from dtir.evaluation.results import ResultTable
 
 EMBEDDING = "embedding.json"
 
@@ -25,7 +27,7 @@ class RunRecord:
         facts: As `run_facts`.
         scalars: Lines of the log of values, by step.
         curves: Matching curves, one per task.
-        results: As in `results.json`.
+        results: The table of the last validation or test, None without one.
         forgetting: PSNR in dB by stage and task; tasks without value are left out.
         experts: Share of the experts by task: adapter -> task -> shares.
         confusion: Number of pictures: true task -> estimated task -> count.
@@ -38,7 +40,7 @@ class RunRecord:
     facts: dict = field(default_factory=dict)
     scalars: Sequence[dict] = ()
     curves: Sequence[MatchingCurve] = ()
-    results: dict = field(default_factory=dict)
+    results: ResultTable | None = None
     forgetting: dict[str, dict[str, float]] = field(default_factory=dict)
     experts: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     confusion: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -48,7 +50,7 @@ class RunRecord:
     @property
     def tasks(self) -> list[str]:
         """The tasks that were measured."""
-        return list(self.results.get("tasks", {}))
+        return self.results.tasks if self.results else []
 
 
 def read_run(folder: str | Path, name: str | None = None) -> RunRecord:
@@ -76,7 +78,7 @@ def read_run(folder: str | Path, name: str | None = None) -> RunRecord:
         facts=_read(report / RUN_FILE, json.loads, {}),
         scalars=sorted((line for log in logs for line in _read(log, _json_lines, [])), key=lambda line: line["step"]),
         curves=_read(folder / "matching" / "curves.json", _curves, []),
-        results=_read(report / "results.json", json.loads, {}),
+        results=_read(report / "results.json", read_results, None),
         forgetting=_read(report / "forgetting.csv", _forgetting, {}),
         experts=_read(report / "experts.csv", _experts, {}),
         confusion=_read(report / "confusion.csv", _confusion, {}),

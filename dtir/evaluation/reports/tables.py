@@ -1,150 +1,106 @@
-"""The result of a training or test as a table: on the terminal, and as Markdown, CSV and JSON."""
+"""The result of a validation as files: Markdown, CSV and JSON; and read back."""
 
 import csv
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean
-
-from rich.table import Table
 
 from dtir.core.atomic import atomic_write
-from dtir.core.errors import ConfigError
+from dtir.evaluation.measures import NOT_MEASURED, Measure
+from dtir.evaluation.metrics import LPIPS, PSNR, SSIM, InputPSNR
 from dtir.evaluation.metrics.base import AVERAGE
-from dtir.tasks import averaged_rows, task_of
+from dtir.evaluation.render import Grid, markdown_table
+from dtir.evaluation.results import GAIN, ResultRow, ResultTable
 
 
-@dataclass(frozen=True)
-class ResultRow:
-    """Result on one task; `matched_t` is None for the average or where no step was matched.
-
-    Attributes:
-        task: Name of the task, or `<task>@<set>` for a generalisation set.
-        matched_t: Matched time step.
-        psnr_in: PSNR of the inputs in dB.
-        psnr: PSNR of the restored pictures in dB.
-        ssim: SSIM of the restored pictures.
-        n: Number of pictures, None where it was not counted.
-        lpips: LPIPS of the restored pictures, smaller is better; None where it was not measured.
-    """
-
-    task: str
-    matched_t: int | None
-    psnr_in: float
-    psnr: float
-    ssim: float
-    n: int | None = None
-    lpips: float | None = None
-
-    @property
-    def gain(self) -> float:
-        """PSNR gained by restoring, in dB."""
-        return self.psnr - self.psnr_in
-
-    def cells(self) -> list[str]:
-        """The row as text."""
-        t = "-" if self.matched_t is None else str(self.matched_t)
-        values = (self.psnr_in, self.psnr, self.ssim, self.gain)
-        formats = (".2f", ".2f", ".4f", "+.2f")
-        numbers = ["-" if math.isnan(v) else format(v, f) for v, f in zip(values, formats, strict=True)]
-        return [self.task, t, *numbers]
-
-    def entry(self) -> dict:
-        """The row as plain values for JSON, which has no NaN and no infinity: None in their place."""
-        entry = {**asdict(self), "gain": self.gain}
-        del entry["task"]
-        if self.lpips is None:
-            del entry["lpips"]
-        return {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in entry.items()}
+def result_grid(table: ResultTable) -> Grid:
+    """The cells of a table: task, matched step, pictures, and a column for every measure."""
+    header = ["task", "matched t", "pictures", *(measure.title for measure in table.measures)]
+    rows = [[row.name, _count(row.matched_t), _count(row.pictures), *_cells(row, table)] for row in table.rows]
+    return Grid(header, rows, table.title, last_apart=True)
 
 
-HEADER = ("task", "matched t", "input PSNR", "PSNR", "SSIM", "gain")
+def _count(number: int | None) -> str:
+    return NOT_MEASURED if number is None else str(number)
 
 
-def result_rows(
-    metrics: Mapping[str, float],
-    tasks: Sequence[str],
-    matched_t: Sequence[int],
-    counts: Mapping[str, int] | None = None,
-) -> list[ResultRow]:
-    """Rows of the tasks and generalisation sets that were measured, and the tasks' average, from an evaluator's values.
-
-    Args:
-        metrics: `<task>/PSNR` or `<task>@<set>/PSNR`, and `<task>/PSNR_LQ`, `<task>/SSIM`, `<task>/LPIPS` where they
-            were measured.
-        tasks: Names of the model's tasks.
-        matched_t: Their matched steps, negative where there is none.
-        counts: Pictures per task, as `PictureMetric.counts`.
-
-    Raises:
-        ConfigError: No task has a PSNR.
-    """
-    counts = counts or {}
-    steps = {task: t if t >= 0 else None for task, t in zip(tasks, matched_t, strict=True)}
-    rows = [
-        ResultRow(name, steps[task_of(name)], *_measured(metrics, name), counts.get(name), metrics.get(f"{name}/LPIPS"))
-        for name in _measured_rows(metrics, list(tasks))
-    ]
-    if not rows:
-        raise ConfigError(
-            f"no PSNR of any of the tasks {', '.join(tasks)}: put dict(type='PSNR'), dict(type='SSIM') and "
-            "dict(type='InputPSNR') in val_evaluator and test_evaluator."
-        )
-    averaged = set(averaged_rows(row.task for row in rows))
-    chosen = [row for row in rows if row.task in averaged]
-    means = [fmean(getattr(row, name) for row in chosen) for name in ("psnr_in", "psnr", "ssim")]
-    pictures = sum(counts.get(row.task, 0) for row in chosen) or None
-    lpips = [row.lpips for row in chosen if row.lpips is not None]
-    mean_lpips = fmean(lpips) if len(lpips) == len(chosen) else None
-    return [*rows, ResultRow(AVERAGE, None, *means, pictures, mean_lpips)]
+def _cells(row: ResultRow, table: ResultTable) -> list[str]:
+    return [measure.show(row.values.get(measure.label)) for measure in table.measures]
 
 
-def _measured_rows(metrics: Mapping[str, float], tasks: list[str]) -> list[str]:
-    """Names of rows in the order of the tasks, each task's generalisation sets after it."""
-    names = [key.removesuffix("/PSNR") for key in metrics if key.endswith("/PSNR")]
-    return sorted(
-        (name for name in names if task_of(name) in tasks), key=lambda name: (tasks.index(task_of(name)), name)
-    )
-
-
-def _measured(metrics: Mapping[str, float], task: str) -> list[float]:
-    return [metrics.get(f"{task}/{name}", math.nan) for name in ("PSNR_LQ", "PSNR", "SSIM")]
-
-
-def rich_table(rows: Sequence[ResultRow], title: str) -> Table:
-    """The rows as a table for the terminal."""
-    table = Table(title=title)
-    for name in HEADER:
-        table.add_column(name, justify="left" if name == "task" else "right")
-    for row in rows:
-        if row.task == AVERAGE:
-            table.add_section()
-        table.add_row(*row.cells())
-    return table
-
-
-def write_results(folder: str | Path, rows: Sequence[ResultRow], title: str, protocol: str) -> None:
+def write_results(folder: str | Path, table: ResultTable) -> None:
     """Writes `results.md`, `results.csv` and `results.json`, each atomically.
 
-    The JSON is `{protocol, tasks: {name: {matched_t, psnr_in, psnr, ssim, n, gain}}, average: {...}}`, with `lpips`
-    where it was measured.
+    The JSON is `{title, protocol, measures: [...], tasks: {name: {matched_t, n, <key>: value, ...}}, average: {...}}`,
+    the keys of the values being those of the measures: `psnr_in`, `psnr`, `gain`, `ssim`, `lpips`, and so on.
 
     Args:
         folder: Where to write.
-        rows: From `result_rows`.
-        title: Heading of the Markdown table; should name the protocol.
-        protocol: Name of the measuring protocol.
+        table: The results.
     """
-    folder = Path(folder)
-    lines = [f"# {title}", "", f"| {' | '.join(HEADER)} |", f"|{'---|' * len(HEADER)}"]
-    lines += [f"| {' | '.join(row.cells())} |" for row in rows]
+    folder, grid = Path(folder), result_grid(table)
     with atomic_write(folder / "results.md", "w", encoding="utf-8") as file:
-        file.write("\n".join(lines) + "\n")
+        file.write("\n".join([f"# {table.title}", "", markdown_table(grid), "", *_how_measured(table), ""]))
     with atomic_write(folder / "results.csv", "w", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([HEADER, *(row.cells() for row in rows)])
-    entries = {row.task: row.entry() for row in rows}
-    average = entries.pop(AVERAGE)
+        csv.writer(file, lineterminator="\n").writerows([grid.header, *grid.rows])
     with atomic_write(folder / "results.json", "w", encoding="utf-8") as file:
-        json.dump({"protocol": protocol, "tasks": entries, "average": average}, file, indent=1)
+        json.dump(results_entry(table), file, indent=1, allow_nan=False)
+
+
+def _how_measured(table: ResultTable) -> list[str]:
+    return measured_lines([measure for measure in table.measures if measure.label != GAIN])
+
+
+def measured_lines(measures: Sequence[Measure]) -> list[str]:
+    """One Markdown line for each way of measuring, naming the measures that are taken so."""
+    titles: dict[str, list[str]] = {}
+    for measure in measures:
+        titles.setdefault(measure.words, []).append(measure.title)
+    return [f"- {', '.join(names)}: {words}." for words, names in titles.items() if words]
+
+
+def results_entry(table: ResultTable) -> dict:
+    """The table as plain values for JSON, which has no NaN and no infinity: None in their place."""
+    rows = {row.name: _row_entry(row, table) for row in table.rows}
+    return {
+        "title": table.title,
+        "protocol": table.protocol,
+        "measures": [measure.entry() for measure in table.measures],
+        "average": rows.pop(AVERAGE),
+        "tasks": rows,
+    }
+
+
+def _row_entry(row: ResultRow, table: ResultTable) -> dict:
+    values = {measure.key: row.values[measure.label] for measure in table.measures if measure.label in row.values}
+    finite = {key: value if math.isfinite(value) else None for key, value in values.items()}
+    return {"matched_t": row.matched_t, "n": row.pictures, **finite}
+
+
+def read_results(text: str) -> ResultTable:
+    """The table of a `results.json`; one that names no measures, as older versions wrote it, has the usual ones.
+
+    Raises:
+        KeyError, TypeError, ValueError: It is no such file.
+    """
+    content = json.loads(text)
+    entries = content.get("measures")
+    measures = [Measure(**entry) for entry in entries] if entries else _usual_measures(content["protocol"])
+    rows = [_read_row(name, row, measures) for name, row in {**content["tasks"], AVERAGE: content["average"]}.items()]
+    return ResultTable(content.get("title", ""), measures, rows)
+
+
+def _usual_measures(protocol: str) -> list[Measure]:
+    kinds = (InputPSNR, PSNR, SSIM, LPIPS)
+    made = [Measure(k.name, k.title, k.key, k.higher_is_better, k.digits, k.unit, protocol) for k in kinds]
+    return [
+        *made[:2],
+        Measure(GAIN, higher_is_better=True, digits=2, unit="dB", protocol=protocol, signed=True),
+        *made[2:],
+    ]
+
+
+def _read_row(name: str, row: dict, measures: Sequence[Measure]) -> ResultRow:
+    values = {measure.label: row[measure.key] for measure in measures if row.get(measure.key) is not None}
+    return ResultRow(name, values, row.get("matched_t"), row.get("n"))

@@ -5,9 +5,9 @@ from itertools import pairwise
 
 from dtir.diffusion.matching import MatchingCurve
 from dtir.evaluation.metrics.base import AVERAGE
-from dtir.evaluation.reports.html import Html, join, table, tag
+from dtir.evaluation.render.html import Html, join, table, tag
+from dtir.evaluation.render.svg import Mark, Series, line_chart
 from dtir.evaluation.reports.run_record import RunRecord
-from dtir.evaluation.reports.svg import Mark, Series, line_chart
 
 # Of a log line: where it stands, and the machine's times.
 _NOT_TERMS = frozenset({"step", "iter", "epoch", "stage", "time", "data_time", "memory"})
@@ -139,7 +139,7 @@ def matching(record: RunRecord) -> Html:
             "There are no matching curves (matching/curves.json).",
             "dict(type='TimestepMatchingHook', before='finetune') in custom_hooks writes them when that stage starts.",
         )
-    used = {task: row["matched_t"] for task, row in record.results.get("tasks", {}).items()}
+    used = {row.name: row.matched_t for row in record.results.rows} if record.results else {}
     first = record.curves[0]
     note = (
         f"{first.metric.upper()} of the estimate over the time step, method '{first.method}': mean over "

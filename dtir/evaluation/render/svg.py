@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from dtir.evaluation.reports.html import Html, tag
+from dtir.evaluation.render.html import Html, tag
 
 COLORS = 10
 _WIDTH, _HEIGHT = 360, 220

@@ -1,4 +1,4 @@
-"""HTML that escapes by construction: text becomes markup only through `tag`."""
+"""HTML that escapes by construction: text becomes markup only through `tag` and the page's template."""
 
 import base64
 import html
@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 
+from jinja2 import Environment
+
 from dtir.core.errors import ImageFileError
+from dtir.evaluation.render.grid import Grid
 
 _VOID = frozenset({"br", "img", "input", "link", "meta"})
 _MIME = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
@@ -18,6 +21,10 @@ class Html(str):
     """Text that is markup already."""
 
     __slots__ = ()
+
+    def __html__(self) -> str:
+        """Says to templates that this is not to be escaped."""
+        return self
 
 
 Child = "str | Html | int | float | None | Iterable[Child]"
@@ -76,8 +83,13 @@ def data_uri(path: str | Path) -> str:
     return f"data:{mime};base64,{base64.b64encode(data).decode('ascii')}"
 
 
+def html_table(grid: Grid) -> Html:
+    """A table of text."""
+    return table(grid.header, grid.rows, grid.caption)
+
+
 def table(header: Iterable[Child], rows: Iterable[Iterable[Child]], caption: str) -> Html:
-    """A table whose first column names the rows; a row's cells may be `td` elements of their own.
+    """A table of markup, whose first column names the rows; a row's cells may be `td` elements of their own.
 
     It scrolls sideways by itself where the screen is narrow, by keyboard as well.
     """
@@ -101,29 +113,16 @@ def page(title: str, head: Child, sections: Iterable[tuple[str, str, Html]]) -> 
         head: What stands below the title.
         sections: Of each, its id, heading and content.
     """
-    sections = list(sections)
-    links = tag("ul", (tag("li", tag("a", heading, href=f"#{key}")) for key, heading, _ in sections))
-    parts = (
-        tag("section", tag("h2", heading, id=f"{key}-title"), content, id=key, aria_labelledby=f"{key}-title")
-        for key, heading, content in sections
+    template = Environment(autoescape=True, keep_trailing_newline=True).from_string(_asset("page.html.j2"))
+    text = template.render(
+        title=title,
+        head=join(head),
+        sections=list(sections),
+        policy=_POLICY,
+        style=Html(_asset("style.css")),
+        script=Html(_asset("script.js")),
     )
-    meta = (
-        tag("meta", charset="utf-8"),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", title),
-        tag("style", Html(_asset("style.css"))),
-    )
-    skip = tag("a", "Skip to the results", href="#content", class_="skip")
-    body = (
-        skip,
-        tag("header", tag("h1", title), head),
-        tag("nav", links, aria_label="Sections"),
-        tag("main", parts, id="content"),
-        tag("script", Html(_asset("script.js"))),
-    )
-    return join(Html("<!doctype html>\n"), tag("html", tag("head", meta), tag("body", body), lang="en"))
+    return Html(text)
 
 
 def _asset(name: str) -> str:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from dtir.evaluation.reports.html import Html, tag
-from dtir.evaluation.reports.svg import Axis, Series, figure, finite, legend, line_class, room, short, svg, ticks
+from dtir.evaluation.render.html import Html, tag
+from dtir.evaluation.render.svg import Axis, Series, figure, finite, legend, line_class, room, short, svg, ticks
 
 # Wide enough for the longest name of a task on either side.
 _WIDTH, _HEIGHT = 490, 330

@@ -1,0 +1,21 @@
+"""A table as text, before it is drawn."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Cells of text; the first column names the rows.
+
+    Attributes:
+        header: Of the columns.
+        rows: Cells, as many in each row as in the header.
+        caption: What the table shows.
+        last_apart: Whether the last row is set apart, such as an average.
+    """
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    caption: str = ""
+    last_apart: bool = False

@@ -1,0 +1,17 @@
+"""Tables for the terminal."""
+
+from rich.table import Table
+
+from dtir.evaluation.render.grid import Grid
+
+
+def terminal_table(grid: Grid) -> Table:
+    """A table that rich prints, its caption above it."""
+    table = Table(title=grid.caption)
+    for place, name in enumerate(grid.header):
+        table.add_column(name, justify="right" if place else "left")
+    for place, row in enumerate(grid.rows):
+        if grid.last_apart and place == len(grid.rows) - 1:
+            table.add_section()
+        table.add_row(*row)
+    return table
