@@ -18,6 +18,9 @@ TASKS = (
     "inpainting",
 )
 
+# What a model that is told the task may also be told: there is no damage, the picture is to stay as it is (step 0).
+CLEAN = "clean"
+
 # Other names that the folder of a task may have: DA-CLIP's own tree calls inpainting "uncompleted".
 _FOLDERS = {"inpainting": ("inpainting", "uncompleted")}
 

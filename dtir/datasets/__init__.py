@@ -2,6 +2,7 @@
 
 from . import degradations, transforms
 from .base import RestorationDataset, resolve_root
+from .mixture import MixtureDataset
 from .multi_task import MultiTaskDataset
 from .packed import PackedPictures, write_pack
 from .paired import PairedDataset
@@ -9,6 +10,7 @@ from .sampler import MultiTaskBatchSampler, SampleKey, StageDraws
 from .synthetic import SyntheticDataset
 
 __all__ = [
+    "MixtureDataset",
     "MultiTaskBatchSampler",
     "MultiTaskDataset",
     "PackedPictures",

@@ -68,14 +68,23 @@ class RestorationDataset(Dataset):
     def __len__(self) -> int:
         return len(self.records)
 
-    def training_item(self, index: int, rng: np.random.Generator, generative: bool = False) -> dict:
+    def training_item(
+        self, index: int, rng: np.random.Generator, generative: bool = False, patch: int | None = None
+    ) -> dict:
         """Returns a training item of pair `index`; all that is random in it comes from `rng`.
+
+        Args:
+            index: number of the pair.
+            rng: the only source of randomness.
+            generative: whether the LQ is the GT.
+            patch: side of the patch in pixels, in place of the dataset's.
 
         Returns:
             `dict(inputs=LQ, data_samples=dict(gt=GT, generative=...))`, LQ and GT uint8 tensors (3, patch, patch). LQ
             is GT where `generative`.
         """
-        return self.pipeline(self._start(index, rng, generative))
+        start = self._start(index, rng, generative)
+        return self.pipeline(start if patch is None else {**start, "patch": patch})
 
     def __getitem__(self, index: int) -> dict:
         """Returns the evaluation item of pair `index`, the same one each time.

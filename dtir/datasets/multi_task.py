@@ -78,7 +78,9 @@ class MultiTaskDataset(Dataset):
 
     def _training_item(self, key: SampleKey) -> dict:
         rng = np.random.default_rng((self.seed, key.stage, key.draw))
-        return _with_task(self.datasets[key.task].training_item(key.index, rng, key.generative), key.task)
+        # A dataset of the user's own need not know about stages with patches of another size.
+        options = {} if key.patch is None else {"patch": key.patch}
+        return _with_task(self.datasets[key.task].training_item(key.index, rng, key.generative, **options), key.task)
 
 
 def _with_task(item: dict, task: int) -> dict:

@@ -34,6 +34,9 @@ class PairedDataset(RestorationDataset):
         pairing: key of `dtir.datasets.pairing.RULES`; "same" is equal names.
         packed: pack of `data_root` to take the pictures from (docs/data_loading.md); a relative path starts where a
             relative `data_root` does.
+        held_every: with n, every n-th pair in the order of names (the n-th, the 2n-th, ...) is held out from training:
+            it is left out here, or alone kept where `held` is true; 0 holds out none.
+        held: whether these are the held-out pairs, for testing.
         test_set: name of the set, "REVIDE" for example, where it is one that the model is tested but not trained on:
             it then has a row of its own, "hazy@REVIDE", in tables, and is left out of averages.
 
@@ -59,6 +62,8 @@ class PairedDataset(RestorationDataset):
         pairing: str = "same",
         packed: str | os.PathLike | None = None,
         test_set: str = "",
+        held_every: int = 0,
+        held: bool = False,
     ):
         root = require_folder(_by_either_name(resolve_root(data_root)), task)
         lq = _by_name(require_folder(root / lq_dir, task), recursive)
@@ -66,7 +71,9 @@ class PairedDataset(RestorationDataset):
         matched = match_pairs(lq, gt, pairing)
         _check_partners(matched, root / lq_dir, root / gt_dir, pairing)
         records = [
-            {"name": name, "lq_path": str(lq_path), "gt_path": str(gt_path)} for name, lq_path, gt_path in matched.pairs
+            {"name": name, "lq_path": str(lq_path), "gt_path": str(gt_path)}
+            for number, (name, lq_path, gt_path) in enumerate(matched.pairs, start=1)
+            if not held_every or (number % held_every == 0) == held
         ]
         load = {"type": "LoadPair", "cache_mb": cache_mb}
         crop = {"type": "RandomCropPair", "patch": patch}

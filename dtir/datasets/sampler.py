@@ -27,6 +27,7 @@ class SampleKey(NamedTuple):
         task: index of the task in the dataset's `tasks`.
         index: index of the picture within that task.
         generative: whether the sample carries the generative objective (a clean picture) or the restoring one.
+        patch: side of the training patch in pixels; None leaves it to the dataset.
     """
 
     stage: int
@@ -34,6 +35,7 @@ class SampleKey(NamedTuple):
     task: int
     index: int
     generative: bool
+    patch: int | None = None
 
 
 def _permutation(size: int, seed: int, *address: int) -> np.ndarray:
@@ -104,6 +106,7 @@ class StageDraws:
         generative_share: exact share in [0, 1] of the draws that carry the generative objective. A float counts as
             the decimal it prints as, so 0.3 is exactly three in ten.
         mixing: 'balanced' (tasks equally often) or 'proportional' (pictures equally often).
+        patch: side of the training patches in pixels; None leaves it to the dataset.
 
     Raises:
         ConfigError: a value is out of its range.
@@ -117,8 +120,9 @@ class StageDraws:
         sizes: Sequence[int],
         generative_share: float | Fraction = 0,
         mixing: Mixing = "balanced",
+        patch: int | None = None,
     ):
-        self.stage = stage
+        self.stage, self.patch = stage, patch
         self.tasks = tuple(tasks)
         self.share = Fraction(str(generative_share))
         self._check(len(sizes), mixing)
@@ -141,7 +145,7 @@ class StageDraws:
     def key_at(self, draw: int) -> SampleKey:
         """Returns the key of draw number `draw` >= 0, at a cost independent of `draw` (amortised over an epoch)."""
         task, index = self._mixing.picture(draw)
-        return SampleKey(self.stage, draw, task, index, self.is_generative(draw))
+        return SampleKey(self.stage, draw, task, index, self.is_generative(draw), self.patch)
 
 
 @DATA_SAMPLERS.register_module()
@@ -186,6 +190,7 @@ class MultiTaskBatchSampler:
         num_batches: int,
         start: int = 0,
         mixing: Mixing = "balanced",
+        patch: int | None = None,
     ) -> None:
         """Announces the stage that the next `iter()` serves; iterators already running keep theirs.
 
@@ -196,13 +201,14 @@ class MultiTaskBatchSampler:
             num_batches: batches of the whole stage.
             start: first batch to serve, in [0, num_batches]; a resumed run starts in the middle.
             mixing: 'balanced' (tasks equally often) or 'proportional' (pictures equally often).
+            patch: side of the training patches in pixels; None leaves it to the dataset.
 
         Raises:
             ConfigError: a value is out of its range.
         """
         if stage < 0 or not 0 <= start <= num_batches:
             raise ConfigError(f"stage {stage}: start={start} must lie in [0, num_batches={num_batches}], stage >= 0.")
-        self._plan = StageDraws(self.seed, stage, tasks, self.sizes, generative_share, mixing)
+        self._plan = StageDraws(self.seed, stage, tasks, self.sizes, generative_share, mixing, patch)
         self._start, self._num_batches = start, num_batches
 
     @property

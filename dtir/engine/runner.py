@@ -80,6 +80,16 @@ class StagedRunner(Runner):
         finally:
             self.call_hook("close")
 
+    def _maybe_compile(self, target: str) -> None:
+        """mmengine's place for the config key `compile`: the restorer's network, as the loop calls no `train_step`.
+
+        The modules stay the same objects with the same state-dict keys. Every patch size is compiled for itself.
+        """
+        settings = self.cfg.get("compile", None)
+        if settings:
+            network = getattr(self.model, "network", self.model.backbone)
+            network.compile(**{"dynamic": False, **(settings if isinstance(settings, dict) else {})})
+
     def load_or_resume(self) -> None:
         """Resumes from `load_from`, or from the newest checkpoint of the work folder; or only loads weights."""
         if self._has_loaded:

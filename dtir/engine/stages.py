@@ -33,6 +33,7 @@ class Stage:
         warmup_iters: Iterations of linear warm-up from 0 to `lr`.
         validate: Validate when the stage ends, whatever the interval.
         per_task: Stands for one stage per task (method.md 4, TIT): part k trains the first k tasks.
+        patch: Side of the training patches in pixels, in place of the datasets' own `patch`.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Stage:
     warmup_iters: int = 0
     validate: bool = False
     per_task: bool = False
+    patch: int | None = None
 
     def __post_init__(self) -> None:
         lengths = self.iters if isinstance(self.iters, tuple) else (self.iters,)
@@ -57,6 +59,7 @@ class Stage:
         _require(self, "schedule", self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}")
         _require(self, "mixing", self.mixing in MIXINGS, f"one of {', '.join(MIXINGS)}")
         _require(self, "warmup_iters", 0 <= self.warmup_iters < min(lengths), "an integer in [0, iters)")
+        _require(self, "patch", self.patch is None or self.patch >= 1, "an integer >= 1, or None")
         valid_tasks = self.tasks == "all" or not isinstance(self.tasks, str)
         _require(self, "tasks", valid_tasks, "'all', a list of task names, or a number of tasks")
         _require(self, "trainable", not isinstance(self.trainable, str), "a list of patterns such as ['backbone.*']")

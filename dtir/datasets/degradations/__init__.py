@@ -1,8 +1,11 @@
 """The ten synthetic degradations, and those of generative restoration."""
 
 from .base import Degradation
-from .occlusion import InpaintingMask, Shadow
+from .camera import CameraJPEG, CameraNoise, SceneBlur, UnderExposure
+from .compound import Compound, NoDamage
+from .occlusion import CastShadow, InpaintingMask, Shadow
 from .optics import GaussianNoise, JPEGCompression, LowLight, MotionBlur
+from .recorded import RecordedRain
 from .removal import BicubicDownsampling, Greyscale, Uncropping
 from .weather import Haze, Raindrops, RainStreaks, Snow
 
@@ -22,6 +25,10 @@ TASK_DEGRADATIONS = {
 __all__ = [
     "TASK_DEGRADATIONS",
     "BicubicDownsampling",
+    "CameraJPEG",
+    "CameraNoise",
+    "CastShadow",
+    "Compound",
     "Degradation",
     "GaussianNoise",
     "Greyscale",
@@ -30,9 +37,13 @@ __all__ = [
     "JPEGCompression",
     "LowLight",
     "MotionBlur",
+    "NoDamage",
     "RainStreaks",
     "Raindrops",
+    "RecordedRain",
+    "SceneBlur",
     "Shadow",
     "Snow",
+    "UnderExposure",
     "Uncropping",
 ]

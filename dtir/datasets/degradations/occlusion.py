@@ -5,7 +5,7 @@ import numpy as np
 
 from dtir.registry import DEGRADATIONS
 
-from .base import Degradation
+from .base import Degradation, smooth_field
 
 
 @DEGRADATIONS.register_module()
@@ -28,9 +28,17 @@ class Shadow(Degradation):
         dimmed = 1 - 0.72 * severity * rng.uniform(0.85, 1.1) + np.array([-0.02, -0.01, 0.03])
         return image * (1 - mask * (1 - np.clip(dimmed, 0.05, 1)).astype(np.float32))
 
-    def mask(self, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-        """Depth of the shadow (H, W), exactly 0 outside and 1 in the core, with penumbras of a random width."""
-        softness = rng.uniform(*self.penumbra)
+    def mask(
+        self, shape: tuple[int, int], rng: np.random.Generator, penumbra: tuple[float, float] | None = None
+    ) -> np.ndarray:
+        """Depth of the shadow (H, W), exactly 0 outside and 1 in the core, with penumbras of a random width.
+
+        Args:
+            shape: Height and width.
+            rng: Source of randomness.
+            penumbra: Range of the standard deviation of the edge's blur in pixels; None takes the class's own.
+        """
+        softness = rng.uniform(*(penumbra or self.penumbra))
         border = int(np.ceil(4 * softness))
         canvas = np.zeros((shape[0] + 2 * border, shape[1] + 2 * border), np.uint8)
         for corners in self._silhouettes(canvas.shape, rng):
@@ -50,6 +58,28 @@ class Shadow(Degradation):
         beyond = np.abs(centres - np.clip(centres, 0, [shape[1], shape[0]])).max(1)
         near = beyond < 3 * sizes
         return _polygons(centres[near], sizes[near], rng)
+
+
+@DEGRADATIONS.register_module()
+class CastShadow(Shadow):
+    """Shadows of any size, edge and tint: from leaves to buildings, from sharp to as wide as a hand.
+
+    Beside what `Shadow` does, the shadow is tinted at random, as under skies and white balances of all kinds, and is
+    not equally deep everywhere. Severity 0.5 leaves about half of the display values, 1 about a seventh.
+    """
+
+    severity = (0.15, 0.85)
+    radii = (16.0, 150.0)
+    density = 1.4e-5
+
+    def degrade(self, image: np.ndarray, rng: np.random.Generator, severity: float) -> np.ndarray:
+        """Dims display values in the shadow."""
+        penumbra = self.penumbra if rng.random() < 0.7 else (4.0, 12.0)
+        mask = self.mask(image.shape[:2], rng, penumbra)
+        mask = mask * (1 - 0.25 * rng.random() * np.clip(smooth_field(mask.shape, rng, 60), 0, 1))
+        tint = rng.normal(0, 0.04, 3) + rng.uniform(0, 0.05) * np.array([-1.0, -0.3, 1.0])
+        kept = np.clip(np.exp(-1.9 * severity * rng.uniform(0.8, 1.1)) * (1 + tint / 0.4), 0.05, 1)
+        return image * (1 - mask[..., None] * (1 - kept)).astype(np.float32)
 
 
 def _polygons(centres: np.ndarray, sizes: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:

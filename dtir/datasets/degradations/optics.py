@@ -29,14 +29,29 @@ class MotionBlur(Degradation):
 
     def psf(self, rng: np.random.Generator, extent: float) -> np.ndarray:
         """A point spread function (K, K) that sums to 1, of a trajectory `extent` pixels wide at its widest."""
-        angle = rng.uniform(0, 2 * np.pi)
-        turns = np.cumsum(np.cumsum(rng.normal(0, 0.02, self.steps)))
-        speed = 1 + 0.5 * np.sin(rng.uniform(0, 2 * np.pi) + np.linspace(0, rng.uniform(2, 6), self.steps))
-        heading = angle + turns
-        path = np.cumsum(speed * np.stack([np.sin(heading), np.cos(heading)]), axis=1)
-        path -= (path.max(1) + path.min(1))[:, None] / 2
-        path *= extent / max(np.ptp(path, axis=1).max(), 1e-6)
-        return _rasterize(np.clip(path, -self.max_radius + 1, self.max_radius - 1))
+        return trajectory_psf(rng, extent, rng.uniform(0, 2 * np.pi), 0.02, self.steps, self.max_radius)
+
+
+def trajectory_psf(
+    rng: np.random.Generator, extent: float, angle: float, bend: float, steps: int = 64, max_radius: int = 24
+) -> np.ndarray:
+    """A point spread function (K, K) that sums to 1, of a trajectory with inertia.
+
+    Args:
+        rng: Source of randomness.
+        extent: Width in pixels at its widest.
+        angle: Direction at its start in radians, from the vertical.
+        bend: Standard deviation of the change of the turning rate per step in radians; 0 is a straight line.
+        steps: Points of the trajectory.
+        max_radius: The trajectory stays within so many pixels of the centre.
+    """
+    turns = np.cumsum(np.cumsum(rng.normal(0, bend, steps)))
+    speed = 1 + 0.5 * np.sin(rng.uniform(0, 2 * np.pi) + np.linspace(0, rng.uniform(2, 6), steps))
+    heading = angle + turns
+    path = np.cumsum(speed * np.stack([np.sin(heading), np.cos(heading)]), axis=1)
+    path -= (path.max(1) + path.min(1))[:, None] / 2
+    path *= extent / max(np.ptp(path, axis=1).max(), 1e-6)
+    return _rasterize(np.clip(path, -max_radius + 1, max_radius - 1))
 
 
 def _rasterize(path: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Transforms of (LQ, GT) pairs of uint8 pictures; every random number comes from the sample's own generator."""
 
 from .colour import RandomRecolor
-from .degrade import Degrade
+from .degrade import Degrade, DegradeAgain
 from .formatting import PackPair
 from .geometry import CenterCropPair, RandomCropPair, RandomFlipRotate, ShrinkPair
 from .loading import LoadClean, LoadPair, PictureCache, shared_cache
@@ -9,6 +9,7 @@ from .loading import LoadClean, LoadPair, PictureCache, shared_cache
 __all__ = [
     "CenterCropPair",
     "Degrade",
+    "DegradeAgain",
     "LoadClean",
     "LoadPair",
     "PackPair",

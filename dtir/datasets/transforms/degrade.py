@@ -24,6 +24,8 @@ class Degrade(BaseTransform):
         ConfigError: `severity` is no such number or pair.
     """
 
+    source = "gt"
+
     def __init__(self, degradation: str | dict | Callable, severity: Severity = 0.5):
         self.degradation = build_degradation(degradation)
         self.severity = _check_severity(severity)
@@ -34,10 +36,17 @@ class Degrade(BaseTransform):
             return results
         rng = results["rng"]
         severity = rng.uniform(*self.severity) if np.ndim(self.severity) else self.severity
-        clean = results["gt"].astype(np.float32, order="C") / np.float32(255)
-        degraded = self.degradation(clean, rng, severity)
+        picture = results[self.source].astype(np.float32, order="C") / np.float32(255)
+        degraded = self.degradation(picture, rng, severity)
         results["lq"] = np.rint(np.clip(degraded, 0, 1) * 255).astype(np.uint8)
         return results
+
+
+@TRANSFORMS.register_module()
+class DegradeAgain(Degrade):
+    """Degrades the `lq` of a real pair further; the `gt` stays the clean picture."""
+
+    source = "lq"
 
 
 def _check_severity(severity: Severity) -> Severity:

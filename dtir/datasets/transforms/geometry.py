@@ -45,7 +45,7 @@ class RandomCropPair(BaseTransform):
     The patch lies inside the picture; surroundings, and patches larger than the picture, are filled by reflection.
 
     Args:
-        patch: side of the patch, in pixels.
+        patch: side of the patch, in pixels, where the sample has no `patch` of its own.
         margin: pixels added on every side, for a degradation that looks beyond the patch.
     """
 
@@ -54,14 +54,15 @@ class RandomCropPair(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Crops `lq` and `gt` to (patch + 2 margin)^2."""
-        rng, (height, width) = results["rng"], results["gt"].shape[:2]
-        top, left = (self._start(rng, size) - self.margin for size in (height, width))
-        side = self.patch + 2 * self.margin
+        rng, patch = results["rng"], results.get("patch", self.patch)
+        top, left = (_random_start(rng, size, patch) - self.margin for size in results["gt"].shape[:2])
+        side = patch + 2 * self.margin
         return _apply(results, lambda picture: reflect_window(picture, top, left, side, side))
 
-    def _start(self, rng: np.random.Generator, size: int) -> int:
-        low, high = sorted((0, size - self.patch))
-        return int(rng.integers(low, high + 1))
+
+def _random_start(rng: np.random.Generator, size: int, patch: int) -> int:
+    low, high = sorted((0, size - patch))
+    return int(rng.integers(low, high + 1))
 
 
 @TRANSFORMS.register_module()
@@ -69,7 +70,7 @@ class CenterCropPair(BaseTransform):
     """Crops the centre; a side shorter than `size` is left as it is.
 
     Args:
-        size: side of the crop, in pixels.
+        size: side of the crop, in pixels, where the sample has no `patch` of its own.
     """
 
     def __init__(self, size: int):
@@ -77,12 +78,14 @@ class CenterCropPair(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Crops `lq` and `gt` to at most size x size."""
-        return _apply(results, self._crop)
+        size = results.get("patch", self.size)
+        return _apply(results, lambda picture: _centre(picture, size))
 
-    def _crop(self, picture: np.ndarray) -> np.ndarray:
-        height, width = (min(side, self.size) for side in picture.shape[:2])
-        top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
-        return picture[top : top + height, left : left + width]
+
+def _centre(picture: np.ndarray, size: int) -> np.ndarray:
+    height, width = (min(side, size) for side in picture.shape[:2])
+    top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
+    return picture[top : top + height, left : left + width]
 
 
 @TRANSFORMS.register_module()

@@ -152,6 +152,7 @@ class StagedTrainLoop(BaseLoop):
             num_batches=stage.settings.iters * self.accumulate,
             start=self.local_iter * self.accumulate,
             mixing=stage.settings.mixing,
+            patch=stage.settings.patch,
         )
         return iter(self.dataloader)
 

@@ -35,6 +35,7 @@ class DiffusionRestorer(Restorer):
         noise_units: Units of the noise that r has to be: "eps" for unit variance, or "image" for the noise as it is in
             the picture, `s_t eps`. A noisy picture at its matched step has the same residual under both objectives in
             the latter, and one that is `s_t` times the other in the former.
+        task_steps: Steps t* by task from the start, for a training without matching; others are not matched yet.
         tile: Side of the tiles in prediction, None for whole pictures.
         tile_overlap: Pixels that tiles share.
         data_preprocessor: Config; `RestorationDataPreprocessor` by default.
@@ -46,6 +47,7 @@ class DiffusionRestorer(Restorer):
     Raises:
         ConfigError: A task is named twice or none is given, the scheduler has steps beyond those of the network, or
             `noise_units` is none of the two.
+        TaskError: `task_steps` names a task that is not among `tasks`.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class DiffusionRestorer(Restorer):
         generative_loss: dict | None = None,
         generative_weight: str = "uniform",
         noise_units: str = "eps",
+        task_steps: Mapping[str, int] | None = None,
         tile: int | None = None,
         tile_overlap: int = 32,
         data_preprocessor: dict | None = None,
@@ -76,6 +79,7 @@ class DiffusionRestorer(Restorer):
         self.generative_loss = LOSSES.build(generative_loss or {"type": "L1Loss"})
         self.generative_weight = generative_weight
         self.separate_objectives = False
+        self.set_matched_t(task_steps or {})
 
     @property
     def backbone(self) -> nn.Module:

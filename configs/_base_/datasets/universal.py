@@ -1,0 +1,116 @@
+# All ten damages and pictures without any, from the folders under DTIR_DATA that are for training: real and published
+# pairs (train_pairs/) beside wide synthetic damage of clean photographs (clean/). Every n-th pair of the sets that
+# others than the tests are few of is held out (held_every), to see that a restorer does no harm there.
+# In a share of the samples another damage joins in. The target is the clean picture whichever of the two is named, so
+# that one pass removes what it can of both, and a further one the rest.
+_cache = dict(cache_mb=1024)
+_share = 0.2
+
+_noise = dict(degradation="GaussianNoise", severity=(0.03, 0.3))
+_grain = dict(degradation="CameraNoise", severity=(0.05, 0.5))
+_jpeg = dict(degradation="CameraJPEG", severity=(0.0, 0.8))
+_rain_layers = ["train_pairs/rainy", "train_pairs/rainy-heavy2", "train_pairs/rainy-mixed"]
+_light_rain_layers = ["train_pairs/rainy-light", "train_pairs/rainy-light2"]
+_any_rain = dict(type="RecordedRain", data_root=_light_rain_layers + _rain_layers, **_cache)
+_rain = dict(degradation=_any_rain, severity=(0.3, 0.6))
+_haze = dict(degradation="Haze", severity=(0.1, 0.8))
+
+
+def _clean(main, severity, share=_share, **others):
+    degradation = dict(type="Compound", main=main, share=share, **others)
+    return dict(
+        type="SyntheticDataset", data_root="clean", recursive=True, degradation=degradation, severity=severity, **_cache
+    )
+
+
+def _pairs(folder, *after, **options):
+    again = dict(type="Compound", main="NoDamage", after=list(after), share=_share)
+    pipeline = [
+        dict(type="LoadPair", **_cache),
+        dict(type="RandomCropPair", patch=128),
+        dict(type="RandomFlipRotate"),
+        dict(type="DegradeAgain", degradation=again),
+        dict(type="PackPair"),
+    ]
+    return dict(type="PairedDataset", data_root=f"train_pairs/{folder}", pipeline=pipeline, **options)
+
+
+def _recorded_rain(layers):
+    return dict(type="RecordedRain", data_root=layers, **_cache)
+
+
+# By task: share of its samples, and where they come from.
+_sources = {
+    "motion-blurry": [
+        (0.75, _clean("SceneBlur", (0.05, 1.0), after=[_noise, _jpeg])),
+        (0.25, _clean("MotionBlur", (0.1, 1.0))),
+    ],
+    "hazy": [
+        (0.30, _pairs("hazy", _noise, _jpeg, _rain)),
+        (0.30, _pairs("hazy2", _noise, _jpeg, _rain)),
+        (0.05, _pairs("hazy-outdoor", held_every=4)),
+        (0.35, _clean("Haze", (0.0, 1.0), after=[_noise, _jpeg, _rain])),
+    ],
+    "jpeg-compressed": [
+        (0.65, _clean("CameraJPEG", (0.0, 1.0), before=[_noise, _grain])),
+        (0.35, _clean("JPEGCompression", (0.3, 0.6), before=[_noise])),
+    ],
+    "low-light": [
+        (0.27, _pairs("low-light", _noise, _jpeg)),
+        (0.33, _pairs("low-light2", _noise, _jpeg)),
+        (0.08, _pairs("low-light-fivek", held_every=4)),
+        (0.22, _clean("UnderExposure", (0.0, 1.0), after=[_noise, _grain, _jpeg])),
+        (0.10, _clean("LowLight", (0.0, 0.8), after=[_noise, _jpeg])),
+    ],
+    "noisy": [
+        (0.35, _clean("GaussianNoise", (0.05, 0.6), after=[_jpeg])),
+        (0.30, _clean("GaussianNoise", (0.45, 0.55), share=0.0)),
+        (0.20, _clean("CameraNoise", (0.02, 0.7), after=[_jpeg])),
+        (0.06, _pairs("noisy-polyu", held_every=6)),
+        (0.05, _pairs("noisy-nam", held_every=6)),
+        (0.04, _pairs("noisy-cc", held_every=6)),
+    ],
+    "raindrop": [
+        (0.88, _clean("Raindrops", (0.05, 0.9), after=[_noise, _jpeg])),
+        (0.12, _pairs("raindrop-robotcar")),
+    ],
+    "rainy": [
+        (0.22, _pairs("rainy", _haze, _noise, _jpeg)),
+        (0.10, _pairs("rainy-heavy2")),
+        (0.07, _pairs("rainy-light")),
+        (0.08, _pairs("rainy-light2")),
+        (0.05, _pairs("rainy-mixed")),
+        (0.30, _clean(_recorded_rain(_rain_layers), (0.25, 0.6), before=[_haze], after=[_noise, _jpeg])),
+        (0.08, _clean(_recorded_rain(_light_rain_layers), (0.3, 0.7), before=[_haze], after=[_jpeg])),
+        (0.10, _clean("RainStreaks", (0.0, 0.9))),
+    ],
+    "shadowed": [
+        (0.70, _clean("CastShadow", (0.1, 0.8), after=[_noise, _jpeg])),
+        (0.20, _clean("Shadow", (0.1, 0.8))),
+        (0.10, _pairs("shadowed-docs")),
+    ],
+    "snowy": [(1.0, _clean("Snow", (0.05, 0.9), after=[_noise, _jpeg]))],
+    "inpainting": [(1.0, _clean("InpaintingMask", (0.05, 1.0), share=0.1, after=[_noise, _jpeg]))],
+    "clean": [(1.0, _clean("NoDamage", 0.0))],
+}
+# How often each is trained, against 1000.
+_weights = {"snowy": 600, "clean": 300, "rainy": 1300, "low-light": 1200}
+
+_tasks = list(_sources)
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=0,
+    dataset=dict(
+        type="MultiTaskDataset",
+        datasets=[
+            dict(
+                type="MixtureDataset",
+                task=task,
+                datasets=[source for _, source in sources],
+                shares=[share for share, _ in sources],
+                weight=_weights.get(task, 1000),
+            )
+            for task, sources in _sources.items()
+        ],
+    ),
+)

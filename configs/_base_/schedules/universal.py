@@ -1,0 +1,36 @@
+# Patches that grow, as early steps learn as much from small ones at a quarter of the cost. The long stage has a constant
+# rate, so that its averaged weights can be taken at any time; a cool-down at the end, or from any checkpoint of it
+# (configs/models/universal_nafnet_cooldown.py), takes them down to the last few tenths of a dB.
+train_cfg = dict(
+    type="StagedTrainLoop",
+    stages=[
+        dict(
+            name="small", iters=8_000, patch=64, lr=1.5e-3, warmup_iters=300, schedule="constant", mixing="proportional"
+        ),
+        dict(
+            name="medium",
+            iters=22_000,
+            patch=96,
+            lr=1.2e-3,
+            warmup_iters=100,
+            schedule="constant",
+            mixing="proportional",
+        ),
+        dict(
+            name="large",
+            iters=110_000,
+            patch=128,
+            lr=1e-3,
+            warmup_iters=100,
+            schedule="constant",
+            mixing="proportional",
+        ),
+        dict(name="cooldown", iters=20_000, patch=128, lr=1e-3, min_lr=1e-6, warmup_iters=100, mixing="proportional"),
+    ],
+)
+optim_wrapper = dict(
+    type="StagedOptimWrapper",
+    optimizer=dict(type="AdamW", lr=1.5e-3, betas=(0.9, 0.99), weight_decay=1e-4, fused=True),
+    clip_grad=1.0,
+    amp="bf16",
+)
