@@ -44,6 +44,6 @@ __all__ = [
     "SceneBlur",
     "Shadow",
     "Snow",
-    "UnderExposure",
     "Uncropping",
+    "UnderExposure",
 ]

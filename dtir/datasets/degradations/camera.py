@@ -7,7 +7,7 @@ from dtir.registry import DEGRADATIONS
 
 from .base import Degradation, fractal_field, to_display, to_linear
 from .occlusion import Shadow
-from .optics import MotionBlur, trajectory_psf
+from .optics import trajectory_psf
 
 
 @DEGRADATIONS.register_module()
@@ -28,13 +28,15 @@ class CameraNoise(Degradation):
 
 def coloured_noise(shape: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:
     """Normal noise (H, W, 3) of about unit variance, of a random correlation between neighbours and channels."""
-    fine = rng.standard_normal(shape, np.float32)
+    # One plane of grey and three of colour.
+    fine = rng.standard_normal((*shape[:2], 4), np.float32)
     if rng.random() < 0.6:
         fine = _smoothed(fine, rng.uniform(0.4, 1.1))
     grey, blotches = rng.uniform(0, 0.7), rng.uniform(0, 0.4)
     coarse = _smoothed(rng.standard_normal(shape, np.float32), rng.uniform(1.0, 2.5))
-    noise = np.float32(grey) * fine[..., :1] + np.float32(1 - grey) * fine + np.float32(blotches) * coarse
-    return noise / np.float32(np.sqrt((grey**2 + (1 - grey) ** 2 + 2 * grey * (1 - grey) / 3) + blotches**2))
+    weights = np.array([grey, 1 - grey, blotches], np.float32)
+    weights /= np.linalg.norm(weights)
+    return weights[0] * fine[..., 3:] + weights[1] * fine[..., :3] + weights[2] * coarse
 
 
 def _smoothed(noise: np.ndarray, sigma: float) -> np.ndarray:
