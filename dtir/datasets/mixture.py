@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from torch.utils.data import Dataset
 
+from dtir.core.errors import DatasetError
 from dtir.registry import DATASETS
-from dtir.utils.errors import DatasetError
 
 
 @DATASETS.register_module()

@@ -12,6 +12,7 @@ from .restorers import (
     Restorer,
     SamplingRestorer,
     SupervisedRestorer,
+    TaskClassifier,
 )
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Restorer",
     "SamplingRestorer",
     "SupervisedRestorer",
+    "TaskClassifier",
     "TimeEmbedding",
     "adapters",
     "backbones",

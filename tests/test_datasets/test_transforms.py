@@ -87,6 +87,14 @@ def test_flips_and_turns_are_aligned_and_reach_all_eight_orientations():
     assert len(seen) == 8
 
 
+def test_a_patch_of_the_sample_goes_before_that_of_the_crops():
+    picture = np.zeros((40, 40, 3), np.uint8)
+    sample = {"lq": picture, "gt": picture, "rng": np.random.default_rng(0), "patch": 24}
+    wide = RandomCropPair(8, margin=3).transform(sample)
+    assert wide["gt"].shape == (30, 30, 3)
+    assert CenterCropPair(8).transform(wide)["gt"].shape == (24, 24, 3)
+
+
 def test_centre_crop_keeps_short_sides():
     results = CenterCropPair(20)(sample(11, 40))
     assert results["gt"].shape == (11, 20, 3)

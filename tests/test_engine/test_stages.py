@@ -45,6 +45,7 @@ def test_per_task_stage_with_a_length_per_task():
         ({"schedule": "cos"}, "schedule must be one of cosine, linear, constant"),
         ({"warmup_iters": 5}, "warmup_iters must be"),
         ({"tasks": "hazy"}, "tasks must be 'all', a list"),
+        ({"patch": 0}, "patch must be an integer >= 1, or None, got 0"),
         ({"trainable": "backbone.*"}, "trainable must be a list"),
     ],
 )

@@ -114,3 +114,19 @@ train_dataloader = dict(
         ],
     ),
 )
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=0,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(
+        type="MultiTaskDataset",
+        datasets=[
+            dict(type="PairedDataset", task=task, data_root=f"real10/{task}") for task in _tasks if task != "clean"
+        ],
+    ),
+)
+val_cfg = dict()
+val_evaluator = [dict(type="PSNR"), dict(type="SSIM"), dict(type="InputPSNR")]
+test_dataloader = val_dataloader
+test_cfg = dict()
+test_evaluator = val_evaluator

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dtir.imaging.files import list_images
 from dtir.registry import DEGRADATIONS
-from dtir.utils.image_io import list_images
 
 from .base import Degradation
 

@@ -8,6 +8,7 @@ from .diffusion_restorer import DiffusionRestorer
 from .draws import BatchDraws
 from .sampling import SamplingRestorer
 from .supervised_restorer import SupervisedRestorer
+from .task_classifier import TaskClassifier
 
 __all__ = [
     "BatchDraws",
@@ -18,4 +19,5 @@ __all__ = [
     "Restorer",
     "SamplingRestorer",
     "SupervisedRestorer",
+    "TaskClassifier",
 ]

@@ -1,0 +1,107 @@
+"""The degradations with wide ranges that the universal model is trained on, and damage upon damage."""
+
+import cv2
+import numpy as np
+import pytest
+
+from dtir.datasets.degradations import CastShadow, Compound, Degradation, RecordedRain, SceneBlur, UnderExposure
+from dtir.datasets.degradations.camera import coloured_noise
+from dtir.datasets.transforms import DegradeAgain
+from dtir.registry import DEGRADATIONS
+
+KINDS = ("CameraNoise", "CameraJPEG", "UnderExposure", "SceneBlur", "CastShadow", "NoDamage")
+
+
+class Brighter(Degradation):
+    def degrade(self, image, rng, severity):
+        return image + np.float32(severity)
+
+
+class Twice(Degradation):
+    margin = 5
+
+    def degrade(self, image, rng, severity):
+        return image * 2
+
+
+def picture(height: int = 72, width: int = 64) -> np.ndarray:
+    rng = np.random.default_rng(1)
+    return np.clip(cv2.GaussianBlur(rng.random((height, width, 3), np.float32), (0, 0), 1.5), 0, 1)
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    return float(-10 * np.log10(max(np.square(a - b).mean(), 1e-10)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (40, 56)])
+def test_results_are_pictures_of_the_same_size_and_repeat(kind, shape):
+    degradation, image = DEGRADATIONS.build({"type": kind}), picture(*shape)
+    before = image.copy()
+    first, again = (degradation(image, np.random.default_rng(7), 0.6) for _ in range(2))
+    assert first.shape == image.shape
+    assert first.dtype == np.float32
+    assert first.min() >= 0
+    assert first.max() <= 1
+    assert np.array_equal(first, again)
+    assert np.array_equal(image, before)
+
+
+@pytest.mark.parametrize("kind", ["CameraNoise", "CameraJPEG", "UnderExposure", "SceneBlur", "CastShadow"])
+def test_more_severity_is_more_damage(kind):
+    degradation, image = DEGRADATIONS.build({"type": kind}), picture(96, 96)
+    mean = [
+        np.mean([psnr(degradation(image, np.random.default_rng(k), s), image) for k in range(12)]) for s in (0.1, 1)
+    ]
+    assert mean[0] > mean[1] + 3
+
+
+def test_no_severity_leaves_nearly_everything():
+    image = picture()
+    assert np.abs(UnderExposure()(image, np.random.default_rng(0), 0.0) - image).mean() < 0.02
+    assert np.abs(SceneBlur()(image, np.random.default_rng(1), 0.0) - image).mean() < 0.02
+
+
+def test_coloured_noise_has_unit_variance_in_all_channels():
+    rng = np.random.default_rng(0)
+    variances = np.mean([coloured_noise((48, 48, 3), rng).var((0, 1)) for _ in range(40)], axis=0)
+    assert np.allclose(variances, 1, atol=0.08)
+
+
+def test_shadows_leave_what_they_do_not_fall_on():
+    image = np.full((96, 96, 3), 0.5, np.float32)
+    results = [CastShadow()(image, np.random.default_rng(seed), 0.6) for seed in range(20)]
+    assert all(result.max() <= 0.5 + 1e-6 for result in results)
+    assert any(np.isclose(result, 0.5).all(-1).any() and result.min() < 0.3 for result in results)
+
+
+def test_another_damage_joins_in_a_share_of_the_pictures_on_its_side():
+    image, once = np.full((2, 2, 3), 0.1, np.float32), {"degradation": {"type": Brighter}, "severity": (0.2, 0.2)}
+
+    def results(**options):
+        compound = Compound({"type": Twice}, **options)
+        return [round(float(compound(image, np.random.default_rng(k), 0).max()), 3) for k in range(200)]
+
+    assert set(results()) == {0.2}
+    assert set(results(before=[once], share=1)) == {0.6}
+    assert set(results(after=[once], share=1)) == {0.4}
+    assert 0.15 < np.mean(np.array(results(after=[once], share=0.25)) == 0.4) < 0.35
+    assert Compound({"type": Brighter}, after=[{"degradation": {"type": Twice}}]).margin == 5
+
+
+def test_recorded_rain_lays_the_streaks_of_a_pair_over_another_picture(tmp_path):
+    for folder, value in (("LQ", 140), ("GT", 100)):
+        (tmp_path / "rain" / folder).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "rain" / folder / "1.png"), np.full((20, 20, 3), value, np.uint8))
+    rain = RecordedRain([tmp_path / "rain"])
+    image = np.full((30, 12, 3), 0.2, np.float32)
+    assert np.allclose(rain(image, np.random.default_rng(0), 0.5), 0.2 + 40 / 255, atol=1e-6)
+    assert np.allclose(rain(image, np.random.default_rng(0), 0.25), 0.2 + 20 / 255, atol=1e-6)
+
+
+def test_a_real_pair_is_degraded_further_and_keeps_its_clean_picture():
+    lq, gt = np.full((4, 4, 3), 50, np.uint8), np.full((4, 4, 3), 90, np.uint8)
+    step = DegradeAgain({"type": Brighter}, severity=0.2)
+    results = step.transform({"lq": lq, "gt": gt, "generative": False, "rng": np.random.default_rng(0)})
+    assert (results["lq"] == 101).all()
+    assert results["gt"] is gt
