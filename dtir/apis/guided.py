@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from mmengine.registry import Registry
@@ -26,6 +27,23 @@ SAMPLER_KEYS = ("num_steps",)
 SIZE = ("height", "width")
 MEASURED = ("operator", "y")
 
+# Counters of random streams beside a seed: the noise of simulated measurements, and that of samples after the first.
+MEASUREMENT_NOISE, ANOTHER_SAMPLE = 1, 2
+
+
+class SampleMean(NamedTuple):
+    """Samples of one restoration, centred pictures (B, 3, H, W) each.
+
+    Attributes:
+        one: The first sample.
+        mean: The mean of all.
+        spread: Their standard deviation in every pixel, 0 for a single one.
+    """
+
+    one: Tensor
+    mean: Tensor
+    spread: Tensor
+
 
 class GuidedRestorer:
     """Restores what a known operator has damaged, `y = A x + sigma_y n`, with the network of a generative training.
@@ -42,7 +60,7 @@ class GuidedRestorer:
         device: Where to compute; None takes CUDA if there is one, else the CPU.
 
     Attributes:
-        num_evals: Evaluations of the network in the last `restore`.
+        num_evals: Evaluations of the network in the last `restore` or `restore_mean`.
 
     Raises:
         CheckpointError: The checkpoint cannot be read, or was not trained with the generative objective.
@@ -108,14 +126,40 @@ class GuidedRestorer:
         with torch.no_grad():
             y = self.operator(*x.shape[-2:]).A(x)
         # Another stream than that of the sampler.
-        return y + self.sigma_y * gaussian_like(y, device_generator(self.device, self.seed, 1))
+        return y + self.sigma_y * gaussian_like(y, device_generator(self.device, self.seed, MEASUREMENT_NOISE))
 
-    def restore(self, y: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """Pictures (B, 3, H, W), centred and not clipped, that agree with measurements.
+    def restore_mean(self, y: Tensor, samples: int, size: tuple[int, int] | None = None) -> SampleMean:
+        """The mean of some samples, whose squared error is least where they are of the posterior, beside one of them.
+
+        A sample of the posterior has twice the squared error of its mean; the mean of K samples, 1 + 1 / K times. It is
+        the nearer picture, and the smoother one.
+
+        Args:
+            y: As in `restore`.
+            samples: K, at least 1.
+            size: As in `restore`.
+
+        Raises:
+            ConfigError: `samples` is less than 1; or see `restore`.
+        """
+        if samples < 1:
+            raise ConfigError(f"samples={samples} must be at least 1.")
+        one = total = self.restore(y, size)
+        squares, evals = one**2, self.num_evals
+        for number in range(1, samples):
+            sample = self.restore(y, size, number)
+            total, squares, evals = total + sample, squares + sample**2, evals + self.num_evals
+        self.num_evals = evals
+        mean = total / samples
+        return SampleMean(one, mean, (squares / samples - mean**2).clamp(min=0).sqrt())
+
+    def restore(self, y: Tensor, size: tuple[int, int] | None = None, number: int = 0) -> Tensor:
+        """Pictures (B, 3, H, W), centred and not clipped, that agree with measurements: one sample for each.
 
         Args:
             y: Measurements, such as `measure` or `Operator.y_from_picture` give them.
             size: Height and width of the pictures, for measurements whose shape does not tell them.
+            number: Which sample: each number has noise of its own.
 
         Raises:
             ConfigError: See `operator`; or the size is needed; or operator and guidance do not go together; or the
@@ -128,8 +172,9 @@ class GuidedRestorer:
         height, width = size or self.picture_size(*y.shape[-2:])
         y = y.to(self.device)
         guided = self._guidance(self.operator(height, width), y)
-        generator = device_generator(self.device, self.seed)
         scheduler = self.restorer.scheduler
+        # The noise of another sample is of another stream; the first one's is the seed's own.
+        generator = device_generator(self.device, self.seed, *((ANOTHER_SAMPLE, number) if number else ()))
         start = guided.start(scheduler, y.new_empty(len(y), 3, height, width), generator)
         result = guided.sample(self._eps, scheduler, start, generator=generator, **self.steps)
         self.num_evals = result.num_evals

@@ -2,19 +2,21 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dtir.apis.folder import OnTile, RestoreReport, restore_all
-from dtir.apis.guided import GuidedRestorer
+from dtir.apis.guided import GuidedRestorer, SampleMean
 from dtir.core.errors import ConfigError, ImageFileError
-from dtir.diffusion.domain import to_centred, to_image
+from dtir.diffusion.domain import IMAGE_SCALE, to_centred, to_image
 from dtir.evaluation.metrics.functional import psnr, to_8_bit
 from dtir.imaging.files import Picture, read_picture, write_picture
 
 MEASURED_FOLDER = "measured"
+ONE_FOLDER = "one_sample"
 
 
 def guide_paths(
@@ -25,6 +27,7 @@ def guide_paths(
     recursive: bool = False,
     overwrite: bool = False,
     progress: bool = False,
+    samples: int = 1,
 ) -> tuple[RestoreReport, list[str]]:
     """Restores files and folders into `out_dir` under their own names, mirroring sub-folders.
 
@@ -38,6 +41,7 @@ def guide_paths(
         recursive: Also take the pictures in sub-folders.
         overwrite: Write outputs that already exist anew.
         progress: Show progress with the time left on stderr.
+        samples: Write the mean of so many samples, and the first of them to the folder `one_sample` of `out_dir`.
 
     Returns:
         What was restored, skipped and failed; and a line about each restored picture.
@@ -53,16 +57,37 @@ def guide_paths(
         if target.exists() and not overwrite:
             return False
         if simulate:
-            measured = Path(out_dir) / MEASURED_FOLDER / target.relative_to(out_dir)
-            notes.append(_simulated(restorer, source, target, measured))
+            notes.append(_simulated(restorer, source, Outputs(Path(out_dir), target), samples))
         else:
-            notes.append(_measured(restorer, source, target))
+            notes.append(_measured(restorer, source, Outputs(Path(out_dir), target), samples))
         return True
 
     return restore_all(restore_one, inputs, out_dir, recursive, progress), notes
 
 
-def _measured(restorer: GuidedRestorer, source: Path, target: Path) -> str:
+class Outputs(NamedTuple):
+    """Where the outputs of one picture go.
+
+    Attributes:
+        folder: Of all outputs.
+        target: The restored picture, in it.
+    """
+
+    folder: Path
+    target: Path
+
+    def beside(self, name: str) -> Path:
+        """A path in a sub-folder of the outputs, mirroring that of the restored picture."""
+        return self.folder / name / self.target.relative_to(self.folder)
+
+    def write(self, found: SampleMean, samples: int, source: Picture) -> None:
+        """Writes the mean, and one sample beside it where there are more."""
+        if samples > 1:
+            _write(self.beside(ONE_FOLDER), found.one, source)
+        _write(self.target, found.mean, source)
+
+
+def _measured(restorer: GuidedRestorer, source: Path, outputs: Outputs, samples: int) -> str:
     picture = read_picture(source)
     seen = _to_tensor(picture.rgb)
     # Measurements of a smaller picture are smaller themselves, by the same factor.
@@ -71,20 +96,34 @@ def _measured(restorer: GuidedRestorer, source: Path, target: Path) -> str:
     fitting = restorer.fitting_size(height, width)
     seen = _cropped(seen, fitting[0] // factor, fitting[1] // factor, source)
     y = restorer.operator(*fitting).y_from_picture(seen.to(restorer.device))
-    _write(target, restorer.restore(y, fitting), picture)
-    return _note(source, picture, seen, restorer)
+    found = restorer.restore_mean(y, samples, fitting)
+    outputs.write(found, samples, picture)
+    return f"{_note(source, picture, seen, restorer)}{_spread(found, samples)}"
 
 
-def _simulated(restorer: GuidedRestorer, source: Path, target: Path, measured: Path) -> str:
+def _simulated(restorer: GuidedRestorer, source: Path, outputs: Outputs, samples: int) -> str:
     picture = read_picture(source)
     fitting = restorer.fitting_size(*picture.rgb.shape[:2])
     x = _cropped(_to_tensor(picture.rgb), *fitting, source)
     y = restorer.measure(x)
-    _write(measured, restorer.operator(*fitting).y_as_picture(y), picture)
-    restored = restorer.restore(y, fitting)
-    _write(target, restored, picture)
-    value = psnr(to_8_bit(to_image(restored).clamp(0, 1).cpu()), to_image(x)).item()
-    return f"{_note(source, picture, x, restorer)}, PSNR {value:.2f} dB"
+    _write(outputs.beside(MEASURED_FOLDER), restorer.operator(*fitting).y_as_picture(y), picture)
+    found = restorer.restore_mean(y, samples, fitting)
+    outputs.write(found, samples, picture)
+    note = f"{_note(source, picture, x, restorer)}, PSNR {_psnr(found.one, x):.2f} dB"
+    if samples == 1:
+        return note
+    return f"{note} of one sample, {_psnr(found.mean, x):.2f} dB of their mean{_spread(found, samples)}"
+
+
+def _spread(found: SampleMean, samples: int) -> str:
+    if samples == 1:
+        return ""
+    levels = 255 * IMAGE_SCALE * found.spread.square().mean().sqrt().item()
+    return f", {samples} samples that differ by {levels:.1f} levels of 255 from their mean"
+
+
+def _psnr(restored: Tensor, x: Tensor) -> float:
+    return psnr(to_8_bit(to_image(restored).clamp(0, 1).cpu()), to_image(x)).item()
 
 
 def _note(source: Path, picture: Picture, used: Tensor, restorer: GuidedRestorer) -> str:

@@ -4,6 +4,7 @@ import argparse
 
 from dtir.cli.output import print_report
 from dtir.cli.restore import EXIT_FAILED_PICTURES
+from dtir.core.errors import ConfigError
 
 HELP = "restore with a known operator, untrained"
 DESCRIPTION = (
@@ -24,6 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--simulate", action="store_true", help="INPUT is clean: measure it first, into DIR/measured, and report PSNR"
     )
     parser.add_argument("--seed", type=int, metavar="N", help="of the noise, in place of the config's")
+    parser.add_argument(
+        "--samples",
+        type=int,
+        default=1,
+        metavar="K",
+        help="write the mean of K samples, nearer to the truth and smoother; one of them into DIR/one_sample",
+    )
     parser.add_argument("--recursive", action="store_true", help="also restore pictures in sub-folders")
     parser.add_argument("--overwrite", action="store_true", help="write outputs that exist anew")
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... (default: cuda if there is one)")
@@ -34,12 +42,14 @@ def run(args: argparse.Namespace) -> int:
     from dtir.apis.guided import GuidedRestorer, guided_settings
     from dtir.apis.guided_files import guide_paths
 
+    if args.samples < 1:
+        raise ConfigError(f"--samples {args.samples}: expected a number of at least 1.")
     settings = guided_settings(args.config)
     if args.seed is not None:
         settings["seed"] = args.seed
     restorer = GuidedRestorer(args.checkpoint, **settings, device=args.device)
     report, notes = guide_paths(
-        restorer, args.inputs, args.out, args.simulate, args.recursive, args.overwrite, progress=True
+        restorer, args.inputs, args.out, args.simulate, args.recursive, args.overwrite, True, args.samples
     )
     for note in notes:
         print(note)

@@ -72,6 +72,26 @@ def test_noiseless_measurements_are_kept_and_the_seed_decides(prior):
     assert not torch.equal(restorer(prior, sampler_cfg={"num_steps": 10}, seed=4).restore(y), found)
 
 
+def test_the_mean_of_samples_is_nearer_than_one(prior):
+    guided = restorer(prior, sampler_cfg={"num_steps": 25})
+    x = clean(64, 64)
+    y = guided.measure(x)
+    found = guided.restore_mean(y, 6)
+    assert guided.num_evals == 6 * 25
+    samples = torch.stack([guided.restore(y, number=k) for k in range(6)])
+    assert torch.equal(found.one, samples[0])
+    torch.testing.assert_close(found.mean, samples.mean(0))
+    torch.testing.assert_close(found.spread, samples.std(0, correction=0), rtol=1e-3, atol=1e-4)
+    assert min((samples[i] - samples[k]).abs().max() for i in range(6) for k in range(i)) > 0.1
+    # Of exact samples 2 against 1 + 1/6; with so few steps they differ less.
+    assert (found.one - x).square().mean() > 1.45 * (found.mean - x).square().mean()
+    alone = guided.restore_mean(y, 1)
+    assert torch.equal(alone.mean, alone.one)
+    assert not alone.spread.any()
+    with pytest.raises(ConfigError, match="samples=0"):
+        guided.restore_mean(y, 0)
+
+
 def test_what_is_not_measured_is_drawn_from_the_networks_prior(prior):
     guided = restorer(prior, {"type": "BoxInpainting", "share": 0.9})
     found = guided.restore(guided.measure(clean(64, 64)))

@@ -64,6 +64,21 @@ def test_measurements_are_restored_to_the_size_that_they_tell(picture, tmp_path,
     assert "skipped" in capsys.readouterr().out
 
 
+def test_the_mean_of_samples_is_written_beside_one(picture, tmp_path, capsys):
+    config = SR.replace("AverageDownsampling', factor=4", "BoxInpainting'").replace("DDNM'", "ILVR'")
+    assert guide(picture, config, tmp_path, "--simulate", "--samples", 3) == 0
+    said = capsys.readouterr().out
+    assert "15 evaluations of the network, PSNR" in said
+    assert " dB of one sample, " in said
+    assert " dB of their mean, 3 samples that differ by " in said
+    assert (tmp_path / "out/a.png").exists()
+    one = cv2.imread(str(tmp_path / "out/one_sample/a.png"))
+    assert guide(picture, config, tmp_path, "--simulate", "--overwrite") == 0
+    assert (cv2.imread(str(tmp_path / "out/a.png")) == one).all()
+    assert "of their mean" not in capsys.readouterr().out
+    assert guide(picture, config, tmp_path, "--samples", 0) == 2
+
+
 def test_a_grey_picture_can_become_coloured(tmp_path):
     assert cv2.imwrite(str(tmp_path / "a.png"), np.full((8, 8), 90, np.uint8))
     assert guide(tmp_path / "a.png", GREY, tmp_path) == 0

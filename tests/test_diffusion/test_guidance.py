@@ -14,6 +14,7 @@ from dtir.diffusion.operators import (
     WalshHadamard,
     gaussian_kernel,
 )
+from dtir.diffusion.samplers.base import Run
 from dtir.diffusion.schedulers import VPSDE
 from dtir.registry import GUIDANCE
 
@@ -98,7 +99,7 @@ def replaced_parts(operator, y) -> dict:
         "DDNM": DDNM(operator, y, eta=0.0),
         "DDRM": DDRM(operator, y, eta=0.0),
         "ILVR": ILVR(operator, y),
-        "MCG": MCG(operator, y, scale=0.1),
+        "MCG": MCG(operator, y, scale=3.2),
     }
 
 
@@ -160,9 +161,74 @@ def test_dps_follows_a_function_that_is_not_linear():
     forward = lambda picture: torch.tanh(2 * picture)  # noqa: E731 a degradation as users write one
     y = forward(x)
     free = sample(DPS(forward, y, scale=0.0), scheduler(200), 8)
-    led = sample(DPS(forward, y, scale=0.5), scheduler(200), 8)
+    led = sample(DPS(forward, y, scale=16.0), scheduler(200), 8)
     misfit = [(y - forward(found)).square().mean().item() for found in (free, led)]
     assert misfit[1] < 0.1 * misfit[0]
+
+
+@pytest.mark.parametrize("kind", [DPS, MCG])
+def test_one_scale_serves_pictures_of_all_sizes(kind):
+    """The step in every pixel is the same, of a misfit that is the same in every pixel, whatever the picture's side."""
+    process, moved = scheduler(20), []
+    for side in (8, 32):
+        operator = Inpainting(torch.ones(side, side).double())
+        y = torch.full((1, 3, side, side), 0.7, dtype=torch.float64)
+        x = torch.zeros_like(y)
+
+        def led(scale, operator=operator, y=y, x=x):
+            guided = kind(operator, y, scale=scale)
+            guided = guided if kind is DPS else guided.gradient
+            generator = torch.Generator().manual_seed(0)
+            return guided.advance(Run(denoiser(process), process, generator), x, 10, 9)
+
+        moved.append((led(4.0) - led(0.0))[0, 0, 0, 0].item())
+    assert moved[0] > 0
+    assert moved[1] == pytest.approx(moved[0], rel=1e-9)
+    # In units of the published side: the gradient of a norm over the 3 n^2 pixels is the slope over n sqrt(3) in each.
+    slope = (kind(operator, y).y - 0).sign()[0, 0, 0, 0].item() / (32 * 3**0.5)
+    a, sigma = (value.item() for value in process.marginal(10))
+    x0_slope = (1 - sigma**2 / (a**2 * SPREAD**2 + sigma**2)) / a
+    assert moved[1] == pytest.approx(4.0 * 32 / 256 * slope * x0_slope, rel=1e-6)
+
+
+@pytest.mark.parametrize("make", [ILVR, MCG, lambda *args, clip: RePaint(*args, resamplings=2, clip=clip)])
+def test_predictions_are_clipped(make):
+    """A denoiser that predicts 3 everywhere draws what one that predicts the bound draws."""
+    operator, process = Inpainting(MASK), scheduler(10)
+    y = operator.A(truth(2))
+
+    def drawn(value: float, clip):
+        def eps(x, t):
+            a, sigma = process.marginal(t[:1])
+            return (x - a * value) / sigma
+
+        generator = torch.Generator().manual_seed(0)
+        start = torch.randn(2, 3, 8, 8, generator=generator, dtype=torch.float64)
+        return make(operator, y, clip=clip).sample(eps, process, start, generator=generator).sample
+
+    torch.testing.assert_close(drawn(3.0, (-1.0, 1.0)), drawn(1.0, None))
+    assert not torch.allclose(drawn(3.0, None), drawn(1.0, None))
+
+
+def test_repaint_jumps_as_published():
+    """The order of states of the published schedule for 5 steps, parts of 2 steps, twice each."""
+    operator = OPERATORS["inpainting"]
+    guided = RePaint(operator, operator.A(truth(1)), resamplings=2, jump_length=2)
+    assert guided.path([50, 40, 30, 20, 10]) == [50, 40, 30, 40, 50, 40, 30, 20, 10, 20, 30, 20, 10, 0]
+    single = RePaint(operator, operator.A(truth(1)), resamplings=3)
+    assert single.path([9, 5]) == [9, 5, 9, 5, 9, 5, 0]
+    with pytest.raises(ConfigError, match="jump_length=0"):
+        RePaint(operator, truth(1), jump_length=0)
+
+
+def test_repaint_with_jumps_fills_from_the_prior_and_keeps_what_is_known():
+    operator = OPERATORS["inpainting"]
+    y = operator.A(truth(64))
+    found = sample(RePaint(operator, y, resamplings=2, jump_length=10), scheduler(500), 64)
+    torch.testing.assert_close(found * MASK, y)
+    filled = (found[..., MASK == 0] - MEAN) / SPREAD
+    assert abs(filled.mean().item()) < 0.08
+    assert filled.std().item() == pytest.approx(1, abs=0.04)
 
 
 def test_samples_do_not_see_each_other():

@@ -13,8 +13,10 @@ from dtir.diffusion.guidance import DDNM, DDRM, DPS, ILVR, MCG, PiGDM, RePaint
 from dtir.diffusion.operators import HDR, JPEG, GammaBlur, gaussian_kernel
 from dtir.diffusion.operators.jpeg import CHROMINANCE, LUMINANCE, quantisation_table
 from dtir.diffusion.operators.nonlinear import fast_length
+from dtir.diffusion.schedulers import DDPMScheduler
 from dtir.imaging.files import read_rgb
 from dtir.registry import OPERATORS
+from dtir.testing.stationary_prior import StationaryPrior
 
 SAMPLING = {"4:2:0": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420, "4:4:4": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444}
 
@@ -78,18 +80,47 @@ def test_jpegs_gradient_is_the_slope_over_steps_much_longer_than_the_quantisatio
     assert torch.allclose(slope, direction) == (subsampling == "4:4:4")
 
 
-def test_hdr_clips_and_passes_the_gradient_where_it_does_not():
+def test_hdr_clips_and_passes_the_gradient_through():
     operator, x = HDR(2.0), torch.tensor([-0.9, -0.3, 0.2, 0.7], dtype=torch.float64).view(1, 1, 2, 2).requires_grad_()
     y = operator.A(x)
     torch.testing.assert_close(y.flatten(), torch.tensor([-1, -0.6, 0.4, 1], dtype=torch.float64))
     (gradient,) = torch.autograd.grad(y.sum(), x)
-    assert gradient.flatten().tolist() == [0, 2, 2, 0]
-    assert torch.autograd.gradcheck(operator.A, x)
+    assert gradient.flatten().tolist() == [2, 2, 2, 2]
+    assert torch.autograd.gradcheck(operator.A, (0.4 * random(1, 1, 2, 2)).requires_grad_())
+    assert operator.A(torch.tensor(0.1 + 1e7)).item() == 1
 
 
 def test_the_blur_of_light_has_the_gradient_of_its_differences():
     x = 0.8 * random(1, 2, 6, 5)
     assert torch.autograd.gradcheck(GammaBlur(1.0, 5).A, x.requires_grad_())
+
+
+def test_the_blur_of_light_leads_saturated_and_too_dark_estimates_back():
+    operator = GammaBlur(1.0, 3, exposure=1.0)
+    for value, sign in ((1.5, 1), (-1.5, 1)):
+        x = torch.full((1, 1, 4, 4), value, dtype=torch.float64, requires_grad=True)
+        y = operator.A(x)
+        assert torch.equal(y, torch.full_like(y, 1.0 if value > 0 else y[0, 0, 0, 0].item()))
+        (gradient,) = torch.autograd.grad(y.sum(), x)
+        assert (sign * gradient > 0).all()
+
+
+@pytest.mark.parametrize("clip", [None, (-1.0, 1.0)])
+def test_dps_corrects_wrongly_saturated_estimates(clip):
+    """With the exact denoiser: the loss of the gradient where it clips cost 3 dB."""
+    prior, process = StationaryPrior(32, 32), DDPMScheduler(50).double()
+    x = prior.draw(2).clamp(-1, 1)
+    y = HDR(2.0).A(x)
+
+    def quality(forward) -> float:
+        generator = torch.Generator().manual_seed(0)
+        start = torch.randn(x.shape, generator=generator, dtype=torch.float64)
+        guided = DPS(forward, y, scale=25.0, clip=clip)
+        found = guided.sample(prior.denoiser(process), process, start, generator=generator).sample
+        return (-10 * ((found.clamp(-1, 1) - x) / 2).square().mean().log10()).item()
+
+    assert quality(HDR(2.0)) > quality(lambda x: (2 * x).clamp(-1, 1)) + 2
+    assert quality(HDR(2.0)) > 23
 
 
 def test_fast_lengths():
@@ -114,7 +145,7 @@ def test_the_blur_of_light_in_closed_form():
 def test_dps_moves_to_what_was_measured(operator):
     x = truth(8)
     y = operator.A(x)
-    free, led = (sample(DPS(operator, y, scale=scale), scheduler(200), 8) for scale in (0.0, 0.5))
+    free, led = (sample(DPS(operator, y, scale=32 * scale), scheduler(200), 8) for scale in (0.0, 0.5))
     misfit = [(y - operator.A(found)).square().mean().item() for found in (free, led)]
     assert misfit[1] < 0.1 * misfit[0]
 
@@ -122,7 +153,7 @@ def test_dps_moves_to_what_was_measured(operator):
 def test_dps_brings_a_jpeg_nearer_to_the_file():
     operator, x = JPEG(30, "4:4:4"), truth(4)
     y = operator.A(x)
-    free, led = (sample(DPS(operator, y, scale=scale), scheduler(200), 4) for scale in (0.0, 0.5))
+    free, led = (sample(DPS(operator, y, scale=32 * scale), scheduler(200), 4) for scale in (0.0, 0.5))
     misfit = [(y - operator.A(found)).square().mean().item() for found in (free, led)]
     assert misfit[1] < 0.25 * misfit[0]
 

@@ -55,6 +55,19 @@ def stochastic_step(run: Run, x: Tensor, x0: Tensor, eps: Tensor, t: int, t_prev
     return a_prev * x0 + sigma_prev * (kept * eps + fresh.sqrt() * gaussian_like(x, run.generator))
 
 
+Bounds = tuple[float, float] | None
+
+
+def clipped_prediction(run: Run, x: Tensor, t: int, clip: Bounds) -> tuple[Tensor, Tensor]:
+    """The clean picture predicted in states, clipped where there are bounds, and the noise that goes with it."""
+    eps = run.eps(x, t)
+    x0 = run.scheduler.x0_from_eps(x, eps, t)
+    if clip is None:
+        return x0, eps
+    x0 = x0.clamp(*clip)
+    return x0, run.scheduler.eps_from_x0(x, x0, t)
+
+
 def differentiable_x0(run: Run, x: Tensor, t: int) -> tuple[Tensor, Tensor, Tensor]:
     """The state as a leaf, the noise predicted in it, and the clean picture, which is differentiable in the state."""
     with torch.enable_grad():

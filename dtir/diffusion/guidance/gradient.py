@@ -1,14 +1,19 @@
 """Guidance by the gradient of the measurements' misfit through the denoiser."""
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from dtir.diffusion.guidance.base import Guidance, GuidedSampler, differentiable_x0, stochastic_step
+from dtir.diffusion.guidance.base import Bounds, Guidance, GuidedSampler, differentiable_x0, stochastic_step
 from dtir.diffusion.operators import LinearOperator, Operator, SpectralOperator
+from dtir.diffusion.operators.base import straight_through
 from dtir.diffusion.samplers.base import Run, gaussian_like
 from dtir.registry import GUIDANCE
+
+# Of the pictures that published scales are for.
+PUBLISHED_SIDE = 256
 
 
 @GUIDANCE.register_module()
@@ -18,9 +23,11 @@ class DPS(Guidance):
     Args:
         operator: The degradation, differentiable, not necessarily linear; or any such function of pictures.
         y: Measurements.
-        scale: Length of the step, in units of the gradient. The misfit is a norm over all pixels, as published, so that
-            a picture of twice the side needs twice the scale; and so does half the number of steps.
-        clip: Bounds of the predicted x_0, such as (-1, 1) as published; None for none.
+        scale: Length of the step, in units of the gradient for pictures of `PUBLISHED_SIDE`. The misfit is a norm over
+            all pixels, as published, whose gradient in each pixel falls with the picture's side: it is multiplied with
+            the side, so that one scale serves pictures of all sizes. Half the number of steps needs twice the scale.
+        clip: Bounds of the predicted x_0, such as (-1, 1) as published; None for none. The gradient passes through, so
+            that a prediction beyond them is led back.
     """
 
     def __init__(
@@ -28,7 +35,7 @@ class DPS(Guidance):
         operator: Operator | Callable[[Tensor], Tensor],
         y: Tensor,
         scale: float = 1.0,
-        clip: tuple[float, float] | None = None,
+        clip: Bounds = None,
     ) -> None:
         self.forward = operator.A if isinstance(operator, Operator) else operator
         self.y, self.scale, self.clip = y, scale, clip
@@ -37,14 +44,15 @@ class DPS(Guidance):
         """As `Sampler.advance`."""
         leaf, eps, x0 = differentiable_x0(run, x, t)
         with torch.enable_grad():
-            x0 = x0 if self.clip is None else x0.clamp(*self.clip)
+            x0 = x0 if self.clip is None else straight_through(x0, x0.clamp(*self.clip))
             # One norm per sample, so that samples do not see each other.
             misfit = (self.y - self.forward(x0)).flatten(1).norm(dim=1)
             (gradient,) = torch.autograd.grad(misfit.sum(), leaf)
         if self.clip is not None:
             eps = run.scheduler.eps_from_x0(x, x0.detach(), t)
         step = stochastic_step(run, x, x0.detach(), eps, t, t_prev, eta=1.0)
-        return step - self.scale * gradient
+        side = math.sqrt(x.shape[-2] * x.shape[-1]) / PUBLISHED_SIDE
+        return step - self.scale * side * gradient
 
 
 @GUIDANCE.register_module()
@@ -55,11 +63,12 @@ class MCG(GuidedSampler):
         operator: A.
         y: Measurements.
         scale: As in `DPS`.
+        clip: As in `DPS`.
     """
 
-    def __init__(self, operator: LinearOperator, y: Tensor, scale: float = 1.0) -> None:
+    def __init__(self, operator: LinearOperator, y: Tensor, scale: float = 1.0, clip: Bounds = None) -> None:
         super().__init__(operator, y)
-        self.gradient = DPS(operator, y, scale)
+        self.gradient = DPS(operator, y, scale, clip)
 
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
         """As `Sampler.advance`."""

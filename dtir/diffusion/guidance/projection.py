@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from dtir.core.errors import ConfigError
-from dtir.diffusion.guidance.base import GuidedSampler, stochastic_step
+from dtir.diffusion.guidance.base import Bounds, GuidedSampler, clipped_prediction, stochastic_step
 from dtir.diffusion.operators import Inpainting, LinearOperator, SpectralOperator
 from dtir.diffusion.operators.base import inverse_or_zero
 from dtir.diffusion.samplers.base import Run, gaussian_like
@@ -22,12 +22,20 @@ class ILVR(GuidedSampler):
     """Iterative latent variable refinement (Choi et al., ICCV 2021): `x' + P(y_t) - P(x')`.
 
     P is the operator's projection, y_t the picture that the measurements determine, noised to the same step.
+
+    Args:
+        operator: A.
+        y: Measurements.
+        clip: Bounds of the predicted x_0, such as (-1, 1) as published; None for none.
     """
+
+    def __init__(self, operator: LinearOperator, y: Tensor, clip: Bounds = None) -> None:
+        super().__init__(operator, y)
+        self.clip = clip
 
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
         """As `Sampler.advance`."""
-        eps = run.eps(x, t)
-        proposed = stochastic_step(run, x, run.scheduler.x0_from_eps(x, eps, t), eps, t, t_prev, eta=1.0)
+        proposed = stochastic_step(run, x, *clipped_prediction(run, x, t, self.clip), t, t_prev, eta=1.0)
         reference = _noised(run, self.operator.A_pinv(self.y), t_prev)
         return proposed + self.operator.project(reference - proposed)
 
@@ -39,32 +47,47 @@ class RePaint(GuidedSampler):
     Args:
         operator: An `Inpainting`.
         y: The picture, 0 where it is to be filled.
-        resamplings: How often every step is taken; between two, the state is noised by one step again.
+        resamplings: How often every part of the way is taken; between two, the state is noised back.
+        jump_length: Steps of a part, "j" of the paper; it publishes 10 resamplings of 10 steps. The last `jump_length`
+            steps to the clean picture are part of no other than the last.
+        clip: Bounds of the predicted x_0, such as (-1, 1) as published; None for none.
 
     Raises:
-        ConfigError: The operator is none for inpainting, or `resamplings` is less than 1.
+        ConfigError: The operator is none for inpainting, or `resamplings` or `jump_length` is less than 1.
     """
 
     needs = Inpainting
 
-    def __init__(self, operator: Inpainting, y: Tensor, resamplings: int = 10) -> None:
+    def __init__(
+        self, operator: Inpainting, y: Tensor, resamplings: int = 10, jump_length: int = 1, clip: Bounds = None
+    ) -> None:
         super().__init__(operator, y)
-        if resamplings < 1:
-            raise ConfigError(f"RePaint: resamplings={resamplings} must be at least 1.")
-        self.resamplings = resamplings
+        for name, value in (("resamplings", resamplings), ("jump_length", jump_length)):
+            if value < 1:
+                raise ConfigError(f"RePaint: {name}={value} must be at least 1.")
+        self.resamplings, self.jump_length, self.clip = resamplings, jump_length, clip
+
+    def path(self, steps: list[int]) -> list[int]:
+        """As `Sampler.path`, with the ways back: the published schedule, on these steps."""
+        places = [0, *sorted(steps)]
+        jumps = dict.fromkeys(range(1, len(steps) - self.jump_length + 1, self.jump_length), self.resamplings - 1)
+        place, path = len(steps), [len(steps)]
+        while place:
+            place -= 1
+            path.append(place)
+            if jumps.get(place, 0):
+                jumps[place] -= 1
+                path += range(place + 1, place + self.jump_length + 1)
+                place += self.jump_length
+        return [places[place] for place in path]
 
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
-        """As `Sampler.advance`."""
-        for left in reversed(range(self.resamplings)):
-            eps = run.eps(x, t)
-            unknown = stochastic_step(run, x, run.scheduler.x0_from_eps(x, eps, t), eps, t, t_prev, eta=1.0)
-            x_prev = unknown + self.operator.project(_noised(run, self.y, t_prev) - unknown)
-            if not left or t_prev == 0:
-                return x_prev
-            forward = run.scheduler.marginal(t)[0] / run.scheduler.marginal(t_prev)[0]
-            spread = run.scheduler.step_variance(t, t_prev).sqrt()
-            x = forward * x_prev + spread * gaussian_like(x, run.generator)
-        return x_prev
+        """As `Sampler.advance`; a noisier step is reached by noise."""
+        if t_prev > t:
+            forward = run.scheduler.marginal(t_prev)[0] / run.scheduler.marginal(t)[0]
+            return forward * x + run.scheduler.step_variance(t_prev, t).sqrt() * gaussian_like(x, run.generator)
+        unknown = stochastic_step(run, x, *clipped_prediction(run, x, t, self.clip), t, t_prev, eta=1.0)
+        return unknown + self.operator.project(_noised(run, self.y, t_prev) - unknown)
 
 
 @GUIDANCE.register_module()

@@ -119,6 +119,11 @@ class SpectralOperator(LinearOperator):
         return self.from_spectrum(z * inverse_or_zero(self.singular_values(z)))
 
 
+def straight_through(x: Tensor, value: Tensor) -> Tensor:
+    """`value`, to the last bit, with the gradient of x: for what is rounded or clipped, whose own gradient is 0."""
+    return value.detach() + (x - x.detach())
+
+
 def inverse_or_zero(s: Tensor) -> Tensor:
     """1 / s, and 0 where s is 0."""
     return (1 / s).where(s > 0, s.new_zeros(()))

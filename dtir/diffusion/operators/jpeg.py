@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from dtir.core.errors import ConfigError
 from dtir.diffusion.domain import to_centred, to_image
-from dtir.diffusion.operators.base import Operator
+from dtir.diffusion.operators.base import Operator, straight_through
 from dtir.registry import OPERATORS
 
 PEAK = 255
@@ -59,11 +59,6 @@ def luma_matrix() -> Tensor:
     return torch.stack([y, (b - y) / (2 * (1 - blue)), (r - y) / (2 * (1 - red))])
 
 
-def straight_through_round(x: Tensor) -> Tensor:
-    """Rounded values, with the gradient of x itself."""
-    return x + (x.round() - x).detach()
-
-
 @OPERATORS.register_module()
 class JPEG(Operator):
     """JPEG compression: y is the decoded picture (B, 3, H, W), centred.
@@ -108,11 +103,11 @@ class JPEG(Operator):
                 f"{self.size_multiple} x {self.size_multiple}; crop them."
             )
         matrix = self._like("luma", self.luma, x)
-        planes = straight_through_round(torch.einsum("ij,bjhw->bihw", matrix, to_image(x) * PEAK))
+        planes = _rounded(torch.einsum("ij,bjhw->bihw", matrix, to_image(x) * PEAK))
         y, chroma = planes.split([1, 2], dim=1)
         # The level shift: half the range, so that the mean coefficient is around 0.
         y = self._quantised(y - (PEAK + 1) / 2, 0) + (PEAK + 1) / 2
-        chroma = self._quantised(straight_through_round(F.avg_pool2d(chroma, self.factor)), 1)
+        chroma = self._quantised(_rounded(F.avg_pool2d(chroma, self.factor)), 1)
         decoded = torch.cat([y, F.interpolate(chroma, scale_factor=self.factor)], dim=1)
         inverse = self._constant("rgb", (x.dtype, x.device), lambda: self.luma.inverse().to(x))
         return to_centred(torch.einsum("ij,bjhw->bihw", inverse, decoded) / PEAK)
@@ -129,5 +124,9 @@ class JPEG(Operator):
         table = self._like(f"table{which}", self.tables[which], x)
         blocks = x.unflatten(3, (-1, BLOCK)).unflatten(2, (-1, BLOCK)).transpose(3, 4)
         steps = blocks.flatten(4) @ cosines.t() / table
-        blocks = ((straight_through_round(steps) * table) @ cosines).unflatten(4, (BLOCK, BLOCK))
+        blocks = ((_rounded(steps) * table) @ cosines).unflatten(4, (BLOCK, BLOCK))
         return blocks.transpose(3, 4).reshape(x.shape)
+
+
+def _rounded(x: Tensor) -> Tensor:
+    return straight_through(x, x.round())

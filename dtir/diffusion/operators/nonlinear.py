@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from dtir.core.errors import ConfigError
 from dtir.diffusion.domain import to_centred, to_image
-from dtir.diffusion.operators.base import Operator
+from dtir.diffusion.operators.base import Operator, straight_through
 from dtir.diffusion.operators.blur import CircularBlur, gaussian_kernel
 from dtir.registry import OPERATORS
 
@@ -36,8 +36,12 @@ class HDR(Operator):
         self.scale = scale
 
     def A(self, x: Tensor) -> Tensor:  # noqa: N802 as in the field
-        """As `Operator.A`: (B, C, H, W) in [-1, 1]; the gradient is 0 where it is clipped."""
-        return (self.scale * x).clamp(-1, 1)
+        """As `Operator.A`: (B, C, H, W) in [-1, 1]; the gradient passes through the clipping as if there were none.
+
+        A wrongly saturated estimate is corrected so; where the measurement is saturated too, there is no misfit.
+        """
+        exposed = self.scale * x
+        return straight_through(exposed, exposed.clamp(-1, 1))
 
 
 @OPERATORS.register_module()
@@ -71,10 +75,17 @@ class GammaBlur(Operator):
         self.blur = CircularBlur(gaussian_kernel(sigma, side), threshold=0)
 
     def A(self, x: Tensor) -> Tensor:  # noqa: N802 as in the field
-        """As `Operator.A`: (B, C, H, W) in [-1, 1]; the gradient is 0 where light is clipped."""
-        light = to_image(x).clamp(min=0) ** self.gamma
-        seen = (self.exposure * self._blurred(light)).clamp(LEAST_LIGHT, 1)
+        """As `Operator.A`: (B, C, H, W) in [-1, 1]; the gradient passes through the clipping of light.
+
+        Values below -1, darker than black, give no light, and the gradient of the response continued below it.
+        """
+        exposed = self.exposure * self._blurred(self._light(to_image(x)))
+        seen = straight_through(exposed, exposed.clamp(LEAST_LIGHT, 1))
         return to_centred(seen ** (1 / self.gamma))
+
+    def _light(self, picture: Tensor) -> Tensor:
+        continued = picture.sign() * picture.abs() ** self.gamma
+        return straight_through(continued, continued.clamp(min=0))
 
     def _blurred(self, light: Tensor) -> Tensor:
         height, width = light.shape[-2:]

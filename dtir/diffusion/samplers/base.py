@@ -89,6 +89,10 @@ class Sampler(ABC):
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
         """Goes from step t to the cleaner step t_prev (0 at the end)."""
 
+    def path(self, steps: list[int]) -> list[int]:
+        """The steps that a run goes through, from the first to 0, given the descending ones that are asked for."""
+        return [*steps, 0]
+
     @torch.no_grad()
     def sample(
         self,
@@ -120,7 +124,7 @@ class Sampler(ABC):
         steps = choose_steps(scheduler, timesteps, num_steps)
         run = Run(denoiser, scheduler, generator)
         x, trajectory = x_start, [x_start] if return_trajectory else []
-        for done, (t, t_prev) in enumerate(pairwise([*steps, 0]), start=1):
+        for done, (t, t_prev) in enumerate(pairwise(self.path(steps)), start=1):
             x = self.advance(run, x, t, t_prev)
             if return_trajectory:
                 trajectory.append(x)
