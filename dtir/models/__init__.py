@@ -2,7 +2,7 @@
 
 from . import adapters, backbones, losses
 from .adapters.folding import FixedStep
-from .conditioning import ConditionedNetwork, TimeEmbedding
+from .conditioning import ConditionedNetwork, OwnTimeNetwork, TimeEmbedding
 from .data_preprocessor import RestorationDataPreprocessor
 from .restorers import (
     BridgeRestorer,
@@ -22,6 +22,7 @@ __all__ = [
     "DACLIPRestorer",
     "DiffusionRestorer",
     "FixedStep",
+    "OwnTimeNetwork",
     "RestorationDataPreprocessor",
     "Restorer",
     "SamplingRestorer",

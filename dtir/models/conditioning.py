@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dtir.core.errors import ConfigError
 from dtir.models.precision import without_autocast
-from dtir.registry import CONDITIONING
+from dtir.registry import BACKBONES, CONDITIONING
 
 from .modulation import ModulatedNetwork
 
@@ -129,3 +129,30 @@ class ConditionedNetwork(ModulatedNetwork):
             scale, shift = self.to_modulation(embedding).chunk(2, dim=1)
             prompt = self.prompt(t, embedding) if self.prompt else embedding
         return (1 + scale).split(self.widths, dim=1), shift.split(self.widths, dim=1), prompt
+
+
+@CONDITIONING.register_module(name="OwnTime")
+class OwnTimeNetwork(nn.Module):
+    """A network that reads the time step by itself and returns the residual, as F(x, t) = x - r(x, t).
+
+    Its state dict is the network's, under `backbone.`.
+
+    Args:
+        backbone: A network `(x, t) -> r(x, t)`, with `returns_residual`, or its config.
+
+    Raises:
+        ConfigError: The network returns something else.
+    """
+
+    def __init__(self, backbone: nn.Module | dict) -> None:
+        super().__init__()
+        self.backbone = backbone if isinstance(backbone, nn.Module) else BACKBONES.build(backbone)
+        if not getattr(self.backbone, "returns_residual", False):
+            raise ConfigError(
+                f"model.network: OwnTime is for networks that read the time step and return the residual, such as "
+                f"EEDTPRestorationNet; for {type(self.backbone).__name__} use TimeConditioning."
+            )
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        """F(x, t) for pictures (B, 3, H, W) and time steps (B,)."""
+        return x - self.backbone(x, t)

@@ -5,6 +5,7 @@ from .expert_balance import ExpertBalance
 from .importance import ParameterImportance
 from .layer_decay import LayerDecay
 from .orthogonality import OrthogonalityLoss, OrthogonalProjection
+from .released import ReleasedImportance, ReleasedOrthogonality
 
 __all__ = [
     "ExpertBalance",
@@ -13,4 +14,6 @@ __all__ = [
     "OrthogonalityLoss",
     "ParameterImportance",
     "Regularizer",
+    "ReleasedImportance",
+    "ReleasedOrthogonality",
 ]

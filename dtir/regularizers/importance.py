@@ -1,6 +1,6 @@
 """Parameter importance: what pre-training learned is kept where it matters (method.md 3.1)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 import torch.distributed as dist
@@ -92,7 +92,9 @@ class ParameterImportance(Regularizer):
         squares = {name: torch.zeros_like(p) for name, p in params.items()}
         training = network.training
         network.eval()
-        for batch in self._batches(runner, seed_stage):
+        mine = range(get_rank(), self.num_samples, get_world_size())
+        chunks = (mine[i : i + self.chunk] for i in range(0, len(mine), self.chunk))
+        for batch in self.batches(runner, seed_stage, chunks):
             gradients = per_sample_gradients(network, params, self._objective(model), batch)
             for name, g in gradients.items():
                 sums[name] += g.sum(0)
@@ -112,14 +114,13 @@ class ParameterImportance(Regularizer):
         # The residual of a noised picture is to be the noise.
         return lambda out, batch: loss((batch["x"] - out)[None], batch["noise"][None]).sum()
 
-    def _batches(self, runner, seed_stage: int) -> Iterator[dict[str, Tensor]]:
-        """Chunks of this process's samples: input `x`, steps `t` and, for the generative loss, the `noise` to find."""
+    def batches(self, runner, seed_stage: int, chunks: Iterable[Sequence[int]]) -> Iterator[dict[str, Tensor]]:
+        """The samples of each chunk: input `x`, steps `t` and, for the generative loss, the `noise` to find."""
         model, dataset = runner.model, runner.train_dataloader.dataset
         device = next(model.parameters()).device
         # Draws from the end of the range that training counts up from 0.
         first = 2**31 - 1 - self.num_samples
-        mine = range(get_rank(), self.num_samples, get_world_size())
-        for part in (mine[i : i + self.chunk] for i in range(0, len(mine), self.chunk)):
+        for part in chunks:
             items, generators = [], []
             for k in part:
                 task = k % len(dataset.tasks)
@@ -144,17 +145,21 @@ class ParameterImportance(Regularizer):
         if not self.state:
             return
         network = self.network_of(runner)
-        depths = parameter_depths(network)
-        count = sum(p.numel() for p in network.parameters())
+        balances = self.balances(network)
         for name, p in network.named_parameters():
             if not p.requires_grad:
                 continue
-            balance = torch.exp(-self.decay * depths[name]) * (self.weight / count)
-            mean, square = self.state["mean"][name].abs() * balance, self.state["square"][name] * balance
+            mean, square = (self.state[key][name].abs() * balances[name] for key in ("mean", "square"))
             if self.order == "fisher":
                 mean.zero_()
             anchor = self.state["anchor"][name]
             self.active.append((p, *(x.to(p.device, p.dtype) for x in (anchor, mean, square))))
+
+    def balances(self, network: nn.Module) -> dict[str, Tensor]:
+        """What the importances of each parameter are multiplied with: `weight w_l / N`."""
+        count = sum(p.numel() for p in network.parameters())
+        depths = parameter_depths(network)
+        return {name: torch.exp(-self.decay * depth) * (self.weight / count) for name, depth in depths.items()}
 
     @torch.no_grad()
     def before_optim_step(self, runner) -> None:
@@ -167,13 +172,17 @@ class ParameterImportance(Regularizer):
         change = torch._foreach_sub(params, anchors)
         pull = torch._foreach_mul(squares, change)
         loop = runner.train_loop
-        if loop.local_iter % LOG_INTERVAL == 0:
+        if self.value_due(runner):
             first = torch._foreach_mul(torch._foreach_abs(change), means)
             second = torch._foreach_mul(pull, change)
             self.value = torch.stack([x.sum() + y.sum() / 2 for x, y in zip(first, second, strict=True)]).sum()
         loop.logged["importance"] = self.value
         torch._foreach_addcmul_(pull, torch._foreach_sign(change), means)
         torch._foreach_add_([p.grad for p in params], pull)
+
+    def value_due(self, runner) -> bool:
+        """Whether the logged value is computed anew in this step."""
+        return runner.train_loop.local_iter % LOG_INTERVAL == 0
 
     def state_dict(self) -> dict:
         """`mean`, `square` and `anchor`, each by parameter name; empty before the first estimate."""

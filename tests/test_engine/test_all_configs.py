@@ -35,7 +35,6 @@ def test_config_builds(name, tmp_path):
     tasks = config.model.tasks
     if config.model.type in ("BridgeRestorer", "ConditionalDiffusionRestorer", "DACLIPRestorer"):
         config.model.num_steps = 2
-    config.model.pop("task_steps", None)
     assert restored_shape(json.dumps({**config.model, "tasks": ["one"]}, sort_keys=True)) == (1, 3, 16, 24)
     with DefaultScope.overwrite_default_scope(SCOPE):
         for metric in config.val_evaluator:

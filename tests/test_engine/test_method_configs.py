@@ -87,6 +87,7 @@ QUICKER = {
     "TimestepMatchingHook": {"num_images": 1, "batch_size": 2},
     "BlindTaskHook": {"width": 4},
     "ParameterImportance": {"num_samples": 2, "chunk": 2},
+    "ReleasedImportance": {"num_batches": 1, "batch_size": 2},
 }
 
 
@@ -120,6 +121,8 @@ def small_run(name: str, work_dir) -> StagedRunner:
 
 
 METHOD = [
+    "eedtp/eedtp_10task.py",
+    "eedtp/eedtp_deraining.py",
     *(f"ablations/{name}.py" for name in (*ABLATIONS, "plain_joint")),
     *(
         f"dtir/{network}_{tasks}.py"
@@ -136,9 +139,9 @@ def test_a_config_of_the_method_trains_through_all_its_stages(name, tmp_path):
     runner.train()
     assert runner.iter == 2 * len(runner.train_loop.plan)
     matched = runner.model.matched_t
-    assert ((matched >= 0) == any(hook.type == "TimestepMatchingHook" for hook in runner.cfg.custom_hooks)).all() or (
-        runner.cfg.model.type == "SupervisedRestorer"
-    )
+    stepped = "matched_t" in runner.cfg.model or runner.cfg.model.type == "SupervisedRestorer"
+    matching = any(hook.type == "TimestepMatchingHook" for hook in runner.cfg.custom_hooks)
+    assert ((matched >= 0) == (matching or stepped)).all()
     after = dict(runner.model.named_parameters())
     assert all(p.isfinite().all() for p in after.values())
     moved = {key for key, p in after.items() if not before[key].equal(p)}

@@ -41,7 +41,7 @@ def test_a_compiled_network_trains_to_the_same_weights_and_keeps_its_keys(tmp_pa
 
 def test_steps_of_the_config_are_those_of_the_model(tmp_path):
     steps = {"noisy": 3, "jpeg-compressed": 40}
-    model = StagedRunner.from_cfg(staged_config(tmp_path, **{"model.task_steps": steps})).model
+    model = StagedRunner.from_cfg(staged_config(tmp_path, **{"model.matched_t": steps})).model
     assert model.matched_t.tolist() == [3, -1, 40]
     with pytest.raises(TaskError, match="unknown task 'nosy'"):
-        StagedRunner.from_cfg(staged_config(tmp_path, **{"model.task_steps": {"nosy": 3}}))
+        StagedRunner.from_cfg(staged_config(tmp_path, **{"model.matched_t": {"nosy": 3}}))

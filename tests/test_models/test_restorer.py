@@ -50,6 +50,29 @@ def test_preprocessor_scales_and_puts_generative_samples_first():
     assert out["inputs"].is_contiguous(memory_format=torch.channels_last)
 
 
+def test_steps_may_be_set_by_a_table():
+    model = make(matched_t={"noisy": 4, "rainy": 8, "snowy": 15})
+    assert model.matched_t.tolist() == [4, -1, 8]
+
+
+@pytest.mark.parametrize(
+    ("table", "error", "message"),
+    [({"nosy": 4}, TaskError, "Did you mean 'noisy'"), ({"hazy": 51}, ConfigError, r"hazy=51 .* use 0\.\.50")],
+)
+def test_a_wrong_table_of_steps_is_named(table, error, message):
+    with pytest.raises(error, match=message):
+        make(matched_t=table)
+
+
+@torch.no_grad()
+def test_restores_as_the_mean_over_the_flips():
+    plain, averaged = make(), make(flip_average=True)
+    x, t = torch.rand(2, 3, 8, 12), torch.tensor([0, 7])
+    flips = ((), (-1,), (-2,), (-1, -2))
+    expected = sum(plain.restore(x.flip(axes), t).flip(axes) for axes in flips) / 4
+    torch.testing.assert_close(averaged.restore(x, t), expected)
+
+
 def test_restoration_loss_is_that_of_the_matched_step():
     model = make()
     model.set_matched_t({"noisy": 6, "hazy": 40})

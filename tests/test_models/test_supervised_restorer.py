@@ -73,7 +73,7 @@ def test_predicts_pictures():
 def test_state_dict_is_the_backbones():
     model = make("TinyBackbone")
     assert set(model.state_dict()) == {"matched_t", *(f"backbone.{key}" for key in TinyBackbone().state_dict())}
-    assert not [m for m in model.criteria.modules() if isinstance(m, nn.Conv2d)]
+    assert not [m for m in model.criterion.modules() if isinstance(m, nn.Conv2d)]
 
 
 def test_wrong_settings_are_named():

@@ -91,7 +91,7 @@ def test_the_estimate_is_that_of_a_loop_over_samples(tmp_path, target):
     mean, square = importance.estimate(runner, 1)
     importance.chunk = 1
     gradients = []
-    for sample in importance._batches(runner, 1):
+    for sample in importance.batches(runner, 1, ([k] for k in range(5))):
         out = network(sample["x"], sample["t"])
         if target == "loss":
             loss = model.generative_loss(sample["x"] - out, sample["noise"]).sum()

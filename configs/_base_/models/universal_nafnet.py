@@ -8,7 +8,7 @@ model = dict(
     scheduler=dict(type="DDPMScheduler", num_timesteps=50),
     noise_units="image",
     restoration_loss=dict(type="PSNRLoss", eps=2e-3),
-    task_steps={
+    matched_t={
         "clean": 0,
         "motion-blurry": 5,
         "hazy": 10,

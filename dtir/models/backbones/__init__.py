@@ -7,6 +7,7 @@ from .conditional.conditional_nafnet import ConditionalNAFNet, DenoisingNAFNet
 from .conditional.conditional_unet import ConditionalUNet, DenoisingUNet
 from .conditional.daclip_unet import DACLIPUNet
 from .conditional.diffuir_unet import UnetRes
+from .conditional.eedtp import EEDTPRestorationNet
 from .conditional.resshift_unet import UNetModelSwin
 from .image.airnet import AirNet
 from .image.dehazeformer import DehazeFormer
@@ -36,6 +37,7 @@ __all__ = [
     "DehazeFormer",
     "DenoisingNAFNet",
     "DenoisingUNet",
+    "EEDTPRestorationNet",
     "EnlightenGAN",
     "GateHazeNet",
     "LatentUNet",

@@ -50,6 +50,13 @@ ZOO: dict[str, Published] = {
         {"type": "NAFNetLocal", "width": 32, **_NAFNET_GOPRO}, 17.11, None, "state dict of NAFNet"
     ),
     "dtir_unet": Published({"type": "DTIRUNet"}, 27.8, 72.0, "budget: arXiv 2506.21722, table 4"),
+    "eedtp": Published({"type": "EEDTPRestorationNet"}, 68.28, None, "released with arXiv 2506.21722"),
+    "eedtp_adapters": Published(
+        {"type": "EEDTPRestorationNet", "adapters": {"num_experts": 10, "T": 50, "reduction": 4}},
+        74.76,
+        None,
+        "released with arXiv 2506.21722",
+    ),
     "restormer": Published({"type": "Restormer"}, 26.127, None, "published code"),
     "restormer_denoising": Published(
         {"type": "Restormer", "LayerNorm_type": "BiasFree"}, 26.112, None, "published code"

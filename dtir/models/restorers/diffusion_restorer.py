@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from dtir.core.errors import ConfigError
 from dtir.diffusion.objectives import generative_pair
+from dtir.imaging.self_ensemble import averaged_over_flips
 from dtir.registry import CONDITIONING, LOSSES, RESTORERS, SCHEDULERS
-from dtir.tasks import check_task
+from dtir.tasks import TASKS, check_task
 
 from .base import Restorer
 from .draws import BatchDraws
@@ -35,7 +36,11 @@ class DiffusionRestorer(Restorer):
         noise_units: Units of the noise that r has to be: "eps" for unit variance, or "image" for the noise as it is in
             the picture, `s_t eps`. A noisy picture at its matched step has the same residual under both objectives in
             the latter, and one that is `s_t` times the other in the former.
-        task_steps: Steps t* by task from the start, for a training without matching; others are not matched yet.
+        matched_t: Time steps t* by task name, where they are set by hand: a label of each task, or a published table.
+            Tasks without a step stay unmatched, and a `TimestepMatchingHook` replaces them all. A table may name more
+            of the ten tasks than the model has.
+        flip_average: Whether `restore` gives the mean over the four flips of the picture.
+        task_steps: An earlier name of `matched_t`, which checkpoints may have.
         tile: Side of the tiles in prediction, None for whole pictures.
         tile_overlap: Pixels that tiles share.
         data_preprocessor: Config; `RestorationDataPreprocessor` by default.
@@ -45,9 +50,9 @@ class DiffusionRestorer(Restorer):
             loss is wanted by itself, every backward pass then goes through its own samples only.
 
     Raises:
-        ConfigError: A task is named twice or none is given, the scheduler has steps beyond those of the network, or
-            `noise_units` is none of the two.
-        TaskError: `task_steps` names a task that is not among `tasks`.
+        ConfigError: A task is named twice or none is given, the scheduler has steps beyond those of the network,
+            `noise_units` is none of the two, or a step of `matched_t` is outside 0..T.
+        TaskError: `matched_t` names a task that is neither one of the model's nor one of the ten.
     """
 
     def __init__(
@@ -59,6 +64,8 @@ class DiffusionRestorer(Restorer):
         generative_loss: dict | None = None,
         generative_weight: str = "uniform",
         noise_units: str = "eps",
+        matched_t: Mapping[str, int] | None = None,
+        flip_average: bool = False,
         task_steps: Mapping[str, int] | None = None,
         tile: int | None = None,
         tile_overlap: int = 32,
@@ -78,8 +85,14 @@ class DiffusionRestorer(Restorer):
         self.restoration_loss = LOSSES.build(restoration_loss or {"type": "L1Loss"})
         self.generative_loss = LOSSES.build(generative_loss or {"type": "L1Loss"})
         self.generative_weight = generative_weight
+        self.flip_average = flip_average
         self.separate_objectives = False
-        self.set_matched_t(task_steps or {})
+        self.set_matched_t(self._own_steps(matched_t or task_steps or {}))
+
+    def _own_steps(self, table: Mapping[str, int]) -> dict[str, int]:
+        for name in table:
+            check_task(name, tuple(dict.fromkeys((*self.tasks, *TASKS))))
+        return {name: t for name, t in table.items() if name in self.tasks}
 
     @property
     def backbone(self) -> nn.Module:
@@ -95,14 +108,17 @@ class DiffusionRestorer(Restorer):
         """Stores matched time steps t* by task name; they are part of the state dict.
 
         Raises:
+            ConfigError: A step is outside 0..T.
             TaskError: A name is not one of the model's tasks.
         """
         for name, t in steps.items():
+            if not 0 <= t <= self.num_timesteps:
+                raise ConfigError(f"matched_t: {name}={t} is not a step of the model; use 0..{self.num_timesteps}.")
             self.matched_t[self.tasks.index(check_task(name, self.tasks))] = t
 
     def restore(self, lq: Tensor, t: Tensor) -> Tensor:
         """F(y, t): degraded (B, 3, H, W) in [0, 1] and steps (B,) to restored pictures of that size, not clipped."""
-        return self.network(lq, t)
+        return averaged_over_flips(self.network, lq, t) if self.flip_average else self.network(lq, t)
 
     def residual(self, x: Tensor, t: Tensor) -> Tensor:
         """r(x, t) = x - F(x, t), for pictures (B, 3, H, W) and steps (B,)."""
@@ -125,17 +141,26 @@ class DiffusionRestorer(Restorer):
             loss = self.restoration_loss(self.network(y, t), gt).sum() / len(lq)
             return {"loss_restoration": loss, "loss_generative": loss.new_zeros(())}
         t_gen, eps = self._noise(gt, samples)
-        x = generative_pair(gt[:n], eps, t_gen, self.scheduler)
+        x, target = self.noised(gt[:n], t_gen, eps)
         if self.separate_objectives and n < len(lq):
             generated, restored = self.network(x, t_gen), self.network(y, t)
         else:
             generated, restored = self.network(torch.cat([x, y]), torch.cat([t_gen, t])).tensor_split([n])
         weight = self.scheduler.loss_weight(t_gen, self.generative_weight).flatten()
-        per_sample = self.generative_loss(x - generated, self.generative_target(eps, t_gen))
+        per_sample = self.generative_loss(x - generated, target)
         return {
             "loss_restoration": self.restoration_loss(restored, gt[n:]).sum() / len(lq),
             "loss_generative": (weight * per_sample).sum() / len(lq),
         }
+
+    def noised(self, gt: Tensor, t: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+        """Clean pictures (B, 3, H, W) noised to steps (B,) with eps, and the residual that is to be found in them."""
+        return generative_pair(gt, eps, t, self.scheduler), self.generative_target(eps, t)
+
+    def generative_losses(self, gt: Tensor, t: Tensor, eps: Tensor) -> Tensor:
+        """The unweighted generative loss (B,) of clean pictures (B, 3, H, W) at steps (B,) with noise eps."""
+        x, target = self.noised(gt, t, eps)
+        return self.generative_loss(self.residual(x, t), target)
 
     def _noise(self, gt: Tensor, samples: dict) -> tuple[Tensor, Tensor]:
         """Steps and noise of the generative samples."""

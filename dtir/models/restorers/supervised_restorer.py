@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from dtir.core.errors import ConfigError
 from dtir.models.backbones.parts.pictures import decoded_outputs, restored_picture
-from dtir.registry import BACKBONES, LOSSES, RESTORERS
+from dtir.models.losses import WeightedLosses
+from dtir.registry import BACKBONES, RESTORERS
 
 from .base import Restorer
 
@@ -44,8 +45,8 @@ class SupervisedRestorer(Restorer):
             raise ConfigError("model.losses is empty; name at least one loss, such as dict(type='L1Loss').")
         self.backbone = BACKBONES.build(backbone)
         self.deep_supervision = deep_supervision
-        self.weights = [loss.get("weight", 1.0) for loss in losses]
-        self.criteria = nn.ModuleList(LOSSES.build({k: v for k, v in loss.items() if k != "weight"}) for loss in losses)
+        weights = [loss.get("weight", 1.0) for loss in losses]
+        self.criterion = WeightedLosses([{k: v for k, v in loss.items() if k != "weight"} for loss in losses], weights)
 
     @property
     def num_timesteps(self) -> int:
@@ -65,10 +66,5 @@ class SupervisedRestorer(Restorer):
         self.refuse_generative(samples)
         gt = samples["gt"]
         outputs = decoded_outputs(self.backbone, lq) if self.deep_supervision else [restored_picture(self.backbone, lq)]
-        total = sum(
-            weight * criterion(out, gt)
-            for out in outputs
-            if out.shape == gt.shape
-            for weight, criterion in zip(self.weights, self.criteria, strict=True)
-        )
+        total = sum(self.criterion(out, gt) for out in outputs if out.shape == gt.shape)
         return {"loss_restoration": total.mean()}

@@ -121,8 +121,18 @@ class NAFUNet(nn.Module):
         height, width = x.shape[-2:]
         return F.pad(x, (0, -width % self.size_multiple, 0, -height % self.size_multiple))
 
-    def run(self, x: Tensor, *condition: Tensor) -> Tensor:
-        """Padded (B, in_channels, H, W) to (B, out_channels, H, W); every block gets the condition too."""
+    def run(self, x: Tensor, *condition: Tensor, adapt: Callable[[int, Tensor], Tensor] | None = None) -> Tensor:
+        """The network without its global skip.
+
+        Args:
+            x: Padded pictures (B, in_channels, H, W).
+            condition: What every block gets too.
+            adapt: Changes the features (B, C, H, W) with which a level on the way up ends, given its number, lowest
+                first; None leaves them.
+
+        Returns:
+            (B, out_channels, H, W).
+        """
         x = self.intro(channels_last(x))
         skips = []
         for encoder, down in zip(self.encoders, self.downs, strict=True):
@@ -130,8 +140,9 @@ class NAFUNet(nn.Module):
             skips.append(x)
             x = down(x)
         x = _through(self.middle_blks, x, condition)
-        for decoder, up, skip in zip(self.decoders, self.ups, reversed(skips), strict=True):
+        for level, (decoder, up, skip) in enumerate(zip(self.decoders, self.ups, reversed(skips), strict=True)):
             x = _through(decoder, up(x) + skip, condition)
+            x = x if adapt is None else adapt(level, x)
         return self.ending(x)
 
 

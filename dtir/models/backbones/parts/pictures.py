@@ -2,8 +2,8 @@
 
 Published networks keep their call: some expect pictures centred or normalised, some return every stage. A network that
 differs from "(B, 3, H, W) in [0, 1] to the same" says so in class attributes, and everything that restores goes through
-`restored_picture`: `input_range` and `output_range`, and `picture_outputs`, how many of its outputs are restored
-pictures, where not all of them are.
+`restored_picture`: `input_range` and `output_range`, `picture_outputs`, how many of its outputs are restored pictures,
+where not all of them are, and `returns_residual`, where its output is what has to be taken from the picture.
 """
 
 from collections.abc import Iterator, Sequence
@@ -61,7 +61,8 @@ def _outputs(backbone: nn.Module, x: Tensor) -> list[Tensor]:
     source = getattr(backbone, "input_range", UNIT_RANGE)
     # A new tensor for every pass, so that no block can be called with the same one in two passes.
     out = backbone(x.view_as(x) if source == UNIT_RANGE else source.encode(x))
-    return list(_flat(out))
+    outputs = list(_flat(out))
+    return [x - residual for residual in outputs] if getattr(backbone, "returns_residual", False) else outputs
 
 
 def _flat(out: Tensor | Sequence) -> Iterator[Tensor]:

@@ -1,0 +1,173 @@
+"""The generative terms of fine-tuning as the authors of the method released them (docs/method.md, "As released").
+
+With some probability a step takes them, all of its samples; the other steps are plain. What makes a difference to
+training is the importance alone: the orthogonality has no graph there, and the generative loss is not added.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from mmengine.dist import get_rank, get_world_size
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dtir.core.errors import ConfigError
+from dtir.core.seeding import derive_seed
+from dtir.models.restorers.draws import BatchDraws
+from dtir.registry import REGULARIZERS
+from dtir.regularizers.base import Regularizer
+from dtir.regularizers.importance import ParameterImportance
+
+# Keeps the draw apart from the micro-batches', which count up from 0 at this place of the address.
+_STEP_STREAM = 2**31 - 1
+
+
+def is_generative_step(runner, probability: float) -> bool:
+    """Whether the present step takes the generative terms, too: the same in all processes and in a resumed run."""
+    loop = runner.train_loop
+    seed = derive_seed(runner.seed, loop.stage.index, loop.local_iter, _STEP_STREAM)
+    return np.random.default_rng(seed).random() < probability
+
+
+def _check_probability(kind: str, probability: float) -> None:
+    if not 0 <= probability <= 1:
+        raise ConfigError(f"{kind}: probability={probability} must lie in [0, 1].")
+
+
+@REGULARIZERS.register_module()
+class ReleasedImportance(ParameterImportance):
+    """Holds parameters near those of the stage's start by importances of whole batches, summed.
+
+    With omega the mean over batches of `|gradient of the batch's generative loss|` and d the change since then,
+
+        L_reg = weight sum_i (omega_i |d_i| + omega_i^2 d_i^2 / 2).
+
+    Unlike the mean over parameters and the per-sample statistics of `ParameterImportance`, neither vanishes with the
+    size of the network nor estimates its curvature.
+
+    Args:
+        weight: lambda.
+        probability: Of a step to have the term.
+        before: Stage before which the importances are estimated.
+        num_batches: Batches that the estimate is the mean of.
+        batch_size: Samples of each.
+        reestimate: Whether every later stage estimates anew, with its own start as the anchor.
+
+    Raises:
+        ConfigError: An option is outside its range.
+    """
+
+    def __init__(
+        self,
+        weight: float = 0.2,
+        probability: float = 0.1,
+        before: str = "finetune",
+        num_batches: int = 50,
+        batch_size: int = 16,
+        reestimate: bool = False,
+    ) -> None:
+        super().__init__(
+            weight, before, num_samples=num_batches * batch_size, chunk=batch_size, decay=0, reestimate=reestimate
+        )
+        _check_probability(type(self).__name__, probability)
+        self.probability = probability
+
+    def estimate(self, runner, seed_stage: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Omega and its square, over all processes, by parameter name."""
+        model = runner.model
+        network = self.network_of(runner)
+        params = dict(network.named_parameters())
+        sums = {name: torch.zeros_like(p) for name, p in params.items()}
+        num_batches = self.num_samples // self.chunk
+        chunks = [range(k * self.chunk, (k + 1) * self.chunk) for k in range(get_rank(), num_batches, get_world_size())]
+        for batch in self.batches(runner, seed_stage, chunks):
+            loss = model.generative_loss(batch["x"] - network(batch["x"], batch["t"]), batch["noise"]).mean()
+            for name, magnitude in gradient_magnitudes(loss, params).items():
+                sums[name] += magnitude
+        for tensor in sums.values():
+            if get_world_size() > 1:
+                dist.all_reduce(tensor)
+            tensor.div_(num_batches)
+        omega = {name: value.cpu().float() for name, value in sums.items()}
+        return omega, {name: value.square() for name, value in omega.items()}
+
+    def balances(self, network: nn.Module) -> dict[str, Tensor]:
+        """`weight` for every parameter: the term is a sum over them."""
+        return {name: torch.tensor(self.weight) for name, _ in network.named_parameters()}
+
+    def before_optim_step(self, runner) -> None:
+        """Adds the term's gradient in the generative steps; what is logged stands until the next one."""
+        if is_generative_step(runner, self.probability):
+            super().before_optim_step(runner)
+        runner.train_loop.logged["importance"] = self.value
+
+    def value_due(self, runner) -> bool:
+        """Always: generative steps are few."""
+        return True
+
+
+def gradient_magnitudes(loss: Tensor, params: dict[str, nn.Parameter]) -> dict[str, Tensor]:
+    """`|gradient|` of a loss by the parameters' names; 0 where it does not depend on one."""
+    gradients = torch.autograd.grad(loss, list(params.values()), allow_unused=True)
+    return {
+        name: torch.zeros_like(p) if g is None else g.abs()
+        for (name, p), g in zip(params.items(), gradients, strict=True)
+    }
+
+
+@REGULARIZERS.register_module()
+class ReleasedOrthogonality(Regularizer):
+    """Logs `1 - cos` of the gradients of the generative and the restoring loss over all parameters, and does no more.
+
+    In the generative steps the step's clean pictures, noised, give the generative gradient. The released code adds the
+    term to its loss as a number without a graph, so that it changes no gradient; logged is `orthogonality`.
+
+    Args:
+        probability: Of a step to be generative.
+
+    Raises:
+        ConfigError: `probability` is outside [0, 1].
+    """
+
+    # Before importances are added to the gradient.
+    priority = "ABOVE_NORMAL"
+
+    def __init__(self, probability: float = 0.1) -> None:
+        _check_probability(type(self).__name__, probability)
+        self.probability = probability
+        self.generative: list[Tensor] = []
+        self.value = torch.zeros(())
+
+    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
+        """Starts a new step."""
+        self.generative = []
+
+    def after_loss(self, runner, losses: dict[str, Tensor]) -> None:
+        """Takes the generative gradient of the micro-batch."""
+        if not is_generative_step(runner, self.probability):
+            return
+        model, samples = runner.model, runner.train_loop.samples
+        draws = BatchDraws(samples["gt"], samples["noise_seed"], samples["slots"])
+        t = draws.steps(model.num_timesteps)
+        loss = model.generative_losses(samples["gt"], t, draws.noise()).mean()
+        params = runner.train_loop.trainable_parameters
+        found = torch.autograd.grad(loss, params, allow_unused=True)
+        gradients = [torch.zeros_like(p) if g is None else g for p, g in zip(params, found, strict=True)]
+        if self.generative:
+            torch._foreach_add_(gradients, self.generative)
+        self.generative = gradients
+
+    def before_optim_step(self, runner) -> None:
+        """Compares it with the restoring one; what is logged stands until the next generative step."""
+        if self.generative:
+            self.value = self._one_minus_cosine(runner.train_loop.trainable_parameters)
+        runner.train_loop.logged["orthogonality"] = self.value
+
+    def _one_minus_cosine(self, params: Sequence[nn.Parameter]) -> Tensor:
+        restoring = [torch.zeros_like(p) if p.grad is None else p.grad for p in params]
+        first, second = (torch.cat([g.flatten().float() for g in part]) for part in (self.generative, restoring))
+        if get_world_size() > 1:
+            dist.all_reduce(first)
+        return 1 - F.cosine_similarity(first, second, dim=0)
