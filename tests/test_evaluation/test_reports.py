@@ -1,8 +1,13 @@
+import re
+
 import cv2
 import numpy as np
 import pytest
 
+from dtir.core.errors import ConfigError
 from dtir.diffusion.matching import MatchingCurve
+from dtir.evaluation.render.sheet import save_sheet
+from dtir.evaluation.render.svg import Series, line_chart
 from dtir.evaluation.reports import (
     PanelRow,
     plot_learning_curves,
@@ -37,25 +42,37 @@ def test_panel_keeps_the_shape_of_every_picture(tmp_path):
 def test_learning_curves_picture(tmp_path):
     lines = [{"loss_generative": 1 / k, "loss_restoration": 0.0, "lr": 1e-3, "stage": k, "step": k} for k in (1, 2)]
     lines += [{"noisy/PSNR": 20.0, "noisy/PSNR_LQ": 14.0, "average/PSNR": 20.0, "step": 2}]
-    plot_learning_curves(tmp_path / "curves.png", lines[::-1])
-    picture = cv2.imread(str(tmp_path / "curves.png"))
-    assert picture.shape == (495, 1430, 3)
-    more = [*lines, {"noisy/PSNR": 25.0, "average/PSNR": 25.0, "step": 3}]
-    plot_learning_curves(tmp_path / "more.png", more)
-    assert (cv2.imread(str(tmp_path / "more.png"))[:, 715:] != picture[:, 715:]).any()
+    plot_learning_curves(tmp_path / "curves.svg", lines[::-1])
+    text = (tmp_path / "curves.svg").read_text()
+    # A loss that is 0 throughout belongs to an objective without a share; the PSNR of the input is no course.
+    assert re.findall(r'class="title">([^<]+)<', text) == ["loss_generative", "lr", "validation PSNR in dB"]
+    assert text.count('class="mark boundary"') == 3
+    plot_learning_curves(tmp_path / "curves.png", lines)
+    assert cv2.imread(str(tmp_path / "curves.png")).shape[1] == 2 * (18 + 3 * (360 + 18))
     with pytest.raises(ValueError, match="no loss and no PSNR to draw"):
-        plot_learning_curves(tmp_path / "none.png", [{"lr": 1.0, "step": 1}])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["curves.png", "more.png"]
+        plot_learning_curves(tmp_path / "none.png", [{"noisy/SSIM": 1.0, "step": 1}])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["curves.png", "curves.svg"]
 
 
 def test_matching_curves_picture(tmp_path):
     scores = [[10.0, 12.0, 11.0], [10.0, 14.0, 9.0]]
     curves = [MatchingCurve(task, [0, 1, 2], scores, "subtract", "psnr") for task in ("noisy", "hazy", "rainy")]
-    plot_matching_curves(tmp_path / "one.png", curves[:1])
-    plot_matching_curves(tmp_path / "three.png", curves)
-    one, three = (cv2.imread(str(tmp_path / name)) for name in ("one.png", "three.png"))
-    assert three.shape[1] == 3 * one.shape[1]
-    assert (three[:, :352] < 250).any()
-    # The matched step is drawn in red, once in each of the three.
-    red = (three[..., 2] > 180) & (three[..., 1] < 80)
-    assert [red[:, k * 352 : (k + 1) * 352].any() for k in range(3)] == [True] * 3
+    plot_matching_curves(tmp_path / "three.png", curves, {"hazy": 2})
+    picture = cv2.imread(str(tmp_path / "three.png"))
+    # The matched step is drawn in red in each of the three, the step in use in the second as well.
+    red = (picture[..., 2] > 150) & (picture[..., 1] < 90) & (picture[..., 0] < 110)
+    counts = [red[:, 36 + k * 756 : 36 + (k + 1) * 756].sum() for k in range(3)]
+    assert counts[0] == pytest.approx(counts[2], rel=0.1)
+    assert counts[1] > 2 * counts[0] > 0
+
+
+def test_a_file_shows_the_chart_of_the_page(tmp_path):
+    chart = line_chart("loss", [Series("a", [0, 1], [0.5, 0.25]), Series("b & c", [0, 1], [0.75, 0.5], color=1)])
+    save_sheet(tmp_path / "chart.svg", [chart])
+    text = (tmp_path / "chart.svg").read_text()
+    assert chart.content in text
+    assert chart.content in chart
+    assert "b &amp; c" in text
+    assert "var(" not in text
+    with pytest.raises(ConfigError, match=r"chart\.gif': a chart is written as \.svg or \.png"):
+        save_sheet(tmp_path / "chart.gif", [chart])

@@ -13,7 +13,7 @@ from dtir.core.atomic import atomic_write
 from dtir.core.errors import DatasetError
 from dtir.datasets import MultiTaskDataset, SampleKey
 from dtir.diffusion.matching import MatchingCurve, distinct_steps, match_timestep
-from dtir.evaluation.reports.curves import plot_matching_curves
+from dtir.evaluation.reports.charts import plot_matching_curves
 from dtir.registry import HOOKS
 
 # Crops looked at per crop that is used.

@@ -15,7 +15,7 @@ from torch import Tensor
 from dtir.core.errors import ConfigError
 from dtir.evaluation.metrics.functional import psnr, to_8_bit
 from dtir.evaluation.render import terminal_table
-from dtir.evaluation.reports.curves import plot_learning_curves
+from dtir.evaluation.reports.charts import plot_learning_curves
 from dtir.evaluation.reports.panels import PanelRow, save_panel
 from dtir.evaluation.reports.pictures import ReportPicture, save_pictures
 from dtir.evaluation.reports.run_facts import run_facts, write_run_facts

@@ -113,17 +113,18 @@ def page(title: str, head: Child, sections: Iterable[tuple[str, str, Html]]) -> 
         head: What stands below the title.
         sections: Of each, its id, heading and content.
     """
-    template = Environment(autoescape=True, keep_trailing_newline=True).from_string(_asset("page.html.j2"))
+    template = Environment(autoescape=True, keep_trailing_newline=True).from_string(asset("page.html.j2"))
     text = template.render(
         title=title,
         head=join(head),
         sections=list(sections),
         policy=_POLICY,
-        style=Html(_asset("style.css")),
-        script=Html(_asset("script.js")),
+        style=Html(asset("chart.css") + asset("style.css")),
+        script=Html(asset("script.js")),
     )
     return Html(text)
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """The text of a file that belongs to the page."""
     return (files("dtir") / "assets" / "report" / name).read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from dtir.evaluation.render.html import Html, tag
-from dtir.evaluation.render.svg import Axis, Series, figure, finite, legend, line_class, room, short, svg, ticks
+from dtir.evaluation.render.svg import Axis, Drawing, Series, drawing, finite, line_class, room, short, ticks
 
 # Wide enough for the longest name of a task on either side.
 _WIDTH, _HEIGHT = 490, 330
@@ -28,7 +28,7 @@ class Spoke:
     smaller: bool = False
 
 
-def radar(title: str, names: Sequence[str], series: Sequence[Series], inverted: bool = False) -> Html:
+def radar(title: str, names: Sequence[str], series: Sequence[Series], inverted: bool = False) -> Drawing:
     """Values of several runs over the same spokes, one scale for all spokes.
 
     Args:
@@ -53,7 +53,7 @@ def radar(title: str, names: Sequence[str], series: Sequence[Series], inverted: 
     return _figure(title, f"{len(names)} tasks", drawn, series)
 
 
-def scaled_radar(title: str, spokes: Sequence[Spoke], series: Sequence[Series]) -> Html:
+def scaled_radar(title: str, spokes: Sequence[Spoke], series: Sequence[Series]) -> Drawing:
     """Values in several units: each spoke goes from its worst value, inside, to its best, on the outermost ring.
 
     Args:
@@ -90,9 +90,9 @@ def _own_axis(index: int, spoke: Spoke, series: Sequence[Series]) -> Axis:
     return Axis(worst, best, _RADIUS * _INNERMOST, _RADIUS)
 
 
-def _figure(title: str, what: str, drawn: list, series: Sequence[Series]) -> Html:
-    picture = svg(_WIDTH, _HEIGHT, f"{title}; {what}; {', '.join(s.name for s in series)}", drawn)
-    return figure(title, picture, legend(series))
+def _figure(title: str, what: str, drawn: list, series: Sequence[Series]) -> Drawing:
+    label = f"{title}; {what}; {', '.join(s.name for s in series)}"
+    return drawing(title, (_WIDTH, _HEIGHT), label, drawn, series)
 
 
 def _polar(index: int, count: int, radius: float) -> tuple[float, float]:

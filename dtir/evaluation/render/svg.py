@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from dtir.evaluation.render.html import Html, tag
+from dtir.evaluation.render.html import Html, join, tag
 
 COLORS = 10
 _WIDTH, _HEIGHT = 360, 220
@@ -31,6 +31,22 @@ class Series:
     color: int = 0
     style: str = ""
     spread: Sequence[float] | None = None
+
+
+class Drawing(Html):
+    """A chart as a figure of the page, which keeps its parts, so that a file can show the same chart.
+
+    Attributes:
+        title: Caption.
+        size: Width and height of the picture.
+        content: Markup inside the picture.
+        series: What its legend names; empty without one.
+    """
+
+    title: str
+    size: tuple[float, float]
+    content: Html
+    series: Sequence[Series]
 
 
 @dataclass(frozen=True)
@@ -75,7 +91,7 @@ def short(value: float) -> str:
     return f"{value:g}" if value == 0 or 1e-3 <= abs(value) < 1e6 else f"{value:.0e}"
 
 
-def line_chart(title: str, series: Sequence[Series], x_label: str = "iteration", marks: Sequence[Mark] = ()) -> Html:
+def line_chart(title: str, series: Sequence[Series], x_label: str = "iteration", marks: Sequence[Mark] = ()) -> Drawing:
     """A figure of lines, its caption being the title, with a legend where there is more than one line.
 
     Args:
@@ -94,13 +110,36 @@ def line_chart(title: str, series: Sequence[Series], x_label: str = "iteration",
         (_line(s, x_axis, y_axis) for s in series),
     ]
     ends = ", ".join(f"{s.name} {short(round(_last(s), 4))}" for s in series if finite(s))
-    picture = svg(_WIDTH, _HEIGHT, f"{title} over {x_label}; last values: {ends}", drawn)
-    return figure(title, picture, legend(series) if len(series) > 1 else None)
+    label = f"{title} over {x_label}; last values: {ends}"
+    return drawing(title, (_WIDTH, _HEIGHT), label, drawn, series if len(series) > 1 else ())
 
 
-def figure(title: str, *content: Html | None, class_: str = "chart") -> Html:
-    """A figure with its title above."""
-    return tag("figure", tag("figcaption", title), content, class_=class_)
+def drawing(
+    title: str,
+    size: tuple[float, float],
+    label: str,
+    content: Iterable,
+    series: Sequence[Series] = (),
+    scrolls: bool = False,
+) -> Drawing:
+    """A chart.
+
+    Args:
+        title: Caption.
+        size: Width and height.
+        label: What a screen reader says.
+        content: Markup inside the picture.
+        series: What the legend names; none without them.
+        scrolls: Whether the page shows it at its own width, under a bar to scroll with.
+    """
+    content = join(content)
+    picture = svg(*size, label, content, style=f"width:{size[0]}px" if scrolls else None)
+    if scrolls:
+        picture = tag("div", picture, class_="scroll", tabindex="0", role="region", aria_label=title)
+    names = legend(series) if series else None
+    made = Drawing(tag("figure", tag("figcaption", title), picture, names, class_="chart"))
+    made.title, made.size, made.content, made.series = title, size, content, tuple(series)
+    return made
 
 
 def legend(series: Iterable[Series]) -> Html:
@@ -110,8 +149,12 @@ def legend(series: Iterable[Series]) -> Html:
 
 def swatch(color: int, style: str = "") -> Html:
     """A bit of a line for a legend."""
-    line = tag("line", x1=1, y1=5, x2=21, y2=5, class_=line_class(color, style))
-    return tag("svg", line, viewBox="0 0 22 10", aria_hidden="true", class_="swatch")
+    return tag("svg", swatch_line(color, style), viewBox="0 0 22 10", aria_hidden="true", class_="swatch")
+
+
+def swatch_line(color: int, style: str = "") -> Html:
+    """The line of a swatch, in a field of 22 x 10."""
+    return tag("line", x1=1, y1=5, x2=21, y2=5, class_=line_class(color, style))
 
 
 def svg(width: float, height: float, label: str, content: Iterable, **attributes: str) -> Html:
@@ -217,7 +260,7 @@ def line_class(color: int, style: str) -> str:
     return f"line s{color % COLORS} {style}".strip()
 
 
-def scatter(title: str, points: Sequence[tuple[float, float]], groups: Sequence[int], names: Sequence[str]) -> Html:
+def scatter(title: str, points: Sequence[tuple[float, float]], groups: Sequence[int], names: Sequence[str]) -> Drawing:
     """Points in the plane, both axes to one scale and without numbers.
 
     Args:
@@ -242,12 +285,12 @@ def scatter(title: str, points: Sequence[tuple[float, float]], groups: Sequence[
         for p, group in zip(points, groups, strict=True)
     )
     frame = tag("rect", x=0.5, y=0.5, width=size - 1, height=size - 1, class_="frame")
-    return figure(title, svg(size, size, f"{title}: {len(points)} points of {len(names)} tasks", [frame, dots]))
+    return drawing(title, (size, size), f"{title}: {len(points)} points of {len(names)} tasks", [frame, dots])
 
 
 def heatmap(
     title: str, rows: Sequence[str], columns: Sequence[str], shares: Sequence[Sequence[float]], group: int
-) -> Html:
+) -> Drawing:
     """A map of shares in [0, 1]: the darker, the larger.
 
     Args:
@@ -279,5 +322,26 @@ def heatmap(
         for j in range(0, len(columns) + 1, group)
     ]
     width = left + cell * len(columns) + 2
-    picture = svg(width, height, title, [marks, lines, names], style=f"width:{width}px")
-    return figure(title, tag("div", picture, class_="scroll", tabindex="0", role="region", aria_label=title))
+    return drawing(title, (width, height), title, [marks, lines, names], scrolls=True)
+
+
+def matrix(title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[tuple[str, float]]]]) -> Drawing:
+    """A map of cells with a text each: the darker, the larger its share.
+
+    Args:
+        title: Caption.
+        columns: Names of the columns.
+        rows: Name of each row, and of each of its cells the text and the share in [0, 1].
+    """
+    width, height, left, top = max(56, *(7.2 * len(name) for name in columns)), 24, 130, 24
+    drawn: list[Html] = []
+    for i, (row, cells) in enumerate(rows):
+        y = top + i * height
+        drawn.append(tag("text", row, x=left - 6, y=y + 16, text_anchor="end"))
+        for j, (text, share) in enumerate(cells):
+            place = {"x": left + j * width, "y": y, "width": width - 1, "height": height - 1}
+            drawn.append(tag("rect", **place, fill_opacity=f"{share:.3f}", class_="cell"))
+            drawn.append(tag("text", text, x=left + (j + 0.5) * width, y=y + 16, text_anchor="middle"))
+    heads = [tag("text", c, x=left + (j + 0.5) * width, y=16, text_anchor="middle") for j, c in enumerate(columns)]
+    size = (left + width * len(columns) + 2, top + height * len(rows))
+    return drawing(title, size, title, [drawn, heads], scrolls=True)

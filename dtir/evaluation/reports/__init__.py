@@ -1,8 +1,8 @@
 """Reports people can look at: tables, curves, panels."""
 
+from .charts import plot_learning_curves, plot_matching_curves
 from .comparison import TestReport, write_test_report
 from .confusion import write_confusion
-from .curves import plot_learning_curves, plot_matching_curves
 from .examples import ExampleStore
 from .experts import write_expert_use
 from .forgetting import write_forgetting

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dtir.core.atomic import atomic_write
-from dtir.evaluation.reports.canvas import new_figure, save_figure
+from dtir.evaluation.render.sheet import save_sheet
+from dtir.evaluation.render.svg import Drawing, heatmap
 
 
 def write_expert_use(folder: str | Path, shares: Sequence[Sequence[Sequence[float]]], tasks: Sequence[str]) -> None:
@@ -23,15 +24,18 @@ def write_expert_use(folder: str | Path, shares: Sequence[Sequence[Sequence[floa
         writer.writerow(["adapter", "task", *experts])
         for place, table in enumerate(shares):
             writer.writerows([place, task, *(f"{v:.4f}" for v in row)] for task, row in zip(tasks, table, strict=True))
-    figure = new_figure(2 + 0.28 * len(shares) * len(experts) ** 0.5, 1.5 + 0.45 * len(tasks))
-    axes = figure.subplots()
-    joined = [[v for table in shares for v in table[k]] for k in range(len(tasks))]
-    axes.imshow(joined, cmap="magma", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
-    for place in range(1, len(shares)):
-        axes.axvline(place * len(experts) - 0.5, color="gray", linewidth=0.5)
-    axes.set_yticks(range(len(tasks)), tasks, fontsize=8)
-    centres = [(place + 0.5) * len(experts) - 0.5 for place in range(len(shares))]
-    axes.set_xticks(centres, range(len(shares)), fontsize=6)
-    axes.set_xlabel("adapter, shallow to deep; its experts side by side", fontsize=9)
-    axes.set_title("share of each expert by task", fontsize=9)
-    save_figure(figure, folder / "experts.png")
+    save_sheet(folder / "experts.png", [expert_chart(shares, tasks)])
+
+
+def expert_chart(shares: Sequence[Sequence[Sequence[float]]], tasks: Sequence[str]) -> Drawing:
+    """The share of every expert by task, the adapters side by side.
+
+    Args:
+        shares: (adapters, tasks, experts).
+        tasks: Names of the tasks.
+    """
+    number = len(shares[0][0])
+    columns = [f"adapter {place} expert {k}" for place in range(len(shares)) for k in range(number)]
+    joined = [[share for table in shares for share in table[k]] for k in range(len(tasks))]
+    title = f"Share of the experts by task: {len(shares)} adapters, shallow to deep, {number} experts each"
+    return heatmap(title, tasks, columns, joined, number)

@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dtir.core.atomic import atomic_write
-from dtir.evaluation.reports.canvas import new_figure, save_figure
+from dtir.evaluation.measures import NOT_MEASURED
+from dtir.evaluation.render import Grid, markdown_table
+from dtir.evaluation.render.sheet import save_sheet
+from dtir.evaluation.render.svg import matrix
 
 FORGOTTEN = "forgotten"
 
@@ -31,32 +34,28 @@ def write_forgetting(
     folder = Path(folder)
     rows = [[name, *(row.get(task, math.nan) for task in tasks)] for name, row in stages.items()]
     rows.append([FORGOTTEN, *(forgotten(stages, task) for task in tasks)])
-    cells = [[name, *("-" if math.isnan(v) else f"{v:.2f}" for v in values)] for name, *values in rows]
-    header = ["stage", *tasks]
-    lines = [f"# {title}", "", f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
-    lines += [f"| {' | '.join(row)} |" for row in cells]
+    cells = [[name, *(NOT_MEASURED if math.isnan(v) else f"{v:.2f}" for v in values)] for name, *values in rows]
+    grid = Grid(["stage", *tasks], cells, title)
     with atomic_write(folder / "forgetting.md", "w", encoding="utf-8") as file:
-        file.write("\n".join(lines) + "\n")
+        file.write(f"# {title}\n\n{markdown_table(grid)}\n")
     with atomic_write(folder / "forgetting.csv", "w", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([header, *cells])
-    _draw(folder / "forgetting.png", stages, tasks, title)
+        csv.writer(file, lineterminator="\n").writerows([grid.header, *grid.rows])
+    drawn = [
+        (stage, [_cell(row.get(task), share) for task, share in zip(tasks, shares, strict=True)])
+        for (stage, row), shares in zip(stages.items(), shares_lost(stages, tasks), strict=True)
+    ]
+    save_sheet(
+        folder / "forgetting.png", [matrix(f"{title}: PSNR in dB; darker: further below its best", tasks, drawn)]
+    )
 
 
-def _draw(path: Path, stages: Mapping[str, Mapping[str, float]], tasks: Sequence[str], title: str) -> None:
-    """Each task against its own best: 0 is the best it has been, negative what is lost or not yet learned, in dB."""
-    best = {task: max((row[task] for row in stages.values() if task in row), default=math.nan) for task in tasks}
-    values = [[row.get(task, math.nan) - best[task] for task in tasks] for row in stages.values()]
-    figure = new_figure(2.5 + 0.75 * len(tasks), 1.6 + 0.4 * len(stages))
-    axes = figure.subplots()
-    image = axes.imshow(values, cmap="viridis", aspect="auto", vmax=0)
-    axes.set_xticks(range(len(tasks)), tasks, rotation=35, ha="right", fontsize=8)
-    axes.set_yticks(range(len(stages)), list(stages), fontsize=8)
-    for i, row in enumerate(stages.values()):
-        for j, task in enumerate(tasks):
-            if task in row:
-                # The colours of the upper half are too light for white.
-                color = "black" if image.norm(values[i][j]) > 0.5 else "white"
-                axes.text(j, i, f"{row[task]:.1f}", ha="center", va="center", fontsize=7, color=color)
-    axes.set_title(f"{title}: PSNR in dB", fontsize=9)
-    figure.colorbar(image, label="against the task's best, dB")
-    save_figure(figure, path)
+def shares_lost(stages: Mapping[str, Mapping[str, float]], tasks: Sequence[str]) -> list[list[float]]:
+    """How far each value is below its task's best, in shares of the largest such loss: (stages, tasks), in [0, 1]."""
+    best = {task: max((row[task] for row in stages.values() if task in row), default=0) for task in tasks}
+    losses = [[best[task] - row.get(task, best[task]) for task in tasks] for row in stages.values()]
+    worst = max((loss for row in losses for loss in row), default=0) or 1
+    return [[loss / worst for loss in row] for row in losses]
+
+
+def _cell(value: float | None, share: float) -> tuple[str, float]:
+    return (NOT_MEASURED, 0.0) if value is None else (f"{value:.2f}", share)

@@ -10,8 +10,9 @@ from dtir.evaluation.metrics.base import AVERAGE
 from dtir.evaluation.render import html_table
 from dtir.evaluation.render.html import Html, data_uri, join, table, tag
 from dtir.evaluation.render.radar import radar
-from dtir.evaluation.render.svg import COLORS, Series, heatmap, legend, scatter
-from dtir.evaluation.reports.forgetting import FORGOTTEN, forgotten
+from dtir.evaluation.render.svg import COLORS, Series, legend, scatter
+from dtir.evaluation.reports.experts import expert_chart
+from dtir.evaluation.reports.forgetting import FORGOTTEN, forgotten, shares_lost
 from dtir.evaluation.reports.pictures import KINDS
 from dtir.evaluation.reports.run_record import RunRecord
 from dtir.evaluation.reports.tables import result_grid
@@ -125,12 +126,9 @@ def forgetting(record: RunRecord) -> Html:
         )
     stages = record.forgetting
     tasks = list(dict.fromkeys(task for row in stages.values() for task in row))
-    best = {task: max(row[task] for row in stages.values() if task in row) for task in tasks}
-    losses = [best[task] - row[task] for row in stages.values() for task in row]
-    worst = max(max(losses), 1e-9)
     rows = [
-        [stage, *(_heat(row.get(task), ".2f", (best[task] - row.get(task, 0)) / worst) for task in tasks)]
-        for stage, row in stages.items()
+        [stage, *(_heat(row.get(task), ".2f", share) for task, share in zip(tasks, shares, strict=True))]
+        for (stage, row), shares in zip(stages.items(), shares_lost(stages, tasks), strict=True)
     ]
     rows.append([FORGOTTEN, *(_number(_finite(forgotten(stages, task)), ".2f") for task in tasks)])
     note = "Darker: further below the task's best, because it is not yet learned or already forgotten. "
@@ -165,15 +163,13 @@ def expert_usage(record: RunRecord) -> Html:
     adapters = list(record.experts)
     tasks = list(record.experts[adapters[0]])
     number = len(record.experts[adapters[0]][tasks[0]])
-    columns = [f"adapter {adapter} expert {k}" for adapter in adapters for k in range(number)]
-    shares = [[share for adapter in adapters for share in record.experts[adapter][task]] for task in tasks]
-    title = f"Share of the experts by task: {len(adapters)} adapters, shallow to deep, {number} experts each"
+    shares = [[record.experts[adapter][task] for task in tasks] for adapter in adapters]
     rows = [
         [task, *(_number(_mean(record.experts[a][task][k] for a in adapters), ".3f") for k in range(number))]
         for task in tasks
     ]
     averages = table(["task", *(f"expert {k}" for k in range(number))], rows, "Mean share over the adapters")
-    return join(heatmap(title, tasks, columns, shares, number), averages)
+    return join(expert_chart(shares, tasks), averages)
 
 
 def _mean(values) -> float:

@@ -1,16 +1,12 @@
 """Sections of the report page about the training: what it was, how it went, which steps were matched."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 from dtir.diffusion.matching import MatchingCurve
-from dtir.evaluation.metrics.base import AVERAGE
 from dtir.evaluation.render.html import Html, join, table, tag
-from dtir.evaluation.render.svg import Mark, Series, line_chart
+from dtir.evaluation.reports.charts import learning_charts, matching_chart, stage_ends
 from dtir.evaluation.reports.run_record import RunRecord
-
-# Of a log line: where it stands, and the machine's times.
-_NOT_TERMS = frozenset({"step", "iter", "epoch", "stage", "time", "data_time", "memory"})
 
 
 def missing(*sentences: str) -> Html:
@@ -72,7 +68,7 @@ def learning_curves(record: RunRecord) -> Html:
             "StageLoggerHook writes it in a training, with dict(type='LocalVisBackend') among visualizer.vis_backends.",
         )
     boundaries = _boundaries(record)
-    whole = _charts(record.scalars, [Mark(step) for step in boundaries])
+    whole = _charts(record.scalars, boundaries)
     ends = [0, *boundaries, record.scalars[-1]["step"]]
     spans = [(low, high) for low, high in pairwise(ends) if high > low]
     note = "Dotted lines: a stage ends. A term is a gap where its objective has no share in a stage."
@@ -84,8 +80,7 @@ def _boundaries(record: RunRecord) -> list[int]:
     """Iterations at which stages end, the last one excepted."""
     if record.facts:
         return [stage["end"] for stage in record.facts["stages"][:-1] if stage["end"] < record.scalars[-1]["step"]]
-    staged = [line for line in record.scalars if "stage" in line]
-    return [before["step"] for before, after in pairwise(staged) if before["stage"] != after["stage"]]
+    return stage_ends(record.scalars)
 
 
 def _stage_details(record: RunRecord, low: int, high: int) -> Html:
@@ -93,43 +88,11 @@ def _stage_details(record: RunRecord, low: int, high: int) -> Html:
     lines = [line for line in record.scalars if low < line["step"] <= high]
     name = names.get(low, f"from iteration {low:,}")
     title = tag("summary", f"Stage {name}: iterations {low:,} to {high:,}")
-    return tag("details", title, _charts(lines, []) if lines else missing("No line of the log falls in this stage."))
+    return tag("details", title, _charts(lines) if lines else missing("No line of the log falls in this stage."))
 
 
-def _charts(lines: Sequence[dict], marks: Sequence[Mark]) -> Html:
-    terms = _series(lines, lambda key: "/" not in key and key not in _NOT_TERMS)
-    psnr = _series(lines, lambda key: key.endswith("/PSNR"))
-    charts = [line_chart(term, [Series(term, *values)], marks=marks) for term, values in terms.items()]
-    if psnr:
-        charts.append(line_chart("validation PSNR in dB", _task_series(psnr), marks=marks))
-    return tag("div", charts, class_="charts")
-
-
-def _series(lines: Sequence[dict], wanted: Callable[[str], bool]) -> dict[str, tuple[list, list]]:
-    series: dict[str, dict[float, float]] = {}
-    for line in lines:
-        for key in filter(wanted, line):
-            # Steps that a resumed run did again count once.
-            series.setdefault(key, {})[line["step"]] = _value(key, line[key])
-    return {key: (list(points), list(points.values())) for key, points in series.items() if _any_finite(points)}
-
-
-def _value(key: str, value: float) -> float:
-    # A loss is logged as 0 where its objective has no share; that is a gap, not a value.
-    return float("nan") if key.startswith("loss") and value == 0 else value
-
-
-def _any_finite(points: dict[float, float]) -> bool:
-    return any(value == value and abs(value) != float("inf") for value in points.values())
-
-
-def _task_series(psnr: dict[str, tuple[list, list]]) -> list[Series]:
-    names = [key.removesuffix("/PSNR") for key in psnr]
-    styles = ["bold" if name == AVERAGE else "" for name in names]
-    return [
-        Series(name, *values, color=index, style=style)
-        for index, (name, values, style) in enumerate(zip(names, psnr.values(), styles, strict=True))
-    ]
+def _charts(lines: Sequence[dict], boundaries: Sequence[int] = ()) -> Html:
+    return tag("div", learning_charts(lines, boundaries), class_="charts")
 
 
 def matching(record: RunRecord) -> Html:
@@ -146,7 +109,7 @@ def matching(record: RunRecord) -> Html:
         f"{first.num_images} crops; band: one standard deviation. Dashed line: t*; solid line: the step in use, where "
         "it is another."
     )
-    charts = [_matching_chart(curve, used.get(curve.task)) for curve in record.curves]
+    charts = [matching_chart(curve, used.get(curve.task)) for curve in record.curves]
     rows = [_matching_row(curve, used.get(curve.task)) for curve in record.curves]
     header = ("task", "t*", "in use", "input", "at t*", "gain", "spread at t*")
     unit = "dB" if first.metric == "psnr" else first.metric
@@ -155,14 +118,6 @@ def matching(record: RunRecord) -> Html:
         tag("div", charts, class_="charts small"),
         table(header, rows, f"Matched time steps; scores in {unit}"),
     )
-
-
-def _matching_chart(curve: MatchingCurve, used: int | None) -> Html:
-    marks = [Mark(curve.t_star, "star")]
-    if used is not None and used != curve.t_star:
-        marks.append(Mark(used, "used"))
-    line = Series(curve.task, curve.timesteps, curve.mean, spread=curve.std)
-    return line_chart(f"{curve.task}: t* = {curve.t_star}", [line], "time step t", marks)
 
 
 def _matching_row(curve: MatchingCurve, used: int | None) -> tuple[str, ...]:
