@@ -91,7 +91,7 @@ def test_range_space_is_exact_for_correlated_pixels_too(name):
 
 
 def test_biases_for_correlated_pixels():
-    """None of them claims to be exact here; `tools/analysis/guidance_bias.py` has the numbers."""
+    """None of them claims to be exact here; `benchmarks/guidance_bias.py` has the numbers."""
     errors = {kind: compare("average", *KINDS[kind], 1.0, 50)[0] for kind in KINDS if kind != "RePaint"}
     assert errors["DDNM"] < errors["ILVR"]
     assert errors["DDNM, eta 0"] < errors["ILVR"]

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.method import all_runs, cell, gains, lab_config, pretraining, ten_task_table
 from dtir.engine.stages import StagePlan
 from dtir.tasks import TASKS
-from tools.analysis.lab_method import all_runs, cell, gains, lab_config, pretraining, ten_task_table
 
 RUNS = all_runs(seeds=2)
 

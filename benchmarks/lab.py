@@ -14,7 +14,7 @@ from torch import Tensor
 from dtir.core.checkpoint import find_last_checkpoint
 from dtir.evaluation.metrics.functional import to_8_bit
 
-REPO = Path(__file__).resolve().parents[2]
+REPO = Path(__file__).resolve().parents[1]
 # As tools/_env.sh sets them.
 ENVIRONMENT = {
     "GOMP_SPINCOUNT": "20000",

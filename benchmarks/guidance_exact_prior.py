@@ -1,7 +1,7 @@
 """Restores with every training-free guidance and a prior that is known exactly, and tabulates.
 
-    python -m tools.analysis.guidance_exact_prior
-    python -m tools.analysis.guidance_exact_prior --only dps --sides 32 64 128
+    python -m benchmarks.guidance_exact_prior
+    python -m benchmarks.guidance_exact_prior --only dps --sides 32 64 128
 
 The pictures are drawn from a Gaussian with the power spectrum of photographs (dtir.testing.stationary_prior), whose
 best denoiser is known: no network is trained, and what is lost is the guidance's own. One sample stands beside the mean
@@ -16,13 +16,13 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
+from benchmarks.guided import CONFIGS
+from benchmarks.lab import markdown
 from dtir.apis import GuidedRestorer
 from dtir.apis.guided import guided_settings
 from dtir.diffusion.domain import IMAGE_SCALE, to_centred
 from dtir.models import DiffusionRestorer
 from dtir.testing.stationary_prior import StationaryPrior
-from tools.analysis.lab import markdown
-from tools.analysis.lab_guided import CONFIGS
 
 
 class ExactRestorer(DiffusionRestorer):

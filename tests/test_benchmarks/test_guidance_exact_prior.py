@@ -1,9 +1,9 @@
 import pytest
 import torch
 
+from benchmarks import guidance_exact_prior
 from dtir.diffusion.schedulers import DDPMScheduler
 from dtir.testing.stationary_prior import StationaryPrior
-from tools.analysis import guidance_exact_prior
 
 
 def test_the_prior_has_its_spread_and_its_denoiser_is_the_best():

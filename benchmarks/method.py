@@ -1,7 +1,7 @@
 """Trains the method, its ablations and plain training small, side by side, and tabulates them.
 
-    DTIR_DATA=DATA python -m tools.analysis.lab_method run
-    python -m tools.analysis.lab_method table
+    DTIR_DATA=DATA python -m benchmarks.method run
+    python -m benchmarks.method table
 
 DATA holds clean/, train_pairs/, real10/ and generalization/. Every run is one of configs/dtir or configs/ablations with
 the settings of configs/_base_/lab/method.py laid over it. Runs that share a seed share the generative
@@ -24,6 +24,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
+from benchmarks.lab import REPO, markdown, picture, small_training, train
 from dtir.apis import RestorationInferencer
 from dtir.cli.launching import load_config
 from dtir.core.atomic import atomic_save, atomic_write
@@ -33,7 +34,6 @@ from dtir.evaluation.metrics.functional import psnr, ssim
 from dtir.imaging.files import read_rgb
 from dtir.registry import RESTORERS, SCOPE
 from dtir.tasks import TASKS
-from tools.analysis.lab import REPO, markdown, picture, small_training, train
 
 LAB = "configs/_base_/lab/method.py"
 FULL, SINGLE, PLAIN = "dtir/dtir_unet_10task", "dtir/dtir_unet_deraining", "ablations/plain_joint"

@@ -1,7 +1,7 @@
 """Trains one small network under every process of the family on one task, and measures fidelity against steps.
 
-    DTIR_DATA=DATA python -m tools.analysis.lab_diffusion run
-    DTIR_DATA=DATA python -m tools.analysis.lab_diffusion table --plot docs/images/diffusion_steps.png
+    DTIR_DATA=DATA python -m benchmarks.diffusion run
+    DTIR_DATA=DATA python -m benchmarks.diffusion table --plot docs/images/diffusion_steps.png
 
 DATA holds train_pairs/rainy and real10/rainy. Every run is a config of configs/diffusion with the network, data and
 length of this file laid over it. Killed at any moment, the command goes on when it is run again.
@@ -21,6 +21,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
+from benchmarks.lab import REPO, markdown, picture, small_training, train
 from dtir.apis.build import load_restorer
 from dtir.cli.launching import load_config
 from dtir.core.atomic import atomic_write
@@ -29,7 +30,6 @@ from dtir.evaluation.metrics.functional import psnr, ssim, to_8_bit
 from dtir.imaging.files import read_rgb
 from dtir.models.restorers import Restorer
 from dtir.registry import SAMPLERS
-from tools.analysis.lab import REPO, markdown, picture, small_training, train
 
 TASK = "rainy"
 TRAINING = {"type": "PairedDataset", "task": TASK, "data_root": "train_pairs/rainy", "patch": 64}

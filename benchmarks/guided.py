@@ -1,9 +1,9 @@
 """Restores with every training-free guidance of configs/training_free and one small network, and tabulates.
 
-    DTIR_DATA=DATA python -m tools.analysis.lab_guided CKPT
+    DTIR_DATA=DATA python -m benchmarks.guided CKPT
 
 CKPT is a checkpoint of a generative training, such as that of configs/training_free/ddpm_photos.py or the pre-training
-of tools/analysis/lab_method.py. The pictures are the middles of the GTs of DATA/real10, one of each task.
+of benchmarks/method.py. The pictures are the middles of the GTs of DATA/real10, one of each task.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
+from benchmarks.lab import REPO, markdown, picture
 from dtir.apis import GuidedRestorer
 from dtir.apis.guided import guided_settings
 from dtir.datasets import PairedDataset
@@ -22,7 +23,6 @@ from dtir.diffusion.domain import to_centred, to_image
 from dtir.evaluation.metrics.functional import psnr, ssim, to_8_bit
 from dtir.imaging.files import read_rgb
 from dtir.tasks import TASKS
-from tools.analysis.lab import REPO, markdown, picture
 
 CONFIGS = sorted(path for path in (REPO / "configs" / "training_free").glob("*.py") if not path.name.startswith("ddpm"))
 

@@ -1,6 +1,6 @@
 """How far guided samples of a correlated Gaussian are from its exact posterior.
 
-    python tools/analysis/guidance_bias.py
+    python -m benchmarks.guidance_bias
 
 Writes a table in Markdown: the largest error of the mean, and of the covariance, over the prior's spread. Both are
 computed without Monte-Carlo error (dtir.testing.gaussian_law); DPS and MCG, whose steps are not affine, are left out.

@@ -1,0 +1,1 @@
+"""Comparisons with their results: `python -m benchmarks.method --help`. For work on the project, not installed."""
