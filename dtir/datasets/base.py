@@ -38,6 +38,7 @@ class RestorationDataset(Dataset):
 
     Attributes:
         task_name: what tables call these pictures, see `dtir.tasks.row_name`.
+        folder: where all pairs are; None where they are made.
 
     Raises:
         TaskError: `task` is no non-empty string, or has an @ in it.
@@ -57,6 +58,7 @@ class RestorationDataset(Dataset):
             raise TaskError(
                 f"task={task!r}: expected the name of a kind of degradation, 'hazy' for example, without {SET_MARK}."
             )
+        self.folder: Path | None = None
         self.task = task
         self.task_name = row_name(task, test_set)
         self.records = records

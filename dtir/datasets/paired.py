@@ -81,6 +81,7 @@ class PairedDataset(RestorationDataset):
         evaluate = [load, {"type": "PackPair", "meta_keys": META_KEYS}]
         pack = open_pack(packed, root, records)
         super().__init__(task, records, pipeline or train, eval_pipeline or evaluate, seed, pack, test_set)
+        self.folder = root
 
 
 def _by_either_name(root: Path) -> Path:

@@ -39,11 +39,13 @@ class ResultTable:
         title: What was measured.
         measures: The columns, in order.
         rows: The tasks in order, each one's generalisation sets after it, and the average last.
+        on_published_sets: Whether the pictures are whole published test sets, so that published figures compare.
     """
 
     title: str
     measures: Sequence[Measure]
     rows: Sequence[ResultRow]
+    on_published_sets: bool = False
 
     @property
     def tasks(self) -> list[str]:
@@ -76,7 +78,7 @@ def with_gain(table: ResultTable) -> ResultTable:
     gain = replace(psnr, label=GAIN, title=GAIN, key=GAIN, signed=True)
     place = list(table.measures).index(psnr) + 1
     measures = [*table.measures[:place], gain, *table.measures[place:]]
-    return ResultTable(table.title, measures, [_with_gain(row) for row in table.rows])
+    return replace(table, measures=measures, rows=[_with_gain(row) for row in table.rows])
 
 
 def _with_gain(row: ResultRow) -> ResultRow:

@@ -1,6 +1,7 @@
 import csv
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -27,7 +28,7 @@ def report(tasks, **values) -> TestReport:
         else Measure(label, protocol="rgb", words="RGB, Gaussian")
         for label in values
     ]
-    return TestReport("Net_1 & Co", "iter_9.pth", measures, records, tasks)
+    return TestReport("Net_1 & Co", "iter_9.pth", measures, records, tasks, on_published_sets=True)
 
 
 def means_of(made: TestReport) -> dict[str, dict[str, float]]:
@@ -72,6 +73,11 @@ def test_dehazing_stands_below_setting_a_and_other_tasks_alone(tmp_path):
     write_test_report(tmp_path, report(["noisy", "hazy"]))
     assert "arXiv" not in (tmp_path / "test.md").read_text() + (tmp_path / "test.tex").read_text()
     assert json.loads((tmp_path / "test.json").read_text())["published"] is None
+
+
+def test_other_pictures_stand_beside_no_published_ones(tmp_path):
+    write_test_report(tmp_path, replace(report(TASKS), on_published_sets=False))
+    assert "arXiv" not in (tmp_path / "test.md").read_text()
 
 
 def test_generalisation_sets_stand_beside_restoration(tmp_path):

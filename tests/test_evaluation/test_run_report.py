@@ -114,6 +114,7 @@ def measured(work_dir: Path, rows: dict[str, dict], average: dict) -> None:
     path = work_dir / "report" / "results.json"
     content = json.loads(path.read_text())
     template = next(iter(content["tasks"].values()))
+    content["on_published_sets"] = True
     content["tasks"] = {task: {**template, **values} for task, values in rows.items()}
     content["average"].update(average)
     # Read with the usual measures, LPIPS among them.
@@ -143,6 +144,22 @@ def test_dehazing_stands_beside_setting_a_and_other_tasks_beside_none(work_dir):
     measured(work_dir, {"noisy": {}, "hazy": {}}, {})
     section = page_of(work_dir).split('id="published"')[1].split("</section>")[0]
     assert "There are published figures of the ten tasks together" in section
+
+
+def test_other_pictures_do_not_stand_beside_published_methods(work_dir):
+    measured(work_dir, {task: {} for task in TASKS}, {})
+    path = work_dir / "report" / "results.json"
+    path.write_text(path.read_text().replace('"on_published_sets": true', '"on_published_sets": false'))
+    section = page_of(work_dir).split('id="published"')[1].split("</section>")[0]
+    assert "not measured on the published test sets" in section
+    assert "PromptIR" not in section
+
+
+def test_stages_of_a_running_training_follow_its_log(work_dir):
+    facts = work_dir / "report" / "run.json"
+    facts.write_text(facts.read_text().replace('"iter": 5', '"iter": 0'))
+    stages = re.findall(r"<td>(done|running|to come)</td>", page_of(work_dir))
+    assert stages == ["done", "done"]
 
 
 def test_what_is_no_work_folder_or_damaged_is_named(work_dir, tmp_path, capsys):

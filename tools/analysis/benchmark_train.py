@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from dtir.cli.launching import load_config
 from dtir.engine import StagedRunner
-from dtir.measure.timing import alternate, synchronize
+from dtir.measure.timing import WARM_UP_ROUNDS, alternate, synchronize
 
 
 def train_step(forward: Callable[[Tensor], Tensor], module: nn.Module, batch: Tensor) -> Callable[[], None]:
@@ -48,7 +48,13 @@ def data_seconds(config: Config, steps: int) -> tuple[float, float]:
             self._since = time.perf_counter()
 
     with tempfile.TemporaryDirectory() as folder:
-        stage = {**config.train_cfg.stages[-1], "name": "benchmark", "iters": steps, "per_task": False, "tasks": "all"}
+        stage = {
+            **config.train_cfg.stages[-1],
+            "name": "benchmark",
+            "iters": steps + WARM_UP_ROUNDS,
+            "per_task": False,
+            "tasks": "all",
+        }
         stage["warmup_iters"] = 0
         config.merge_from_dict({"work_dir": folder, "train_cfg.stages": [stage], "resume": False})
         config.val_dataloader = config.val_cfg = config.val_evaluator = None
@@ -57,7 +63,7 @@ def data_seconds(config: Config, steps: int) -> tuple[float, float]:
         runner = StagedRunner.from_cfg(config)
         runner.register_hook(Stopwatch())
         runner.train()
-    return statistics.median(waits[3:]), statistics.median(totals[3:])
+    return statistics.median(waits[WARM_UP_ROUNDS:]), statistics.median(totals[WARM_UP_ROUNDS:])
 
 
 def main() -> None:

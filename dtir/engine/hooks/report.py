@@ -13,6 +13,7 @@ from rich.console import Console
 from torch import Tensor
 
 from dtir.core.errors import ConfigError
+from dtir.engine.hooks.testing import on_published_sets
 from dtir.evaluation.metrics.functional import psnr, to_8_bit
 from dtir.evaluation.render import terminal_table
 from dtir.evaluation.reports.charts import plot_learning_curves
@@ -104,7 +105,8 @@ class ReportHook(Hook):
         number = len({task_of(row) for row in measured})
         iteration = f" at iteration {runner.iter}" if training else ""
         title = f"{runner.model_name} on {number} tasks{iteration}, protocol '{table.protocol}'"
-        self.table = replace(table, title=title)
+        loader = runner.val_dataloader if training else runner.test_dataloader
+        self.table = replace(table, title=title, on_published_sets=on_published_sets(loader.dataset))
         folder = Path(runner.work_dir) / "report"
         write_results(folder, self.table)
         shown = [pictures[task] for task in measured if task in pictures]

@@ -8,6 +8,8 @@ from mmengine.hooks import Hook
 from torch import Tensor
 
 from dtir.core.errors import ConfigError
+from dtir.datasets import RestorationDataset
+from dtir.datasets.benchmarks.published_sets import are_published_sets
 from dtir.engine.loops.recorded_test_loop import RecordedTestLoop
 from dtir.evaluation.records import PictureRecord
 from dtir.evaluation.reports.comparison import TestReport, write_test_report
@@ -112,7 +114,14 @@ def report_of(runner, records: list[PictureRecord]) -> TestReport:
         measures=[metric.measure_taken() for metric in loop.metrics],
         records=ordered,
         tasks=list(dict.fromkeys(record.task for record in ordered)),
+        on_published_sets=on_published_sets(loop.dataloader.dataset),
     )
+
+
+def on_published_sets(dataset: object) -> bool:
+    """Whether a dataset of several, or the only one, is of published test sets; see `are_published_sets`."""
+    parts = getattr(dataset, "datasets", [dataset])
+    return all(isinstance(part, RestorationDataset) for part in parts) and are_published_sets(parts)
 
 
 def method_of(model: Restorer) -> str:

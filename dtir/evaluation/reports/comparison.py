@@ -35,6 +35,7 @@ class TestReport:
         measures: What the metrics say of their values; their order is that of the columns.
         records: One per picture.
         tasks: Names of the rows in their order: tasks, and generalisation sets as `<task>@<set>`.
+        on_published_sets: Whether the pictures are whole published test sets, so that published figures compare.
     """
 
     __test__ = False
@@ -44,6 +45,12 @@ class TestReport:
     measures: Sequence[Measure]
     records: Sequence[PictureRecord]
     tasks: Sequence[str]
+    on_published_sets: bool = False
+
+    @property
+    def published(self) -> PublishedTable | None:
+        """The published table that stands beside this test, None without one."""
+        return published_table(self.tasks) if self.on_published_sets else None
 
     def table(self) -> ResultTable:
         """Means over the pictures of each row, then `average`, the mean of `averaged_rows`."""
@@ -60,7 +67,7 @@ def write_test_report(folder: str | Path, report: TestReport) -> None:
     """Writes `test.{md,tex,csv,json}` and `pictures.{csv,json}`, each atomically.
 
     `test.*` have the means by task. Markdown and LaTeX have more tables: where generalisation sets were tested, one of
-    restoration beside generalisation, and where there is a published table for these tasks, its rows with this test's
+    restoration beside generalisation, and where a published table is of these test sets, its rows with this test's
     below them. CSV and JSON hold unrounded values. Every table names its protocols: a CSV in its header.
 
     Args:
@@ -68,7 +75,7 @@ def write_test_report(folder: str | Path, report: TestReport) -> None:
         report: Of one picture at least.
     """
     folder = Path(folder)
-    published = published_table(report.tasks)
+    published = report.published
     table = report.table()
     labels = [measure.label for measure in report.measures]
     header = [f"{measure.label} [{measure.protocol}]" for measure in report.measures]

@@ -14,6 +14,11 @@ from dtir.registry import METRICS
 
 def published_methods(record: RunRecord) -> Html:
     """Radar chart of the paper's measures for this run and the methods of the paper, and the paper's table."""
+    if record.results and not record.results.on_published_sets:
+        return missing(
+            "This run was not measured on the published test sets, so published figures do not compare with it:",
+            "tools/dataset_converters/prepare.py prepares the sets, whole, and counts their pairs.",
+        )
     published = published_table(record.tasks) if record.tasks else None
     if published is None:
         return missing(

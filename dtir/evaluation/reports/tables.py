@@ -32,8 +32,8 @@ def _cells(row: ResultRow, table: ResultTable) -> list[str]:
 def write_results(folder: str | Path, table: ResultTable) -> None:
     """Writes `results.md`, `results.csv` and `results.json`, each atomically.
 
-    The JSON is `{title, protocol, measures: [...], tasks: {name: {matched_t, n, <key>: value, ...}}, average: {...}}`,
-    the keys of the values being those of the measures: `psnr_in`, `psnr`, `gain`, `ssim`, `lpips`, and so on.
+    The JSON is `{title, protocol, on_published_sets, measures: [...], tasks: {name: {matched_t, n, <key>: value, ...}},
+    average: {...}}`, the keys of the values being those of the measures: `psnr_in`, `psnr`, `gain`, `ssim`, and so on.
 
     Args:
         folder: Where to write.
@@ -66,6 +66,7 @@ def results_entry(table: ResultTable) -> dict:
     return {
         "title": table.title,
         "protocol": table.protocol,
+        "on_published_sets": table.on_published_sets,
         "measures": [measure.entry() for measure in table.measures],
         "average": rows.pop(AVERAGE),
         "tasks": rows,
@@ -88,7 +89,7 @@ def read_results(text: str) -> ResultTable:
     entries = content.get("measures")
     measures = [Measure(**entry) for entry in entries] if entries else _usual_measures(content["protocol"])
     rows = [_read_row(name, row, measures) for name, row in {**content["tasks"], AVERAGE: content["average"]}.items()]
-    return ResultTable(content.get("title", ""), measures, rows)
+    return ResultTable(content.get("title", ""), measures, rows, content.get("on_published_sets", False))
 
 
 def _usual_measures(protocol: str) -> list[Measure]:

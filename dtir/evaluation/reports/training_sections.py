@@ -22,11 +22,13 @@ def summary(record: RunRecord) -> Html:
             "dict(type='ReportHook') in custom_hooks writes it at every validation of a training.",
         )
     facts = record.facts
+    # The summary is as old as the last validation, the log is not.
+    reached = max([facts["iter"], *(line["step"] for line in record.scalars[-1:])])
     shown = {
         "Config": facts["config"],
         "Model": facts["model"],
         "Tasks": len(facts["tasks"]),
-        "Iterations": f"{facts['iter']:,} of {facts['max_iters']:,}",
+        "Iterations": f"{reached:,} of {facts['max_iters']:,}",
         "Samples per step": facts["samples_per_step"],
         "Parameters": f"{facts['parameters']:,} ({facts['backbone_parameters']:,} in the backbone)",
         "Seed": facts["seed"],
@@ -34,10 +36,10 @@ def summary(record: RunRecord) -> Html:
     }
     terms = tag("dl", (tag("div", tag("dt", key), tag("dd", value)) for key, value in shown.items()), class_="facts")
     config = tag("details", tag("summary", "The whole config"), tag("pre", facts["config_text"], tabindex="0"))
-    return join(terms, _stage_table(facts), config)
+    return join(terms, _stage_table(facts, reached), config)
 
 
-def _stage_table(facts: dict) -> Html:
+def _stage_table(facts: dict, reached: int) -> Html:
     rows = [
         (
             stage["name"],
@@ -46,7 +48,7 @@ def _stage_table(facts: dict) -> Html:
             f"{stage['lr']:g}",
             stage["schedule"],
             f"{stage['generative_share']:.0%}",
-            _state(stage, facts["iter"]),
+            _state(stage, reached),
         )
         for stage in facts["stages"]
     ]
