@@ -1,5 +1,5 @@
 # The estimator of the universal model: which damage a picture has, or none. It trains by itself, on larger patches than
-# the restorer's, as what it sees later are whole pictures; tools/model_converters/export_weights.py joins the two.
+# the restorer's, as what it sees later are whole pictures; `dtir models pack --estimator` joins the two.
 _base_ = ["../_base_/default_runtime.py", "../_base_/datasets/universal.py"]
 
 model = dict(type="TaskClassifier", tasks={{_base_._tasks}}, width=24)
@@ -18,4 +18,4 @@ optim_wrapper = dict(
     amp="bf16",
 )
 default_hooks = dict(checkpoint=dict(interval=300))
-custom_hooks = [dict(type="StageEMAHook", decay=0.99), dict(type="ReportHook")]
+custom_hooks = [dict(type="StageEMAHook", decay=0.99), dict(type="ClassifierCheckpointHook"), dict(type="ReportHook")]

@@ -6,6 +6,7 @@ from tiny_run import last_state, tiny_config
 
 from dtir.core.errors import TaskError
 from dtir.engine import StagedRunner
+from dtir.engine.hooks.blind_task import estimator_of
 
 STAGES = [
     {"name": "small", "iters": 2, "lr": 1e-3, "patch": 12, "mixing": "proportional"},
@@ -37,6 +38,19 @@ def test_a_compiled_network_trains_to_the_same_weights_and_keeps_its_keys(tmp_pa
     eager, compiled = (last_state(tmp_path / name)["state_dict"] for name in ("eager", "compiled"))
     assert eager.keys() == compiled.keys()
     assert all(torch.allclose(eager[key], compiled[key], atol=1e-6) for key in eager)
+
+
+def test_a_classifiers_checkpoint_holds_its_averaged_estimator_as_a_restorers_does(tmp_path):
+    config = staged_config(tmp_path)
+    config.model = {"type": "TaskClassifier", "tasks": list(config.model.tasks), "width": 4}
+    config.train_cfg.stages = [{"name": "train", "iters": 3, "lr": 1e-3}]
+    config.custom_hooks = [{"type": "ClassifierCheckpointHook"}, {"type": "StageEMAHook", "decay": 0.9}]
+    StagedRunner.from_cfg(config).train()
+    state = last_state(tmp_path)
+    estimator = estimator_of(state, 3).state_dict()
+    assert all(torch.equal(value, state["state_dict"][f"estimator.{key}"]) for key, value in estimator.items())
+    averages = state["ema_state_dict"]["module.estimator.head.weight"], state["state_dict"]["estimator.head.weight"]
+    assert not torch.equal(*averages)
 
 
 def test_steps_of_the_config_are_those_of_the_model(tmp_path):

@@ -1,6 +1,6 @@
 """Hooks: stages, logging, averages, checkpoints, matching, reports, tests."""
 
-from .blind_task import AutoTaskHook, BlindTaskHook
+from .blind_task import AutoTaskHook, BlindTaskHook, ClassifierCheckpointHook
 from .checkpoint import AtomicCheckpointHook
 from .ema import ForeachEMA, StageEMAHook
 from .expert_use import ExpertUseHook
@@ -17,6 +17,7 @@ __all__ = [
     "AtomicCheckpointHook",
     "AutoTaskHook",
     "BlindTaskHook",
+    "ClassifierCheckpointHook",
     "ExpertUseHook",
     "ForeachEMA",
     "ForgettingHook",

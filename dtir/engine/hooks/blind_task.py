@@ -115,6 +115,19 @@ class BlindTaskHook(Hook):
 
 
 @HOOKS.register_module()
+class ClassifierCheckpointHook(Hook):
+    """Has the checkpoints of a `TaskClassifier` hold its estimator where those of a restorer hold theirs."""
+
+    priority = "LOW"
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Adds the estimator's weights, the average where one is kept."""
+        part = f"{KEY}."
+        state = {key[len(part) :]: value for key, value in checkpoint["state_dict"].items() if key.startswith(part)}
+        checkpoint[KEY] = {"state_dict": state, "width": runner.model.width}
+
+
+@HOOKS.register_module()
 class AutoTaskHook(Hook):
     """Has a test estimate every picture's task with the checkpoint's estimator: `tools/test.py --task auto`."""
 
