@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import mmengine
@@ -89,6 +90,11 @@ class StagedRunner(Runner):
         if settings:
             network = getattr(self.model, "network", self.model.backbone)
             network.compile(**{"dynamic": False, **(settings if isinstance(settings, dict) else {})})
+
+    def validate(self) -> None:
+        """Runs the validation loop; a compiled network runs as it is there, as pictures have too many sizes."""
+        with torch.compiler.set_stance("force_eager") if self.cfg.get("compile", None) else nullcontext():
+            self.val_loop.run()
 
     def load_or_resume(self) -> None:
         """Resumes from `load_from`, or from the newest checkpoint of the work folder; or only loads weights."""

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from tiny_run import last_state, tiny_config
+from torch._dynamo import register_backend
 
 from dtir.core.errors import TaskError
 from dtir.engine import StagedRunner
@@ -32,12 +33,30 @@ def test_every_stage_trains_on_patches_of_its_size(tmp_path):
 
 def test_a_compiled_network_trains_to_the_same_weights_and_keeps_its_keys(tmp_path):
     for name, options in (("eager", {}), ("compiled", {"compile": {"backend": "eager"}})):
-        runner = StagedRunner.from_cfg(staged_config(tmp_path / name, **options))
+        config = staged_config(tmp_path / name, **options)
+        config.train_cfg.stages = STAGES[:1]
+        runner = StagedRunner.from_cfg(config)
         runner.train()
         assert (runner.model.network._compiled_call_impl is not None) == (name == "compiled")
     eager, compiled = (last_state(tmp_path / name)["state_dict"] for name in ("eager", "compiled"))
     assert eager.keys() == compiled.keys()
     assert all(torch.allclose(eager[key], compiled[key], atol=1e-6) for key in eager)
+
+
+def test_a_validation_compiles_nothing(tmp_path):
+    compiled = []
+
+    @register_backend(name="recorder_of_shapes")
+    def backend(graph, inputs):
+        compiled.extend(tuple(value.shape) for value in inputs if torch.is_tensor(value))
+        return graph.forward
+
+    config = tiny_config(tmp_path, compile={"backend": "recorder_of_shapes"})
+    config.train_cfg = dict(type="StagedTrainLoop", stages=STAGES[:1])
+    config.custom_hooks = []
+    StagedRunner.from_cfg(config).train()
+    assert (8, 3, 12, 12) in compiled
+    assert not any(32 in shape[2:] for shape in compiled)
 
 
 def test_a_classifiers_checkpoint_holds_its_averaged_estimator_as_a_restorers_does(tmp_path):

@@ -16,11 +16,11 @@ from mmengine.device import get_device
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
+from benchmarks.lab import markdown
 from dtir.cli.launching import load_config
 from dtir.core.atomic import atomic_write
 from dtir.measure.timing import alternate
 from dtir.registry import RESTORERS, SCOPE
-from tools.analysis.lab import markdown
 
 # Name, whether bf16, whether compiled.
 WAYS = {"float32": (False, False), "bf16": (True, False), "bf16, compiled": (True, True)}

@@ -172,7 +172,7 @@ class StagedTrainLoop(BaseLoop):
         runner.call_hook("after_train_iter", batch_idx=self._iter, data_batch=None, outputs=outputs)
         self._iter += 1
         if self._validation_due(stage):
-            runner.val_loop.run()
+            runner.validate()
             runner.model.train()
         runner.call_hook("after_step", stage=stage)
 

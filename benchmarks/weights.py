@@ -1,6 +1,6 @@
 """The scoreboard of a model that restores: real pictures it has not seen, the task given and estimated.
 
-    DTIR_DATA=DATA python -m tools.analysis.score_weights MODEL --out OUT
+    DTIR_DATA=DATA python -m benchmarks.weights MODEL --out OUT
 
 DATA holds real10/, generalization/ and train_pairs/. MODEL is a checkpoint or a model file. Of train_pairs/ only those
 pairs are looked at that the config of the training holds out (`held_every`). OUT gets `weights.md`, `scores.json` and
@@ -19,6 +19,8 @@ from statistics import fmean
 import numpy as np
 import torch
 
+from benchmarks.lab import REPO, markdown, picture
+from benchmarks.usual_tools import USUAL
 from dtir.apis import RestorationInferencer
 from dtir.cli.launching import load_config
 from dtir.core.atomic import atomic_write
@@ -29,8 +31,6 @@ from dtir.evaluation.metrics.functional import psnr, ssim
 from dtir.evaluation.reports.panels import PanelRow, save_panel
 from dtir.imaging.files import read_rgb
 from dtir.tasks import CLEAN, TASKS
-from tools.analysis.lab import REPO, markdown, picture
-from tools.analysis.usual_tools import USUAL
 
 TRAINING = REPO / "configs" / "models" / "universal_nafnet.py"
 # Equal pictures have no finite PSNR; in means they count as this one.
