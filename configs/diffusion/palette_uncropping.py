@@ -5,4 +5,5 @@ _base_ = [
     "../_base_/schedules/conditional_diffusion.py",
 ]
 
-model = dict(tasks={{_base_._tasks}})
+# What is missing is white: the network is given a mask of it, and learns and fills this part alone.
+model = dict(tasks={{_base_._tasks}}, backbone=dict(mask_nc=1), missing=1.0)

@@ -13,7 +13,7 @@ model = dict(
         lq_size=64,
     ),
     scheduler=dict(_delete_=True, type="ResShift", steps=15, min_noise_level=0.04, kappa=2.0, latent_flag=False),
-    sampler=dict(type="PosteriorSampler"),
+    sampler=dict(type="PosteriorSampler", clip=(-1.0, 1.0)),
     loss=dict(type="L2Loss"),
     matching="output",
     domain="centred",

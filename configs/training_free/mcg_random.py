@@ -2,4 +2,4 @@
 _base_ = "../_base_/guided/every_step.py"
 
 operator = dict(type="RandomInpainting", missing=0.7)
-guidance = dict(type="MCG", scale=1.0)
+guidance = dict(type="MCG", scale=1.0, clip=(-1.0, 1.0))

@@ -2,4 +2,4 @@
 _base_ = "../_base_/guided/every_step.py"
 
 operator = dict(type="BoxInpainting", share=0.4)
-guidance = dict(type="RePaint", resamplings=5)
+guidance = dict(type="RePaint", resamplings=5, clip=(-1.0, 1.0))

@@ -7,9 +7,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from dtir.core.errors import ConfigError
+from dtir.diffusion.schedulers import optimal_transport_pairs
 from dtir.engine.hooks import TaskContextsHook
 from dtir.models import BridgeRestorer
 from dtir.registry import BACKBONES, RESTORERS
+from dtir.testing.small_backbones import SMALL
 
 PICTURES = torch.rand(2, 4, 3, 6, 6, generator=torch.Generator().manual_seed(1))
 LQ, GT = PICTURES
@@ -25,6 +27,8 @@ PROCESSES = {
     "diffuir": ({"type": "DiffUIR", "timesteps": 20}, "ResidualSampler"),
     "flow": ({"type": "RectifiedFlow", "num_timesteps": 8}, "FlowHeunSampler"),
 }
+
+SWIN = {**SMALL["UNetModelSwin"], "type": "UNetModelSwin"}
 
 
 @BACKBONES.register_module()
@@ -62,11 +66,11 @@ def batch() -> dict:
 def test_a_network_that_hits_its_target_restores(process):
     model = make(process)
     bridge = model.scheduler
+    # The network's own number for a step tells which one it is.
+    told = torch.tensor([bridge.network_input(LQ, t)[1] for t in range(1, bridge.num_timesteps + 1)])
 
     def exact(x, condition, level):
-        # The network's own number for a step tells which one it is.
-        steps = range(1, bridge.num_timesteps + 1)
-        t = min(steps, key=lambda t: abs(bridge.network_input(x, t)[1] - level[0].item()))
+        t = 1 + int((told - level[0]).abs().argmin())
         state = x / model_scale(bridge, x, t)
         eps = bridge.eps_from_x0(state, GT, condition, min(t, bridge.last_trained))
         return bridge.target(state, GT, condition, eps.nan_to_num(0, 0, 0), t)
@@ -139,11 +143,28 @@ def test_gradients_reach_the_network():
         assert model.backbone.factors.grad.abs().max() > 0
 
 
+def test_noise_does_not_depend_on_the_condition():
+    """Pictures that are all different keep their noise: else bright ones would be trained on bright noise alone."""
+    coupled = make("flow", source="coupled_noise")
+    levels = torch.linspace(0, 1, 16).view(16, 1, 1, 1).expand(16, 3, 6, 6).contiguous()
+    eps = torch.randn(16, 3, 6, 6, generator=torch.Generator().manual_seed(3))
+    mu, _ = coupled._ends(levels, levels, eps)
+    assert torch.equal(mu, eps)
+    # Without regard to the condition, the brightest picture has the brightest noise.
+    order = eps[optimal_transport_pairs(levels, eps)].mean((1, 2, 3))
+    assert order.argsort().tolist() == list(range(16))
+
+
 def test_paths_from_noise_are_shortest_where_coupled():
+    """Within one condition, of which there are two here."""
     plain, coupled = (make("flow", source=source) for source in ("noise", "coupled_noise"))
     eps = torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(3))
-    (mu, _), (near, rest) = plain._ends(GT, LQ, eps), coupled._ends(GT, LQ, eps)
+    condition = LQ[[0, 1, 0, 1]]
+    (mu, _), (near, rest) = plain._ends(GT, condition, eps), coupled._ends(GT, condition, eps)
     assert torch.equal(mu, eps)
+    for pair in ([0, 2], [1, 3]):
+        straight, crossed = ((GT[pair] - eps[other]).square().sum() for other in (pair, pair[::-1]))
+        assert torch.equal(near[pair], eps[pair] if straight < crossed else eps[pair[::-1]])
     assert (near - GT).square().sum() <= (mu - GT).square().sum()
     assert sorted(near.flatten(1).sum(1).tolist()) == sorted(eps.flatten(1).sum(1).tolist())
     assert not rest.any()
@@ -167,11 +188,38 @@ def plain_from_degraded(model: BridgeRestorer) -> torch.Tensor:
         ({"scheduler": {"type": "DDPMScheduler"}}, r"DDPMScheduler does not end at a degraded picture"),
         ({"scheduler": {"type": "DenoisingSDE", "max_sigma": 75}}, r"DenoisingSDE does not end"),
         ({"num_steps": 21}, r"21"),
+        ({"missing": 2.0}, r"missing=2\.0 must be a value in \[0, 1\]"),
+        ({"missing": 1.0, "backbone": SWIN}, r"missing=1\.0 needs a network that is given a mask; .*cond_mask=True"),
     ],
 )
 def test_what_does_not_go_together_is_named(options, message):
     with pytest.raises(ConfigError, match=message):
         make(**options)
+
+
+@pytest.mark.parametrize("lq_size", [16, 32, 128], ids=["x4", "x2", "face"])
+@pytest.mark.parametrize("mask", [False, True])
+def test_networks_whose_condition_is_larger_than_the_state(lq_size, mask):
+    """The published settings of ResShift's x2, faces and inpainting: trained, and sampled whole and in tiles."""
+    torch.manual_seed(0)
+    backbone = {**SWIN, "lq_size": lq_size, "cond_mask": mask}
+    model = make("resshift", backbone=backbone, domain="centred", missing=1.0 if mask else None, num_steps=2)
+    nn.init.normal_(model.backbone.out[-1].weight, std=0.1)
+    lq, gt = PICTURES[:, :1].repeat(1, 1, 1, 3, 4)
+    lq[..., 4:9, 3:8] = 1
+    model.losses(lq, {**batch(), "gt": gt, "slots": torch.arange(1)})["loss_bridge"].backward()
+    first = next(iter(model.backbone.input_blocks[0].parameters()))
+    assert first.grad.flatten(2).abs().sum(-1).min() > 0
+    restored = model.restore(lq, torch.zeros(1))
+    assert restored.shape == lq.shape
+    known = (lq != 1).any(1, keepdim=True).expand_as(lq)
+    assert torch.equal(restored[known], lq[known]) == mask
+    tiled = model.apply_in_tiles(lambda y: model.restore(y, torch.zeros(1)), lq, tile=16, overlap=8, multiple=8)
+    assert tiled.shape == lq.shape
+    # A mask that says something else gives another picture.
+    if mask:
+        model.missing = 0.0
+        assert (model.restore(lq, torch.zeros(1)) - restored).abs().max() > 1e-4
 
 
 @pytest.fixture

@@ -104,20 +104,35 @@ class RectifiedFlow(StraightPath):
         super().__init__(num_timesteps, "velocity", noise)
 
 
-def optimal_transport_pairs(x0: Tensor, x1: Tensor) -> Tensor:
+def optimal_transport_pairs(x0: Tensor, x1: Tensor, condition: Tensor | None = None) -> Tensor:
     """Which sample of x1 each one of x0 is paired with: the assignment with the least sum of squared distances.
 
     Pairs of a batch then rarely cross, so that paths are straighter (Tong et al., TMLR 2024; Pooladian et al., 2023).
+    Where a network is given a condition, samples change places only within one condition: else the noise that it sees
+    in training depends on the condition, and that of a sampling does not (Cheng and Schwing, "The Curse of Conditions",
+    2025). Pictures that are all different therefore keep the noise that was drawn for them.
 
     Args:
         x0: Samples (B, ...).
         x1: Samples (B, ...) of the other end, such as noise.
+        condition: What the network is given for each of x0, (B, ...); None for nothing.
 
     Returns:
         Indices (B,) into x1.
     """
+    groups = torch.zeros(len(x0), dtype=torch.long)
+    if condition is not None:
+        groups = torch.unique(condition.flatten(1).cpu(), dim=0, return_inverse=True)[1]
+    pairs = torch.arange(len(x0))
+    for group in groups.unique():
+        (members,) = torch.nonzero(groups == group, as_tuple=True)
+        if len(members) > 1:
+            pairs[members] = members[_assignment(x0[members.to(x0.device)], x1[members.to(x1.device)])]
+    return pairs.to(x0.device)
+
+
+def _assignment(x0: Tensor, x1: Tensor) -> Tensor:
     from scipy.optimize import linear_sum_assignment
 
     distances = torch.cdist(x0.flatten(1).double(), x1.flatten(1).double()).square()
-    _, columns = linear_sum_assignment(distances.cpu().numpy())
-    return torch.as_tensor(columns, device=x0.device)
+    return torch.as_tensor(linear_sum_assignment(distances.cpu().numpy())[1])

@@ -14,6 +14,7 @@ from dtir.diffusion.schedulers.bridge import Bridge, SDEBridge
 from dtir.registry import LOSSES, RESTORERS, SCHEDULERS
 
 from .draws import BatchDraws
+from .missing import check_missing, missing_pixels, with_mask
 from .sampling import SamplingRestorer
 
 DOMAINS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
@@ -41,7 +42,10 @@ class BridgeRestorer(SamplingRestorer):
             a differential equation, the mean of the reverse step from t to t - 1 with that of the exact posterior, the
             "optimum" of IR-SDE (Luo et al., ICML 2023, equation 13) and GOUB.
         source: Where paths end: at the degraded picture, or at "noise", or at "coupled_noise" that is paired within a
-            batch for the shortest paths (`optimal_transport_pairs`). The degraded picture is a condition in any case.
+            batch for the shortest paths between pictures of one condition (`optimal_transport_pairs`). The degraded
+            picture is a condition in any case.
+        missing: Value in [0, 1] of the pixels that are to be filled, such as 1.0 for white strokes; None where none
+            are. The network is given a mask as one more channel of the condition, and the known pixels are put back.
         domain: Of the pictures that process and network see: "centred" in [-1, 1] or "image" in [0, 1].
         time_scale: What the process's number for a step is multiplied with before the network is told: its embedding
             may be made for numbers up to 1000 where a process counts from 0 to 1.
@@ -65,6 +69,7 @@ class BridgeRestorer(SamplingRestorer):
         matching: str = "output",
         source: str = "degraded",
         domain: str = "centred",
+        missing: float | None = None,
         time_scale: float = 1.0,
         num_steps: int | None = None,
         seed: int = 0,
@@ -77,6 +82,7 @@ class BridgeRestorer(SamplingRestorer):
         self.scheduler = self.sampling_scheduler = SCHEDULERS.build(scheduler)
         self.loss = LOSSES.build(loss or {"type": "L1Loss"})
         self.matching, self.source, self.domain, self.time_scale = matching, source, domain, time_scale
+        self.missing = missing
         self._check()
 
     def losses(self, lq: Tensor, samples: dict) -> dict[str, Tensor]:
@@ -93,7 +99,7 @@ class BridgeRestorer(SamplingRestorer):
         mu, eps = self._ends(x0, condition, eps)
         x_t = self.scheduler.add_noise(x0, mu, eps, t)
         state, told = self.scheduler.network_input(x_t, t)
-        out = self.call_network(state, condition, told * self.time_scale)
+        out = self.call_network(state, self._network_condition(condition, lq), told * self.time_scale)
         compare = self._step_loss if self.matching == "step" else self._output_loss
         return {"loss_bridge": compare(out, x_t, x0, mu, eps, t).mean()}
 
@@ -101,15 +107,21 @@ class BridgeRestorer(SamplingRestorer):
         """As `SamplingRestorer.sample`."""
         into, out_of = DOMAINS[self.domain]
         condition = into(lq)
+        given = self._network_condition(condition, lq)
         result = self.sampler.sample(
-            lambda x, t: self.evaluate(x, condition, t * self.time_scale),
+            lambda x, t: self.evaluate(x, given, t * self.time_scale),
             self.scheduler,
             condition if self.source == "degraded" else gaussian_like(condition, generator),
             num_steps=self.num_steps,
             generator=generator,
             callback=self.report_progress,
         )
-        return out_of(result.sample)
+        restored = out_of(result.sample)
+        return restored if self.missing is None else torch.where(missing_pixels(lq, self.missing), restored, lq)
+
+    def _network_condition(self, condition: Tensor, lq: Tensor) -> Tensor:
+        """The degraded picture in the process's domain (B, 3, H, W), with a mask where pixels may be missing."""
+        return condition if self.missing is None else with_mask(condition, missing_pixels(lq, self.missing))
 
     def _times(self, draws: BatchDraws) -> Tensor:
         """Steps (N,), or times (N,) of a process that has them."""
@@ -121,7 +133,7 @@ class BridgeRestorer(SamplingRestorer):
         """Where the paths end, and the noise on the way, (B, 3, H, W) each."""
         if self.source == "degraded":
             return condition, eps
-        mu = eps if self.source == "noise" else eps[optimal_transport_pairs(x0, eps)]
+        mu = eps if self.source == "noise" else eps[optimal_transport_pairs(x0, eps, condition)]
         return mu, torch.zeros_like(eps)
 
     def _output_loss(self, out: Tensor, x_t: Tensor, x0: Tensor, mu: Tensor, eps: Tensor, t: Tensor) -> Tensor:
@@ -154,4 +166,5 @@ class BridgeRestorer(SamplingRestorer):
             )
         if self.matching == "step" and not isinstance(self.scheduler, SDEBridge):
             raise ConfigError(f"model.matching='step' needs a process such as IRSDE or GOUB; {process} has 'output'.")
+        check_missing(self.backbone, self.missing)
         self.set_sampling(self.num_steps)

@@ -12,6 +12,7 @@ from dtir.diffusion.samplers import Denoiser, Sampler, gaussian_like
 from dtir.registry import LEVELS, LOSSES, RESTORERS, SCHEDULERS
 
 from .draws import BatchDraws
+from .missing import check_missing, loss_on_missing, missing_pixels, with_mask
 from .sampling import SamplingRestorer
 
 # What stands for a dropped condition, in the centred domain: mid-grey.
@@ -41,15 +42,19 @@ class ConditionalDiffusionRestorer(SamplingRestorer):
             values take two evaluations, in one call.
         clip: Bound in centred units that predicted clean pictures are clipped to in every step of a sampling, as SR3
             does; None for no clipping.
+        missing: Value in [0, 1] of the pixels that are to be filled, such as 1.0 for white strokes; None where none
+            are. The network is given a mask as one more channel of the condition and sees the known pixels in the state
+            too, the loss is over the missing pixels, and the known ones come out as they are, as in Palette's
+            inpainting and uncropping.
         seed: As in `SamplingRestorer`.
         tile: As in `SamplingRestorer`.
         tile_overlap: As in `SamplingRestorer`.
         data_preprocessor: As in `SamplingRestorer`.
 
     Raises:
-        ConfigError: The network takes no condition, the sampler is none of processes to noise, the level does not go
-            with the schedules, `num_steps` is more than the schedule has, the dropout is outside [0, 1), or guidance is
-            asked of a network that never went without its condition.
+        ConfigError: The network takes no condition, or no mask where pixels are missing, the sampler is none of
+            processes to noise, the level does not go with the schedules, `num_steps` is more than the schedule has, the
+            dropout is outside [0, 1), or guidance is asked of a network that never went without its condition.
     """
 
     def __init__(
@@ -65,6 +70,7 @@ class ConditionalDiffusionRestorer(SamplingRestorer):
         sampling_scheduler: dict | None = None,
         guidance_scale: float = 1.0,
         clip: float | None = 1.0,
+        missing: float | None = None,
         seed: int = 0,
         tile: int | None = None,
         tile_overlap: int = 32,
@@ -79,7 +85,7 @@ class ConditionalDiffusionRestorer(SamplingRestorer):
         self.loss = LOSSES.build(loss or {"type": "L2Loss"})
         self.condition_dropout = condition_dropout
         self.guidance_scale = guidance_scale
-        self.clip = clip
+        self.clip, self.missing = clip, missing
         self._check()
 
     def losses(self, lq: Tensor, samples: dict) -> dict[str, Tensor]:
@@ -96,34 +102,54 @@ class ConditionalDiffusionRestorer(SamplingRestorer):
         eps = draws.noise()
         x_t = a * to_centred(samples["gt"]) + sigma * eps
         condition = torch.where(kept.view(-1, 1, 1, 1), to_centred(lq), DROPPED)
-        return {"loss_noise": self.loss(self.backbone(x_t, condition, level), eps).mean()}
+        if self.missing is None:
+            return {"loss_noise": self.loss(self.call_network(x_t, condition, level), eps).mean()}
+        missing = missing_pixels(lq, self.missing)
+        out = self.call_network(torch.where(missing, x_t, condition), with_mask(condition, missing), level)
+        return {"loss_noise": loss_on_missing(self.loss, out, eps, missing).mean()}
 
     def sample(self, lq: Tensor, generator: torch.Generator) -> Tensor:
         """As `SamplingRestorer.sample`."""
         scheduler = self.sampling_scheduler
+        denoiser = self._denoiser(to_centred(lq)) if self.missing is None else self._filling_denoiser(lq)
         result = self.sampler.sample(
-            self._denoiser(to_centred(lq)),
+            denoiser,
             scheduler,
             scheduler.marginal(scheduler.num_timesteps)[1] * gaussian_like(lq, generator),
             num_steps=self.num_steps,
             generator=generator,
             callback=self.report_progress,
         )
-        return to_image(result.sample)
+        restored = to_image(result.sample)
+        return restored if self.missing is None else torch.where(missing_pixels(lq, self.missing), restored, lq)
 
     def _denoiser(self, condition: Tensor) -> Denoiser:
         scheduler = self.sampling_scheduler
 
         def eps_in(x: Tensor, t: Tensor) -> Tensor:
-            eps = self._guided(x, condition, self.level.of_step(scheduler, t))
-            if self.clip is None:
-                return eps
-            a, sigma = scheduler.marginal(t)
-            x0 = (x - sigma * eps) / a
-            # Added rather than computed anew, so that what needs no clipping keeps its noise to the last bit.
-            return eps + a / sigma * (x0 - x0.clamp(-self.clip, self.clip))
+            return self._clipped(self._guided(x, condition, self.level.of_step(scheduler, t)), x, t)
 
         return eps_in
+
+    def _filling_denoiser(self, lq: Tensor) -> Denoiser:
+        """The noise in states of which the network sees only what is missing, the rest being known."""
+        scheduler, known, missing = self.sampling_scheduler, to_centred(lq), missing_pixels(lq, self.missing)
+        condition = with_mask(known, missing)
+
+        def eps_in(x: Tensor, t: Tensor) -> Tensor:
+            eps = self.evaluate(torch.where(missing, x, known), condition, self.level.of_step(scheduler, t))
+            return torch.where(missing, self._clipped(eps, x, t), scheduler.eps_from_x0(x, known, t))
+
+        return eps_in
+
+    def _clipped(self, eps: Tensor, x: Tensor, t: Tensor) -> Tensor:
+        """The noise that goes with the predicted clean picture after it is clipped."""
+        if self.clip is None:
+            return eps
+        a, sigma = self.sampling_scheduler.marginal(t)
+        x0 = (x - sigma * eps) / a
+        # Added rather than computed anew, so that what needs no clipping keeps its noise to the last bit.
+        return eps + a / sigma * (x0 - x0.clamp(-self.clip, self.clip))
 
     def _guided(self, x: Tensor, condition: Tensor, level: Tensor) -> Tensor:
         if self.guidance_scale == 1:
@@ -140,7 +166,13 @@ class ConditionalDiffusionRestorer(SamplingRestorer):
                 f"model.sampler: {type(self.sampler).__name__} runs a process from the degraded picture; expected a "
                 "sampler of processes to noise, such as DDIMSampler or AncestralSampler."
             )
+        check_missing(self.backbone, self.missing)
         self.set_sampling(self.num_steps)
+        if self.missing is not None and (self.condition_dropout or self.guidance_scale != 1):
+            raise ConfigError(
+                "model.missing: the known pixels are part of the state, so that a network never goes without its "
+                "condition; set condition_dropout=0 and guidance_scale=1."
+            )
         if not 0 <= self.condition_dropout < 1:
             raise ConfigError(f"model.condition_dropout={self.condition_dropout} must be a number in [0, 1).")
         if self.guidance_scale != 1 and self.condition_dropout == 0:

@@ -100,7 +100,7 @@ class SamplingRestorer(Restorer):
         return getattr(self.backbone, "conditional", self.backbone)(x, condition, level)
 
     def evaluate(self, x: Tensor, condition: Tensor, level: Tensor) -> Tensor:
-        """The network's output for states and conditions (B, C, H, W) and levels (B,), tile by tile where asked for."""
+        """The network's output for states (B, C, H, W), conditions (B, D, H, W) and levels (B,), in tiles if asked."""
         self.num_evals += len(x)
         if self._tiling is None:
             return self.call_network(x, condition, level).to(x.dtype)
@@ -109,7 +109,7 @@ class SamplingRestorer(Restorer):
 
         def on_tiles(pairs: Tensor) -> Tensor:
             nonlocal channels
-            states, conditions = pairs.chunk(2, dim=1)
+            states, conditions = pairs.tensor_split([x.shape[1]], dim=1)
             out = self.call_network(states, conditions, level.repeat(len(pairs) // len(level)))
             channels = out.shape[1]
             # Tiling keeps the number of channels: part of the condition comes along and is left out of the result.

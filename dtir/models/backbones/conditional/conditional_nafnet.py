@@ -7,7 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from dtir.models.backbones.image.nafnet import NAFBlock, NAFUNet, SimpleGate
-from dtir.models.backbones.parts.time_unet import GainNorm, SinusoidalPosEmb, TimeMLP, modulated, time_tensor
+from dtir.models.backbones.parts.time_unet import (
+    GainNorm,
+    SinusoidalPosEmb,
+    TimeMLP,
+    beside_condition,
+    modulated,
+    time_tensor,
+)
 from dtir.registry import BACKBONES
 
 
@@ -86,6 +93,7 @@ class ConditionalNAFNet(TimeNAFNet):
         enc_blk_nums: Blocks of each level on the way down.
         dec_blk_nums: Blocks of each level on the way up, lowest first.
         upscale: Without effect, as in the published code.
+        mask_nc: Channels of a condition after those of the picture, 1 for a mask; the published network has none.
     """
 
     def __init__(
@@ -96,22 +104,24 @@ class ConditionalNAFNet(TimeNAFNet):
         enc_blk_nums: Sequence[int] = (),
         dec_blk_nums: Sequence[int] = (),
         upscale: int = 1,
+        mask_nc: int = 0,
     ) -> None:
-        super().__init__(2 * img_channel, img_channel, width, middle_blk_num, enc_blk_nums, dec_blk_nums)
+        super().__init__(2 * img_channel + mask_nc, img_channel, width, middle_blk_num, enc_blk_nums, dec_blk_nums)
+        self.mask_channels = mask_nc
 
     def forward(self, inp: Tensor, cond: Tensor | None = None, time: Tensor | float = 0) -> Tensor:
         """The noise in `inp`.
 
         Args:
             inp: States (B, img_channel, H, W), H, W >= 1.
-            cond: Degraded pictures (B, img_channel, H, W); the states themselves by default.
+            cond: Degraded pictures and masks (B, img_channel + mask_nc, H, W); by default the states themselves, of
+                which nothing is missing.
             time: Time steps, one or (B,).
 
         Returns:
             (B, img_channel, H, W).
         """
-        cond = inp if cond is None else cond
-        return self.noise(torch.cat([inp - cond, cond], 1), time)
+        return self.noise(beside_condition(inp, cond, self.mask_channels), time)
 
 
 @BACKBONES.register_module()

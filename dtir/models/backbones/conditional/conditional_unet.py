@@ -3,7 +3,6 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from dtir.models.backbones.parts.time_unet import (
@@ -13,6 +12,7 @@ from dtir.models.backbones.parts.time_unet import (
     SinusoidalPosEmb,
     TimeMLP,
     TimeUNet,
+    beside_condition,
     time_tensor,
 )
 from dtir.registry import BACKBONES
@@ -34,6 +34,7 @@ class ConditionalUNet(TimeUNet):
         depth: Levels.
         upscale: Without effect, as in the published code.
         ch_mult: Channels after each level over `nf`, in place of `depth`: how the latent variant is set.
+        mask_nc: Channels of a condition after those of the picture, 1 for a mask; the published network has none.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class ConditionalUNet(TimeUNet):
         depth: int = 4,
         upscale: int = 1,
         ch_mult: Sequence[int] | None = None,
+        mask_nc: int = 0,
     ) -> None:
         factors = [2 ** (level + 1) for level in range(depth)] if ch_mult is None else ch_mult
         super().__init__(
@@ -52,24 +54,25 @@ class ConditionalUNet(TimeUNet):
             lambda dim_in, dim_out: ResBlock(dim_in, dim_out, 4 * nf),
             lambda level, dim: LinearAttention(dim),
             LinearAttention,
-            nn.Conv2d(2 * in_nc, nf, 7, padding=3, bias=False),
+            nn.Conv2d(2 * in_nc + mask_nc, nf, 7, padding=3, bias=False),
             nn.Conv2d(nf, out_nc, 3, padding=1),
             bias=False,
         )
+        self.mask_channels = mask_nc
 
     def forward(self, xt: Tensor, cond: Tensor | None = None, time: Tensor | float = 0) -> Tensor:
         """The noise in `xt`.
 
         Args:
             xt: States (B, in_nc, H, W), H, W >= 1.
-            cond: Degraded pictures (B, in_nc, H, W); the states themselves by default.
+            cond: Degraded pictures and masks (B, in_nc + mask_nc, H, W); by default the states themselves, of which
+                nothing is missing.
             time: Time steps, one or (B,).
 
         Returns:
             (B, out_nc, H, W).
         """
-        cond = xt if cond is None else cond
-        return self.run(torch.cat([xt - cond, cond], 1), self.time_mlp(time_tensor(time, xt)))
+        return self.run(beside_condition(xt, cond, self.mask_channels), self.time_mlp(time_tensor(time, xt)))
 
 
 @BACKBONES.register_module()

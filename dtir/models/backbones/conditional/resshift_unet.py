@@ -209,7 +209,7 @@ class UNetModelSwin(nn.Module):
             return Resample(channels, channels, to == "up", conv_resample)
 
         self.model_channels, self.in_channels = model_channels, in_channels
-        self.cond_channels, self.cond_ratio = 4 if cond_mask else 3, 2 ** int(halvings)
+        self.mask_channels, self.cond_ratio = int(cond_mask), 2 ** int(halvings)
         # The lowest level's features pass a Swin layer even where its side is not named.
         windows = [
             (level, side)
@@ -219,7 +219,7 @@ class UNetModelSwin(nn.Module):
         ]
         self.size_multiple = math.lcm(*(min(window_size, side) * 2**level for level, side in windows))
         self.time_embed = nn.Sequential(nn.Linear(model_channels, emb), nn.SiLU(), nn.Linear(emb, emb))
-        self.feature_extractor, extra = _extractor(self.cond_channels, int(halvings))
+        self.feature_extractor, extra = _extractor(3 + self.mask_channels, int(halvings))
         first = nn.Conv2d(in_channels + extra, widths[0], 3, padding=1)
         self.input_blocks = nn.ModuleList([TimestepSequential(first)])
         channels, skips = widths[0], [widths[0]]
@@ -328,7 +328,7 @@ class UNetModelSwin(nn.Module):
                 f"UNetModelSwin: degraded pictures of {tuple(lq.shape[-2:])} do not go with states of "
                 f"{tuple(x.shape[-2:])}; expected {expected} (lq_size / image_size = {self.cond_ratio})."
             )
-        if self.cond_channels == 3:
+        if not self.mask_channels:
             if mask is not None:
                 raise ValueError("UNetModelSwin: a mask is given, but the network was made without cond_mask=True.")
             return lq

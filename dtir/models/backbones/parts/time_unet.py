@@ -53,6 +53,23 @@ def time_tensor(time: Tensor | float, like: Tensor) -> Tensor:
     return torch.as_tensor(time, device=like.device).reshape(-1)
 
 
+def beside_condition(x: Tensor, condition: Tensor | None, mask_channels: int = 0) -> Tensor:
+    """The input of IR-SDE's networks: what states differ from the degraded pictures by, and these.
+
+    Args:
+        x: States (B, C, H, W).
+        condition: Degraded pictures and masks (B, C + mask_channels, H, W); by default the states themselves, and the
+            mask of pictures of which nothing is missing, -1.
+        mask_channels: Channels of a mask.
+
+    Returns:
+        (B, 2 C + mask_channels, H, W).
+    """
+    if condition is None:
+        condition = F.pad(x, (0, 0, 0, 0, 0, mask_channels), value=-1.0)
+    return torch.cat([x - condition[:, : x.shape[1]], condition], 1)
+
+
 class GainNorm(nn.Module):
     """Layer normalisation over the channels at every pixel, with a gain `g` and no bias.
 
