@@ -97,7 +97,8 @@ def contexts(folder, model) -> str:
 def test_every_config_trains(tmp_path, name):
     config = load_config(CONFIGS / name, work_dir=tmp_path)
     kind = config.model.backbone.type.replace("ConditionalUNet", "ConditionalNAFNet")
-    config.model.backbone = {"type": kind, **SMALL[kind]}
+    mask = {"mask_nc": config.model.backbone.mask_nc} if config.model.get("missing") else {}
+    config.model.backbone = {"type": kind, **SMALL[kind], **mask}
     if config.model.scheduler.get("T", 0) == 100:
         config.model.scheduler.T = 10
     elif config.model.scheduler.type != "ResShift":
