@@ -5,11 +5,11 @@ from torch import Tensor
 
 from dtir.core.errors import ConfigError
 from dtir.diffusion.operators import LinearOperator, Operator
-from dtir.diffusion.samplers.base import Run, Sampler, gaussian_like
+from dtir.diffusion.samplers.base import OneStepSampler, Run, gaussian_like
 from dtir.diffusion.schedulers.base import Scheduler
 
 
-class Guidance(Sampler):
+class Guidance(OneStepSampler):
     """A sampler that is led by measurements; built as `(operator, y, ...)`."""
 
     def start(self, scheduler: Scheduler, like: Tensor, generator: torch.Generator | None = None) -> Tensor:

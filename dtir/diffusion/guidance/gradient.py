@@ -41,7 +41,7 @@ class DPS(Guidance):
         self.y, self.scale, self.clip = y, scale, clip
 
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
-        """As `Sampler.advance`."""
+        """As `OneStepSampler.advance`."""
         leaf, eps, x0 = differentiable_x0(run, x, t)
         with torch.enable_grad():
             x0 = x0 if self.clip is None else straight_through(x0, x0.clamp(*self.clip))
@@ -71,7 +71,7 @@ class MCG(GuidedSampler):
         self.gradient = DPS(operator, y, scale, clip)
 
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
-        """As `Sampler.advance`."""
+        """As `OneStepSampler.advance`."""
         x = self.gradient.advance(run, x, t, t_prev)
         a, sigma = run.scheduler.marginal(t_prev)
         reference = a * self.operator.A_pinv(self.y) + sigma * gaussian_like(x, run.generator)
@@ -108,7 +108,7 @@ class PiGDM(GuidedSampler):
         self.eta, self.spread, self.damping = eta, spread, damping
 
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
-        """As `Sampler.advance`: DDIM's step with the noise that goes with the guided score."""
+        """As `OneStepSampler.advance`: DDIM's step with the noise that goes with the guided score."""
         a, sigma = run.scheduler.marginal(t)
         leaf, eps, x0 = differentiable_x0(run, x, t)
         variance = self.spread**2 * sigma**2 / (a**2 * self.spread**2 + sigma**2)

@@ -34,7 +34,7 @@ class ILVR(GuidedSampler):
         self.clip = clip
 
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
-        """As `Sampler.advance`."""
+        """As `OneStepSampler.advance`."""
         proposed = stochastic_step(run, x, *clipped_prediction(run, x, t, self.clip), t, t_prev, eta=1.0)
         reference = _noised(run, self.operator.A_pinv(self.y), t_prev)
         return proposed + self.operator.project(reference - proposed)
@@ -82,7 +82,7 @@ class RePaint(GuidedSampler):
         return [places[place] for place in path]
 
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
-        """As `Sampler.advance`; a noisier step is reached by noise."""
+        """As `OneStepSampler.advance`; a noisier step is reached by noise."""
         if t_prev > t:
             forward = run.scheduler.marginal(t_prev)[0] / run.scheduler.marginal(t)[0]
             return forward * x + run.scheduler.step_variance(t_prev, t).sqrt() * gaussian_like(x, run.generator)
@@ -114,7 +114,7 @@ class DDNM(GuidedSampler):
         self.eta = eta
 
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
-        """As `Sampler.advance`."""
+        """As `OneStepSampler.advance`."""
         eps = run.eps(x, t)
         x0 = run.scheduler.x0_from_eps(x, eps, t)
         missing = self.y - self.operator.A(x0)
@@ -167,7 +167,7 @@ class DDRM(GuidedSampler):
         return s, self.operator.measured_spectrum(self.y) * inverse_or_zero(s)
 
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
-        """As `Sampler.advance`; equations 7 and 8 of the paper, on states divided by a_t."""
+        """As `OneStepSampler.advance`; equations 7 and 8 of the paper, on states divided by a_t."""
         (a, sigma), (a_prev, sigma_prev) = run.scheduler.marginal(t), run.scheduler.marginal(t_prev)
         now, then = sigma / a, sigma_prev / a_prev
         guess = self.operator.to_spectrum(run.scheduler.x0_from_eps(x, run.eps(x, t), t))

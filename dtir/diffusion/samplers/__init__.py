@@ -1,7 +1,7 @@
 """Reverse processes, registered in `SAMPLERS`."""
 
 from dtir.diffusion.samplers.ancestral import AncestralSampler
-from dtir.diffusion.samplers.base import Denoiser, Sampler, SampleResult, StepSampler, gaussian_like
+from dtir.diffusion.samplers.base import Denoiser, OneStepSampler, Sampler, SampleResult, StepSampler, gaussian_like
 from dtir.diffusion.samplers.bridges import (
     BridgeSampler,
     ColdSampler,
@@ -27,6 +27,7 @@ __all__ = [
     "EulerMaruyamaSampler",
     "FlowHeunSampler",
     "HeunSampler",
+    "OneStepSampler",
     "PosteriorSampler",
     "PredictorCorrectorSampler",
     "ProbabilityFlowSampler",

@@ -1,7 +1,7 @@
 """The one interface of all reverse processes."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -67,14 +67,12 @@ class Run:
         scheduler: The forward process.
         generator: Source of noise.
         num_evals: Calls of the denoiser so far.
-        memory: What a multistep method keeps from step to step.
     """
 
     denoiser: Denoiser
     scheduler: Scheduler
     generator: torch.Generator | None
     num_evals: int = 0
-    memory: dict[str, object] = field(default_factory=dict)
 
     def eps(self, x: Tensor, t: int) -> Tensor:
         """The noise predicted in x (B, C, H, W) at step t."""
@@ -83,11 +81,19 @@ class Run:
 
 
 class Sampler(ABC):
-    """A reverse process; a subclass gives `advance`. Holds settings only, so one object may serve many runs."""
+    """A reverse process; a subclass gives `states`. Holds settings only, so one object may serve many runs."""
 
     @abstractmethod
-    def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
-        """Goes from step t to the cleaner step t_prev (0 at the end)."""
+    def states(self, run: Run, x: Tensor, path: Sequence[int]) -> Iterator[Tensor]:
+        """Yields the state at each step of a path after the first.
+
+        What a multistep method remembers of earlier steps are variables of this generator.
+
+        Args:
+            run: The denoiser and the process.
+            x: The state (B, C, H, W) at the first step.
+            path: Steps from the first one to 0.
+        """
 
     def path(self, steps: list[int]) -> list[int]:
         """The steps that a run goes through, from the first to 0, given the descending ones that are asked for."""
@@ -124,16 +130,30 @@ class Sampler(ABC):
         steps = choose_steps(scheduler, timesteps, num_steps)
         run = Run(denoiser, scheduler, generator)
         x, trajectory = x_start, [x_start] if return_trajectory else []
-        for done, (t, t_prev) in enumerate(pairwise(self.path(steps)), start=1):
-            x = self.advance(run, x, t, t_prev)
+        path = self.path(steps)
+        for done, x in enumerate(self.states(run, x_start, path), start=1):
             if return_trajectory:
                 trajectory.append(x)
             if callback is not None:
-                callback(done, t_prev, x)
+                callback(done, path[done], x)
         return SampleResult(x, run.num_evals, trajectory)
 
 
-class StepSampler(Sampler):
+class OneStepSampler(Sampler):
+    """A reverse process whose steps know nothing of each other; a subclass gives `advance`."""
+
+    @abstractmethod
+    def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
+        """Goes from step t to the cleaner step t_prev (0 at the end)."""
+
+    def states(self, run: Run, x: Tensor, path: Sequence[int]) -> Iterator[Tensor]:
+        """As `Sampler.states`."""
+        for t, t_prev in pairwise(path):
+            x = self.advance(run, x, t, t_prev)
+            yield x
+
+
+class StepSampler(OneStepSampler):
     """A reverse process that needs one prediction per step; a subclass gives `step`."""
 
     @abstractmethod
@@ -149,5 +169,5 @@ class StepSampler(Sampler):
         """Goes from step t to the cleaner step t_prev (0 at the end), given the noise `eps` predicted in `x_t`."""
 
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
-        """As `Sampler.advance`."""
+        """As `OneStepSampler.advance`."""
         return self.step(run.scheduler, x, run.eps(x, t), t, t_prev, run.generator)

@@ -3,10 +3,13 @@
 With `y = x / a` and `rho = sigma / a` it is `dy/drho = eps` for every Gaussian process; DDIM is its Euler step.
 """
 
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
-from dtir.diffusion.samplers.base import Run, Sampler, StepSampler
+from dtir.diffusion.samplers.base import OneStepSampler, Run, Sampler, StepSampler
 from dtir.diffusion.samplers.sde import equation_of
 from dtir.diffusion.schedulers.base import Scheduler
 from dtir.registry import SAMPLERS
@@ -31,11 +34,11 @@ class ProbabilityFlowSampler(StepSampler):
 
 
 @SAMPLERS.register_module()
-class HeunSampler(Sampler):
+class HeunSampler(OneStepSampler):
     """Heun's second-order steps in rho (Karras et al., NeurIPS 2022, without noise); the last one is Euler's."""
 
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
-        """As `Sampler.advance`."""
+        """As `OneStepSampler.advance`."""
         (a, sigma), (a_prev, sigma_prev) = run.scheduler.marginal(t), run.scheduler.marginal(t_prev)
         length = sigma_prev / a_prev - sigma / a
         slope = run.eps(x, t)
@@ -49,17 +52,21 @@ class HeunSampler(Sampler):
 class DPMSolverPP2M(Sampler):
     """DPM-Solver++(2M) (Lu et al., 2022): second order with one evaluation per step, from the last two predictions."""
 
-    def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
-        """As `Sampler.advance`; the first and the last step are of first order."""
-        (a, sigma), (a_prev, sigma_prev) = run.scheduler.marginal(t), run.scheduler.marginal(t_prev)
-        x0 = run.scheduler.x0_from_eps(x, run.eps(x, t), t)
-        if t_prev == 0:
-            return a_prev * x0 + sigma_prev * run.scheduler.eps_from_x0(x, x0, t)
-        # Steps of log SNR / 2.
-        step = torch.log(a_prev * sigma / (sigma_prev * a))
-        estimate = x0
-        if "x0" in run.memory:
-            ratio = run.memory["step"] / step
-            estimate = x0 + (x0 - run.memory["x0"]) / (2 * ratio)
-        run.memory.update(x0=x0, step=step)
-        return sigma_prev / sigma * x - a_prev * torch.expm1(-step) * estimate
+    def states(self, run: Run, x: Tensor, path: Sequence[int]) -> Iterator[Tensor]:
+        """As `Sampler.states`; the first and the last step are of first order."""
+        before: tuple[Tensor, Tensor] | None = None
+        for t, t_prev in pairwise(path):
+            (a, sigma), (a_prev, sigma_prev) = run.scheduler.marginal(t), run.scheduler.marginal(t_prev)
+            x0 = run.scheduler.x0_from_eps(x, run.eps(x, t), t)
+            if t_prev == 0:
+                yield a_prev * x0 + sigma_prev * run.scheduler.eps_from_x0(x, x0, t)
+                return
+            # Steps of log SNR / 2.
+            step = torch.log(a_prev * sigma / (sigma_prev * a))
+            estimate = x0
+            if before is not None:
+                x0_before, step_before = before
+                estimate = x0 + (x0 - x0_before) * step / (2 * step_before)
+            before = x0, step
+            x = sigma_prev / sigma * x - a_prev * torch.expm1(-step) * estimate
+            yield x

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from dtir.core.errors import ConfigError
-from dtir.diffusion.samplers.base import Run, Sampler, StepSampler, gaussian_like
+from dtir.diffusion.samplers.base import OneStepSampler, Run, StepSampler, gaussian_like
 from dtir.diffusion.schedulers.base import Scheduler
 from dtir.diffusion.schedulers.score_sde import SDEScheduler
 from dtir.registry import SAMPLERS
@@ -44,7 +44,7 @@ class EulerMaruyamaSampler(StepSampler):
 
 
 @SAMPLERS.register_module()
-class PredictorCorrectorSampler(Sampler):
+class PredictorCorrectorSampler(OneStepSampler):
     """Euler-Maruyama steps, each followed by Langevin steps at the level reached (Algorithms 2 and 3 of the paper).
 
     Args:
@@ -57,7 +57,7 @@ class PredictorCorrectorSampler(Sampler):
         self.predictor = EulerMaruyamaSampler()
 
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
-        """As `Sampler.advance`; there is nothing to correct at the end."""
+        """As `OneStepSampler.advance`; there is nothing to correct at the end."""
         x = self.predictor.advance(run, x, t, t_prev)
         if t_prev == 0:
             return x
