@@ -44,7 +44,7 @@ def sampling_cases(num_timesteps: int = 1000) -> Iterator[SamplingCase]:
     """
     t = num_timesteps
     ddpm = schedulers.DDPMScheduler(t, train_timesteps=t)
-    for process in (ddpm, schedulers.VPSDE(N=t), schedulers.VESDE(N=t)):
+    for process in (ddpm, schedulers.EEDTPScheduler(t), schedulers.VPSDE(N=t), schedulers.VESDE(N=t)):
         for name, sampler in _noise_samplers(isinstance(process, schedulers.SDEScheduler)).items():
             yield SamplingCase(type(process).__name__, name, _noise_run(process, sampler))
     for process, names in _bridges(t):
