@@ -1,31 +1,39 @@
-"""From a checkpoint file to a model that restores."""
+"""From a checkpoint or a model file to a model that restores."""
 
 from pathlib import Path
 
 import torch
 from mmengine.registry import DefaultScope
+from torch import Tensor
 
+from dtir.apis.model_files import SUFFIX, read_model_file
 from dtir.core.checkpoint import load_checkpoint, load_state
 from dtir.core.errors import CheckpointError
 from dtir.engine.hooks.blind_task import estimator_of
 from dtir.models import Restorer
+from dtir.models.estimator import TaskEstimator
 from dtir.registry import RESTORERS, SCOPE
 
 
 def load_restorer(path: str | Path, device: str | torch.device = "cpu") -> Restorer:
-    """Builds the model that a training checkpoint describes and loads its weights (the average, where one was kept).
+    """Builds the model that a file describes and loads its weights (the average, where one was kept).
 
     Args:
-        path: A checkpoint written by a dtir training.
+        path: A checkpoint written by a dtir training, or a model file (.safetensors, see `dtir.apis.model_files`).
         device: Where the model goes.
 
     Returns:
-        The restorer in eval mode; its `estimator` is the `TaskEstimator` of the run, or None.
+        The restorer in eval mode, in float32; `estimator` is its `TaskEstimator`, or None; `model_cfg` is the config
+        that it was built from.
 
     Raises:
-        CheckpointError: The file is missing, damaged, unsafe, not from a dtir training, or has parts of
-            unknown type.
+        CheckpointError: The file is missing, damaged, unsafe, not written by dtir, or has parts of unknown type.
     """
+    load = _from_model_file if Path(path).suffix == SUFFIX else _from_checkpoint
+    return load(path).to(device).eval()
+
+
+def _from_checkpoint(path: str | Path) -> Restorer:
     checkpoint = load_checkpoint(path)
     config = checkpoint.get("meta", {}).get("model_cfg")
     if config is None or "state_dict" not in checkpoint:
@@ -33,6 +41,28 @@ def load_restorer(path: str | Path, device: str | torch.device = "cpu") -> Resto
             f"'{path}' does not describe its model (meta.model_cfg, state_dict); only checkpoints written by a dtir "
             f"training can be used here. Found: {', '.join(map(str, list(checkpoint)[:5]))}."
         )
+    model = _build(config, path)
+    load_state(model, checkpoint["state_dict"], path)
+    model.estimator = estimator_of(checkpoint, model.tasks)
+    return model
+
+
+def _from_model_file(path: str | Path) -> Restorer:
+    facts, state, estimator_state = read_model_file(path)
+    model = _build(facts.config, path)
+    load_state(model, state, path)
+    if facts.estimator is not None:
+        model.estimator = _estimator(facts.estimator, estimator_state, path)
+    return model
+
+
+def _estimator(settings: dict, state: dict[str, Tensor], path: str | Path) -> TaskEstimator:
+    estimator = TaskEstimator(len(settings["classes"]), **settings)
+    load_state(estimator, state, path)
+    return estimator
+
+
+def _build(config: dict, path: str | Path) -> Restorer:
     try:
         with DefaultScope.overwrite_default_scope(SCOPE):
             model = RESTORERS.build(config)
@@ -41,6 +71,5 @@ def load_restorer(path: str | Path, device: str | torch.device = "cpu") -> Resto
             f"'{path}' has a part that is not known here: {str(error.args[0]).split('. ')[0]}. Import the module that "
             "registers it first (dtir restore: --import MODULE)."
         ) from error
-    load_state(model, checkpoint["state_dict"], path)
-    model.estimator = estimator_of(checkpoint, len(model.tasks))
-    return model.to(device).eval()
+    model.model_cfg = config
+    return model

@@ -1,6 +1,7 @@
 """Which degradation a picture has: the blind time step (`task="auto"`)."""
 
 import itertools
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,8 @@ from torch.nn import functional as F
 # A larger picture is judged by this much of its middle: damage is everywhere, and pixels must keep their size.
 SIDE = 768
 LEAST_SIDE = 16
+# Below this probability of the likeliest class an estimate is no ground to change a picture.
+LEAST_CONFIDENCE = 0.5
 
 
 class TaskEstimator(nn.Module):
@@ -20,10 +23,20 @@ class TaskEstimator(nn.Module):
     Args:
         num_tasks: Tasks.
         width: Channels of the first layer.
+        classes: Names of what it tells apart: the tasks of its restorer, `dtir.tasks.CLEAN` among them where it was
+            trained on clean pictures.
+        least_confidence: Probability in [0, 1] below which it does not know.
     """
 
-    def __init__(self, num_tasks: int, width: int = 24) -> None:
+    def __init__(
+        self,
+        num_tasks: int,
+        width: int = 24,
+        classes: Sequence[str] = (),
+        least_confidence: float = LEAST_CONFIDENCE,
+    ) -> None:
         super().__init__()
+        self.width, self.classes, self.least_confidence = width, tuple(classes), least_confidence
         widths = [3, width, 2 * width, 4 * width, 4 * width]
         layers: list[nn.Module] = []
         for channels, out in itertools.pairwise(widths):
@@ -31,6 +44,10 @@ class TaskEstimator(nn.Module):
             layers += [nn.ReLU(inplace=True)]
         self.features = nn.Sequential(*layers)
         self.head = nn.Linear(2 * widths[-1], num_tasks)
+
+    def settings(self) -> dict[str, object]:
+        """What a file of the weights has to name beside them."""
+        return {"width": self.width, "classes": list(self.classes), "least_confidence": self.least_confidence}
 
     def forward(self, lq: Tensor) -> Tensor:
         """Degraded pictures (B, 3, H, W) in [0, 1], H, W >= 1, to logits (B, num_tasks)."""

@@ -1,5 +1,6 @@
 """Trains the estimator of the blind time step beside the restorer, on the same degraded pictures (method.md 6)."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -139,7 +140,7 @@ class AutoTaskHook(Hook):
         Raises:
             CheckpointError: The checkpoint has none.
         """
-        self.estimator = estimator_of(checkpoint, len(runner.model.tasks))
+        self.estimator = estimator_of(checkpoint, runner.model.tasks)
         if self.estimator is None:
             raise CheckpointError(
                 "--task auto needs a checkpoint that was trained with dict(type='BlindTaskHook') in custom_hooks."
@@ -151,10 +152,10 @@ class AutoTaskHook(Hook):
         runner.model.auto_task = True
 
 
-def estimator_of(checkpoint: dict, num_tasks: int) -> TaskEstimator | None:
-    """The estimator of the blind time step in a checkpoint, if one was trained."""
+def estimator_of(checkpoint: dict, tasks: Sequence[str]) -> TaskEstimator | None:
+    """The estimator of the blind time step in a checkpoint of these tasks, if one was trained."""
     if KEY not in checkpoint:
         return None
-    estimator = TaskEstimator(num_tasks, checkpoint[KEY]["width"])
+    estimator = TaskEstimator(len(tasks), checkpoint[KEY]["width"], tasks)
     estimator.load_state_dict(checkpoint[KEY]["state_dict"])
     return estimator

@@ -1,0 +1,78 @@
+"""`dtir models`: lists the models that are there, and packs a checkpoint into a model file."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dtir.apis.model_files import ModelFacts
+
+HELP = "list the models, or pack a checkpoint into one"
+DESCRIPTION = "Lists the models that --model knows by name. `dtir models pack` writes a model file from a checkpoint."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `dtir models`."""
+    parser.set_defaults(action=_list)
+    actions = parser.add_subparsers(metavar="ACTION")
+    pack = actions.add_parser(
+        "pack",
+        help="write a model file from a checkpoint",
+        description="Writes a checkpoint's weights, config, tasks, time steps and estimator into one safetensors file.",
+    )
+    pack.add_argument("checkpoint", metavar="CHECKPOINT", help="checkpoint of a training, or a model file")
+    pack.add_argument("file", metavar="FILE", help="the file to write, which ends in .safetensors")
+    pack.add_argument("--estimator", metavar="CKPT", help="take the estimator of this checkpoint instead")
+    pack.add_argument(
+        "--least-confidence",
+        type=float,
+        metavar="P",
+        help="probability below which the estimator does not know and auto leaves a picture alone (default: its own)",
+    )
+    pack.add_argument("--name", help="what the model is called (default: the file's name)")
+    pack.add_argument("--description", default="", help="one line for people")
+    pack.add_argument("--licence", default="", help="under which the weights may be used, such as Apache-2.0")
+    pack.add_argument("--full", action="store_true", help="store 32-bit weights; 16 bits by default")
+    pack.set_defaults(action=_pack)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs `dtir models`; returns 0.
+
+    Raises:
+        CheckpointError: A file cannot be read or written.
+    """
+    args.action(args)
+    return 0
+
+
+def _list(args: argparse.Namespace) -> None:
+    from dtir.apis.model_names import PACKAGED, packaged_facts
+
+    facts = packaged_facts()
+    for model in facts:
+        print(_described(model, str(PACKAGED)))
+    if not facts:
+        print(f"no models are installed ({PACKAGED}); --model FILE takes one of your own")
+
+
+def _described(model: "ModelFacts", place: str) -> str:
+    blind = "with its estimator (--task auto)" if model.estimator else "without an estimator"
+    lines = [
+        f"{model.name}  {model.description}".rstrip(),
+        f"  tasks: {', '.join(model.damages)}; {blind}",
+        f"  {model.parameters / 1e6:.2f} M parameters, {model.size / 1e6:.1f} MB",
+        f"  licence: {model.licence or 'not stated'}",
+        f"  in {place}",
+    ]
+    return "\n".join(lines)
+
+
+def _pack(args: argparse.Namespace) -> None:
+    from dtir.apis.build import load_restorer
+    from dtir.apis.model_files import write_model_file
+    from dtir.apis.packing import with_estimator
+
+    restorer = load_restorer(args.checkpoint)
+    with_estimator(restorer, args.estimator, args.least_confidence)
+    facts = write_model_file(args.file, restorer, args.name, args.description, args.licence, half=not args.full)
+    print(_described(facts, args.file))

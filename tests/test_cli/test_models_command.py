@@ -1,0 +1,43 @@
+import pytest
+import torch
+
+import dtir.testing.models  # noqa: F401 - registers TinyBackbone.
+from dtir import cli
+from dtir.apis.model_files import read_facts
+from dtir.core.atomic import atomic_save
+from dtir.registry import RESTORERS
+
+CONFIG = {"type": "SupervisedRestorer", "backbone": {"type": "TinyBackbone", "width": 2}, "tasks": ["hazy"]}
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    path = tmp_path / "iter_1.pth"
+    atomic_save({"meta": {"model_cfg": CONFIG}, "state_dict": RESTORERS.build(CONFIG).state_dict()}, path)
+    return path
+
+
+def test_a_checkpoint_is_packed_and_then_listed(checkpoint, tmp_path, monkeypatch, capsys):
+    target = tmp_path / "mine.safetensors"
+    about = ["--description", "Haze off", "--licence", "CC0-1.0", "--name", "fog", "--full"]
+    assert cli.main(["models", "pack", str(checkpoint), str(target), *about]) == 0
+    packed = capsys.readouterr().out
+    assert "fog  Haze off" in packed
+    assert "tasks: hazy; without an estimator" in packed
+    assert "licence: CC0-1.0" in packed
+    assert read_facts(target).name == "fog"
+    assert torch.load(checkpoint, weights_only=True)["meta"]["model_cfg"] == read_facts(target).config
+    monkeypatch.setattr("dtir.apis.model_names.packaged_models", lambda folder: {"fog": target})
+    assert cli.main(["models"]) == 0
+    assert "fog  Haze off" in capsys.readouterr().out
+
+
+def test_a_wrong_ending_is_refused(checkpoint, tmp_path, capsys):
+    assert cli.main(["models", "pack", str(checkpoint), str(tmp_path / "mine.pth")]) == 2
+    assert "ends in .safetensors" in capsys.readouterr().err
+
+
+def test_a_threshold_needs_an_estimator(checkpoint, tmp_path, capsys):
+    target = str(tmp_path / "mine.safetensors")
+    assert cli.main(["models", "pack", str(checkpoint), target, "--least-confidence", "0.6"]) == 2
+    assert "no estimator" in capsys.readouterr().err
