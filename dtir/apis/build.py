@@ -43,7 +43,8 @@ def _from_checkpoint(path: str | Path) -> Restorer:
         )
     model = _build(config, path)
     load_state(model, checkpoint["state_dict"], path)
-    model.estimator = estimator_of(checkpoint, model.tasks)
+    # A `TaskClassifier` is an estimator that was trained by itself.
+    model.estimator = estimator_of(checkpoint, model.tasks) or model.estimator
     return model
 
 

@@ -142,6 +142,18 @@ def test_an_estimator_joins_from_another_checkpoint(checkpoint, model_file):
         with_estimator(model, model_file, least_confidence=7)
 
 
+def test_an_estimator_that_was_trained_by_itself_joins(model_file, tmp_path):
+    config = {"type": "TaskClassifier", "tasks": TASKS, "width": 3}
+    classifier = RESTORERS.build(config)
+    atomic_save({"meta": {"model_cfg": config}, "state_dict": classifier.state_dict()}, tmp_path / "estimator.pth")
+    model = with_estimator(load_restorer(model_file), tmp_path / "estimator.pth")
+    facts = write_model_file(tmp_path / "joined.safetensors", model)
+    assert facts.estimator["classes"] == TASKS
+    joined = load_restorer(tmp_path / "joined.safetensors").estimator
+    lq = torch.rand(1, 3, 20, 20, generator=torch.Generator().manual_seed(0))
+    assert (joined(lq) - classifier.estimator(lq)).abs().max() < 2e-3
+
+
 def test_models_are_found_by_name_file_and_folder(model_file, checkpoint, tmp_path):
     packaged = tmp_path / "packaged"
     packaged.mkdir()

@@ -39,7 +39,7 @@ class TaskClassifier(Restorer):
     ) -> None:
         super().__init__(tasks, 0, data_preprocessor=data_preprocessor)
         self.backbone = nn.Identity()
-        self.estimator = TaskEstimator(len(tasks), width)
+        self.estimator = TaskEstimator(len(tasks), width, tasks)
         self.width = width
         self.clean_above, self.label_smoothing = clean_above, label_smoothing
 
