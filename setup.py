@@ -38,7 +38,7 @@ setup(
     ],
     python_requires=">=3.10",
     packages=find_packages(include=["dtir", "dtir.*"]),
-    package_data={"dtir": ["assets/**/*"]},
+    package_data={"dtir": ["assets/**/*", "py.typed"]},
     install_requires=read_requirements("runtime"),
     extras_require={**EXTRAS, "all": sorted({line for lines in EXTRAS.values() for line in lines})},
     entry_points={"console_scripts": ["dtir = dtir.cli:main"]},

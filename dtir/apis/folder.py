@@ -37,7 +37,8 @@ class RestoreReport:
 
 
 OnTile = Callable[[int, int], None]
-RestoreOne = Callable[[Path, Path, OnTile], bool]
+RestoreOne = Callable[[Path, Path, OnTile], object]
+OnDone = Callable[[Job, object], None]
 
 
 def restore_all(
@@ -46,8 +47,11 @@ def restore_all(
     out_dir: str | Path,
     recursive: bool = False,
     progress: bool = False,
+    on_done: OnDone | None = None,
 ) -> RestoreReport:
-    """Calls `restore_one(source, target, on_tile) -> written` for every picture; errors of one do not stop the rest.
+    """Calls `restore_one(source, target, on_tile)` for every picture; errors of one do not stop the rest.
+
+    What it returns is false where the output existed and stays; otherwise it goes to `on_done(job, result)`.
 
     Raises:
         ConfigError: `out_dir` is not a folder.
@@ -60,11 +64,13 @@ def restore_all(
         for number, job in enumerate(jobs):
             display.update(tiles, description=job.source.name)
             try:
-                written = restore_one(*job, _tile_callback(display, pictures, tiles, number))
+                result = restore_one(*job, _tile_callback(display, pictures, tiles, number))
             except (DtirError, OSError, MemoryError) as error:
                 report.failed.append(Failure(job.source, str(error) or type(error).__name__))
             else:
-                (report.restored if written else report.skipped).append(job.target)
+                (report.restored if result else report.skipped).append(job.target)
+                if result and on_done is not None:
+                    on_done(job, result)
             display.update(pictures, completed=number + 1)
     return report
 
@@ -72,18 +78,22 @@ def restore_all(
 def plan_jobs(inputs: Iterable[str | Path], out_dir: Path, recursive: bool = False) -> tuple[list[Job], list[Failure]]:
     """Lists the pictures to restore, and the inputs that cannot be.
 
-    A file is written to `out_dir` under its own name, a folder's pictures under their paths relative to that folder.
+    The output of a single file may be named, by an extension of pictures. Otherwise a file is written to `out_dir`
+    under its own name, a folder's pictures under their paths relative to that folder.
     Pictures inside `out_dir` are not inputs when `out_dir` lies inside an input folder. Of two different pictures
     that would be written to one file, the second is a failure.
 
     Raises:
         ConfigError: `out_dir` is not a folder.
     """
+    inputs = [Path(path) for path in inputs]
+    if _is_file_name(out_dir) and len(inputs) == 1 and inputs[0].is_file():
+        return [Job(inputs[0], out_dir)], []
     if out_dir.exists() and not out_dir.is_dir():
         raise ConfigError(f"the output '{out_dir}' is a file; a folder is needed.")
     jobs: dict[Path, Job] = {}
     failed = []
-    for path in map(Path, inputs):
+    for path in inputs:
         try:
             found = _folder_jobs(path, out_dir, recursive) if path.is_dir() else [_file_job(path, out_dir)]
         except ImageFileError as error:
@@ -95,6 +105,10 @@ def plan_jobs(inputs: Iterable[str | Path], out_dir: Path, recursive: bool = Fal
                 reason = f"its output {job.target} is already that of '{first.source}'; restore it to another folder."
                 failed.append(Failure(job.source, reason))
     return list(jobs.values()), failed
+
+
+def _is_file_name(out: Path) -> bool:
+    return out.suffix.lower() in IMAGE_EXTENSIONS and not out.is_dir()
 
 
 def _file_job(path: Path, out_dir: Path) -> Job:

@@ -1,8 +1,8 @@
-"""Restores arrays, picture files and folders with a trained checkpoint."""
+"""Restores pictures of every kind, files and folders with a trained model."""
 
-import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,23 +10,30 @@ from torch import nn
 
 from dtir.apis.arrays import to_array, to_image
 from dtir.apis.device import resolve_device
-from dtir.apis.folder import OnTile, RestoreReport, restore_all
+from dtir.apis.file_restoring import FileRestorer
+from dtir.apis.folder import OnDone, OnTile, RestoreReport, restore_all
+from dtir.apis.judge import Judge
+from dtir.apis.kinds import Held, close_all, open_mask, open_picture
 from dtir.apis.network import NetworkRunner, check_precision
+from dtir.apis.outcome import Outcome
+from dtir.apis.passes import PassRestorer
 from dtir.apis.steps import TaskSteps
-from dtir.core.errors import ConfigError, ImageFileError
-from dtir.imaging.files import read_picture, write_picture
+from dtir.apis.wish import MOST_PASSES, Wish
+from dtir.core.errors import ConfigError
 
-# The task is estimated from the picture.
-AUTO = "auto"
+if TYPE_CHECKING:
+    from dtir.apis.kinds import Pictures
 
 
 class RestorationInferencer:
     """Restores pictures of any size, bit depth and file format with one trained restorer.
 
     Args:
-        checkpoint: Path of a checkpoint, or a restorer: a module with `tasks` (names), `matched_t` (long, one per task,
-            -1 = not matched), `num_timesteps` and `restore(lq (B, 3, H, W) in [0, 1], t (B,) long)`; it may also have
-            an `apply_in_tiles` of its own in place of `tiled_apply`.
+        checkpoint: Name of a model of the package, path of a model file, of a checkpoint or of a folder of either (see
+            `dtir.apis.model_names.find_model`), None for the model of the package; or a restorer: a module with `tasks`
+            (names), `matched_t` (long, one per task, -1 = not matched), `num_timesteps` and
+            `restore(lq (B, 3, H, W) in [0, 1], t (B,) long)`; it may also have an `apply_in_tiles` of its own in place
+            of `tiled_apply`, and an `estimator` of the task.
         device: Where the network runs; None takes CUDA if there is one, else the CPU. Pictures stay on the CPU.
         tile: Side of the tiles in pixels; None restores every picture whole; "auto" restores pictures up to
             1024 x 1024 pixels whole and larger ones in tiles of 512.
@@ -39,13 +46,13 @@ class RestorationInferencer:
         keep_grey: Writes grey files for grey files; not wanted of a checkpoint that colours.
 
     Raises:
-        CheckpointError: the checkpoint is missing, damaged or another program's.
+        CheckpointError: the model is missing, damaged or another program's.
         ConfigError: the device, the tiling, the precision or the number of steps cannot be used.
     """
 
     def __init__(
         self,
-        checkpoint: str | Path | nn.Module,
+        checkpoint: str | Path | nn.Module | None = None,
         device: str | torch.device | None = None,
         tile: int | str | None = "auto",
         overlap: int = 32,
@@ -64,6 +71,56 @@ class RestorationInferencer:
         self.keep_grey = keep_grey
         self.runner = NetworkRunner(self.restorer, self.device, tile, overlap, amp, self_ensemble, batch_size)
         self.steps = TaskSteps(self.restorer)
+        self.judge = Judge(self.restorer, self.device)
+        self.passes = PassRestorer(self.runner, self.steps, self.judge)
+
+    def __repr__(self) -> str:
+        blind = "" if self.judge.estimator is None else ", estimates the task"
+        return f"RestorationInferencer({', '.join(self.tasks)}{blind}; {self.device}, tile={self.runner.tile})"
+
+    def __call__(
+        self,
+        x: "Pictures",
+        task: str | None = None,
+        t: int | None = None,
+        *,
+        strength: float = 1.0,
+        passes: int = MOST_PASSES,
+        mask: "Pictures | None" = None,
+        with_details: bool = False,
+    ) -> "Pictures | tuple[Pictures, Outcome | list[Outcome]]":
+        """Restores whatever holds pictures, and returns the same kind.
+
+        Args:
+            x: A path (what comes back is a PIL image), a PIL image, an array, a tensor, a batch of either, or a list of
+                these; see `dtir.apis.kinds.open_picture`. Opacity is kept, grey stays grey.
+            task: As in `restore_array`.
+            t: As in `restore_array`.
+            strength: As in `restore_array`.
+            passes: As in `restore_array`.
+            mask: As in `restore_array`.
+            with_details: Returns what was done as well: an `Outcome` (task, confidence, step, seconds, passes), or a
+                list of them for a list or a batch.
+
+        Raises:
+            TaskError, ConfigError, ImageFileError, ValueError: see `restore_array` and `open_picture`.
+        """
+        wish, missing = Wish(task, t, strength, passes), None if mask is None else open_mask(mask)
+        if isinstance(x, list | tuple):
+            done = [self._restore_kind(item, wish, missing) for item in x]
+            result, details = type(x)(item for item, _ in done), [detail for _, detail in done]
+        else:
+            result, details = self._restore_kind(x, wish, missing)
+        return (result, details) if with_details else result
+
+    def _restore_kind(self, x: "Pictures", wish: Wish, mask: torch.Tensor | None) -> tuple[object, object]:
+        done = [self._restore_held(held, wish, mask) for held in open_picture(x)]
+        details = [detail for _, detail in done]
+        return close_all(x, [item for item, _ in done]), details if getattr(x, "ndim", 0) == 4 else details[0]
+
+    def _restore_held(self, held: Held, wish: Wish, mask: torch.Tensor | None) -> tuple[object, Outcome]:
+        restored, outcome = self.passes.restore(held.image, wish, mask)
+        return (held.close(restored) if outcome.changed else held.leave()), outcome
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -79,49 +136,53 @@ class RestorationInferencer:
             TaskError: the checkpoint does not know `task`.
             ConfigError: not exactly one of the two is given, or `t` is outside 0..T.
         """
+        if task is None and t is None:
+            raise ConfigError("give either the task of the picture or a time step t.")
         return self.steps.choose(task, t)
 
-    @torch.inference_mode()
     def estimate_task(self, rgb: np.ndarray) -> str:
         """Which of `tasks` a picture (H, W, 3) needs, by the estimator that was trained with the checkpoint.
 
         Raises:
             ConfigError: the checkpoint has no estimator.
         """
-        estimator = self._estimator()
-        image = to_image(rgb).to(self.device)
-        return self.tasks[int(estimator(image).argmax())]
-
-    def _estimator(self) -> nn.Module:
-        estimator = getattr(self.restorer, "estimator", None)
-        if estimator is None:
-            raise ConfigError(
-                "task='auto' needs a checkpoint that was trained with dict(type='BlindTaskHook') in custom_hooks; name "
-                f"the task: {', '.join(self.tasks)}."
-            )
-        return estimator
+        return self.judge.estimate(to_image(rgb)).task
 
     def restore_array(
-        self, rgb: np.ndarray, task: str | None = None, t: int | None = None, on_tile: OnTile | None = None
+        self,
+        rgb: np.ndarray,
+        task: str | None = None,
+        t: int | None = None,
+        on_tile: OnTile | None = None,
+        *,
+        strength: float = 1.0,
+        passes: int = MOST_PASSES,
+        mask: "Pictures | None" = None,
     ) -> np.ndarray:
         """Restores one picture.
 
         Args:
             rgb: (H, W, 3) RGB; uint8, uint16, or floating point in [0, 1].
-            task: Name of its degradation, one of `tasks`, or "auto" to estimate it; or give `t`.
+            task: Name of its degradation, one of `tasks`, or "auto" to estimate it, restore it, and estimate again
+                until the picture is clean or the estimator unsure; None is "auto", or with a mask nothing but filling;
+                or give `t`.
             t: Time step in 0..T, instead of `task`.
-            on_tile: Called as `on_tile(tiles done, tiles in all)`; of a restorer that samples, with steps.
+            on_tile: Called as `on_tile(tiles done, tiles in all)` in every pass; of a sampling restorer, with steps.
+            strength: Share of the change that is applied, in [0, 1].
+            passes: Most restorations with "auto".
+            mask: Where pixels are missing: a picture of the same size, of any kind, white where they are to be filled.
 
         Returns:
             (H, W, 3) float32 RGB in [0, 1].
 
         Raises:
-            TaskError, ConfigError: see `timestep`.
-            ImageFileError: the picture does not fit into memory, or the network's output is not finite.
+            TaskError, ConfigError: see `timestep` and `Wish`.
+            ImageFileError: the picture does not fit into memory, the network's output is not finite, or the mask is of
+                another size.
             ValueError: `rgb` has another shape, type or range.
         """
-        step = self.timestep(self.estimate_task(rgb) if task == AUTO else task, t)
-        return to_array(self.runner.restore(to_image(rgb), step, on_tile))
+        wish, missing = Wish(task, t, strength, passes), None if mask is None else open_mask(mask)
+        return to_array(self.passes.restore(to_image(rgb), wish, missing, on_tile)[0])
 
     def restore_file(
         self,
@@ -131,28 +192,24 @@ class RestorationInferencer:
         t: int | None = None,
         overwrite: bool = False,
         on_tile: OnTile | None = None,
+        *,
+        strength: float = 1.0,
+        passes: int = MOST_PASSES,
+        mask: "Pictures | None" = None,
     ) -> bool:
         """Restores one file; format, bit depth, orientation, transparency and colour profile are kept.
 
-        So is grey, unless `keep_grey` was unset.
+        So is grey, unless `keep_grey` was unset. A picture that there is nothing to do about is copied bit for bit.
 
         Returns:
             True if `out_path` was written, False if it existed and `overwrite` is not set.
 
         Raises:
             ImageFileError: the picture cannot be read, restored or written, or `out_path` is the picture itself.
-            TaskError, ConfigError: see `timestep`.
+            TaskError, ConfigError: see `restore_array`.
         """
-        path, out_path = Path(path), Path(out_path)
-        if out_path.exists() and path.exists() and out_path.samefile(path):
-            raise ImageFileError(f"{path}: the output would replace the input; choose another output folder.")
-        if out_path.exists() and not overwrite:
-            return False
-        picture = read_picture(path)
-        restored = self.restore_array(picture.rgb, task, t, on_tile)
-        kept = dataclasses.replace(picture, was_grey=picture.was_grey and self.keep_grey)
-        write_picture(out_path, kept, restored)
-        return True
+        restore_one = self._file_restorer(Wish(task, t, strength, passes), mask, overwrite)
+        return restore_one(Path(path), Path(out_path), on_tile) is not None
 
     def restore_paths(
         self,
@@ -163,6 +220,11 @@ class RestorationInferencer:
         recursive: bool = False,
         overwrite: bool = False,
         progress: bool = False,
+        *,
+        strength: float = 1.0,
+        passes: int = MOST_PASSES,
+        mask: "Pictures | None" = None,
+        on_done: OnDone | None = None,
     ) -> RestoreReport:
         """Restores files and folders into `out_dir` under their own names, mirroring sub-folders.
 
@@ -170,40 +232,43 @@ class RestorationInferencer:
 
         Args:
             inputs: Files and folders.
-            out_dir: Folder of the outputs; made if needed.
-            task: Name of the degradation of all pictures, or "auto" to estimate that of each; or give `t`.
+            out_dir: Folder of the outputs; made if needed. For one file it may be a file.
+            task: Name of the degradation of all pictures, or "auto" to estimate that of each; see `restore_array`.
             t: Time step in 0..T, instead of `task`.
             recursive: Also restore the pictures in sub-folders.
             overwrite: Write outputs that already exist anew.
             progress: Show progress with the time left on stderr.
+            strength: As in `restore_array`.
+            passes: As in `restore_array`.
+            mask: As in `restore_array`, for all pictures.
+            on_done: Called as `on_done(job, outcome)` after each picture that was restored or left as it is.
 
         Returns:
             What was restored, what was skipped, and what failed with the reason.
 
         Raises:
-            TaskError, ConfigError: see `timestep`; or `out_dir` is not a folder.
+            TaskError, ConfigError: see `restore_array`; or `out_dir` is not a folder.
         """
-        if task == AUTO and t is None:
-            self._estimator()
-        else:
-            task, t = None, self.timestep(task, t)
+        restore_one = self._file_restorer(Wish(task, t, strength, passes), mask, overwrite)
+        restore_one.check()
+        return restore_all(restore_one, inputs, out_dir, recursive, progress, on_done)
 
-        def restore_one(source: Path, target: Path, on_tile: OnTile) -> bool:
-            return self.restore_file(source, target, task, t, overwrite=overwrite, on_tile=on_tile)
-
-        return restore_all(restore_one, inputs, out_dir, recursive, progress)
+    def _file_restorer(self, wish: Wish, mask: "Pictures | None", overwrite: bool) -> FileRestorer:
+        missing = None if mask is None else open_mask(mask)
+        return FileRestorer(self.passes, wish, missing, self.keep_grey, overwrite)
 
     def restore_folder(self, folder: str | Path, out_dir: str | Path, **options) -> RestoreReport:
         """Restores the pictures of one folder; see `restore_paths` for the options."""
         return self.restore_paths([folder], out_dir, **options)
 
 
-def _load(checkpoint: str | Path | nn.Module, device: torch.device) -> nn.Module:
-    if isinstance(checkpoint, str | Path):
+def _load(model: str | Path | nn.Module | None, device: torch.device) -> nn.Module:
+    if isinstance(model, str | Path | None):
         from dtir.apis.build import load_restorer
+        from dtir.apis.model_names import find_model
 
-        checkpoint = load_restorer(checkpoint, device)
-    return checkpoint.to(device).eval()
+        model = load_restorer(find_model(model), device)
+    return model.to(device).eval()
 
 
 def _set_sampling(restorer: nn.Module, num_steps: int | None, seed: int | None) -> None:

@@ -23,8 +23,8 @@ class TaskSteps:
 
     def choose(self, task: str | None, t: int | None) -> int:
         """The step `t` itself, or the one matched to `task`; see `RestorationInferencer.timestep`."""
-        if (task is None) == (t is None):
-            raise ConfigError("give either the task of the picture or a time step t, not both or neither.")
+        if task is not None and t is not None:
+            raise ConfigError("give either the task of the picture or a time step t, not both.")
         return self.of_task(task) if t is None else self._checked(t)
 
     def of_task(self, task: str) -> int:

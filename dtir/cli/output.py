@@ -3,7 +3,12 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dtir.apis.folder import RestoreReport
+    from dtir.apis.folder import Job, RestoreReport
+
+
+def print_outcome(job: "Job", outcome: object) -> None:
+    """Prints what was found on a picture and done to it."""
+    print(f"{job.source}: {outcome}")
 
 
 def print_report(report: "RestoreReport", out: str) -> None:

@@ -6,27 +6,47 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dtir.cli.output import print_report
+from dtir.apis.wish import MOST_PASSES
+from dtir.cli.output import print_outcome, print_report
 from dtir.core.errors import ConfigError
 
 EXIT_FAILED_PICTURES = 1
 
 HELP = "restore picture files and folders"
 DESCRIPTION = (
-    "Restores pictures with a trained checkpoint. Outputs keep the name, format, bit depth, orientation, transparency "
-    "and colour profile of their inputs; sub-folders are mirrored. Outputs that exist are skipped unless --overwrite "
-    "is given. Exit code: 0 all done, 1 some pictures failed (the others are restored), 2 wrong use."
+    "Restores pictures with the model of the package or another one. The damage is estimated unless it is named; a "
+    "picture that is clean or unclear is copied as it is. Outputs keep the name, format, bit depth, orientation, "
+    "transparency and colour profile of their inputs; sub-folders are mirrored. Outputs that exist are skipped unless "
+    "--overwrite is given. Exit code: 0 all done, 1 some pictures failed (the others are restored), 2 wrong use."
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `dtir restore`."""
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="picture file or folder of pictures")
-    parser.add_argument("--checkpoint", required=True, metavar="CKPT", help="checkpoint file written by training")
-    step = parser.add_mutually_exclusive_group(required=True)
-    step.add_argument("--task", metavar="NAME", help="kind of degradation, a name the checkpoint knows, or auto")
+    parser.add_argument(
+        "--model",
+        "--checkpoint",
+        metavar="NAME|FILE|FOLDER",
+        help="a model that dtir models lists, a model file or checkpoint, or the folder of one (default: universal)",
+    )
+    step = parser.add_mutually_exclusive_group()
+    step.add_argument(
+        "--task", metavar="NAME", help="kind of degradation, a name the model knows, or auto to estimate it (default)"
+    )
     step.add_argument("--t", type=int, metavar="N", help="time step of the network, instead of a task")
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the outputs; made if needed")
+    parser.add_argument(
+        "--passes", type=int, default=MOST_PASSES, metavar="N", help="most restorations of a picture with auto (3)"
+    )
+    parser.add_argument("--strength", type=float, default=1.0, metavar="S", help="share of the change, 0 to 1 (1)")
+    parser.add_argument(
+        "--mask",
+        metavar="FILE",
+        help="picture that is white where pixels are missing; without --task these are filled and nothing else changes",
+    )
+    parser.add_argument(
+        "--out", default="restored", metavar="DIR", help="folder of the outputs, or the file of one (default: restored)"
+    )
     parser.add_argument("--recursive", action="store_true", help="also restore pictures in sub-folders")
     parser.add_argument("--overwrite", action="store_true", help="write outputs that exist anew")
     parser.add_argument(
@@ -75,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
 
     _import_modules(args.imports)
     inferencer = RestorationInferencer(
-        args.checkpoint,
+        args.model,
         args.device,
         args.tile,
         args.overlap,
@@ -86,7 +106,17 @@ def run(args: argparse.Namespace) -> int:
         keep_grey=not args.colour,
     )
     report = inferencer.restore_paths(
-        args.inputs, args.out, args.task, args.t, args.recursive, args.overwrite, progress=True
+        args.inputs,
+        args.out,
+        args.task,
+        args.t,
+        args.recursive,
+        args.overwrite,
+        progress=True,
+        strength=args.strength,
+        passes=args.passes,
+        mask=args.mask,
+        on_done=print_outcome,
     )
     print_report(report, args.out)
     return EXIT_FAILED_PICTURES if report.failed else 0

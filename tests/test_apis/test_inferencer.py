@@ -69,10 +69,14 @@ def test_time_step_out_of_range_is_refused(inferencer, t):
         inferencer.restore_array(random_pixels(4, 4, 3), t=t)
 
 
-@pytest.mark.parametrize("choice", [{}, dict(task="noisy", t=3)])
-def test_task_and_time_step_exclude_each_other(inferencer, choice):
+def test_task_and_time_step_exclude_each_other(inferencer):
     with pytest.raises(ConfigError, match="either the task"):
-        inferencer.restore_array(random_pixels(4, 4, 3), **choice)
+        inferencer.restore_array(random_pixels(4, 4, 3), task="noisy", t=3)
+
+
+def test_without_an_estimator_the_task_has_to_be_named(inferencer):
+    with pytest.raises(ConfigError, match="name the task: noisy, rainy, hazy"):
+        inferencer.restore_array(random_pixels(4, 4, 3))
 
 
 @pytest.mark.parametrize(

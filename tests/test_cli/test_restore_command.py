@@ -24,9 +24,26 @@ class InvertingRestorer(nn.Module):
         return 1 - lq
 
 
+class BlindRestorer(InvertingRestorer):
+    """Says rainy once, then noisy, of which it is not sure."""
+
+    def __init__(self):
+        super().__init__()
+        self.answers = [[0.0, 3.5], [0.0, 0.0]]
+
+        class Estimator(nn.Module):
+            classes, least_confidence = self.tasks, 0.6
+
+            def forward(estimator, lq):  # noqa: N805 - `self` is the restorer.
+                return torch.tensor([self.answers.pop(0)])
+
+        self.estimator = Estimator()
+
+
 @pytest.fixture
 def restorer(monkeypatch):
     model = InvertingRestorer()
+    monkeypatch.setattr("dtir.apis.model_names.find_model", lambda model: model)
     monkeypatch.setattr("dtir.apis.build.load_restorer", lambda path, device: model)
     return model
 
@@ -58,6 +75,44 @@ def test_options_reach_the_inferencer(restorer, pictures, tmp_path):
     assert restore(pictures, *options, "--out", tmp_path / "out") == 0
     assert (tmp_path / "out/sub/c.png").exists()
     assert restorer.seen_t == [7] * 8 * 3
+
+
+def test_a_picture_needs_no_other_argument(tmp_path, pictures, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    asked = []
+    estimated = BlindRestorer()
+    monkeypatch.setattr("dtir.apis.model_names.find_model", lambda model: asked.append(model) or "shipped")
+    monkeypatch.setattr("dtir.apis.build.load_restorer", lambda path, device: estimated)
+    assert cli.main(["restore", str(pictures / "a.png")]) == 0
+    assert asked == [None]
+    assert (cv2.imread(str(tmp_path / "restored/a.png")) == 155).all()
+    assert f"{pictures / 'a.png'}: rainy (0.97), step 1\n" in capsys.readouterr().out
+
+
+def test_an_installation_without_a_model_says_what_is_missing(pictures, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("dtir.apis.model_names.packaged_models", lambda folder: {})
+    assert cli.main(["restore", str(pictures / "a.png"), "--out", str(tmp_path / "out")]) == 2
+    assert "holds no model" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_output_of_one_file_may_be_named(restorer, pictures, tmp_path):
+    target = tmp_path / "out" / "mine.tif"
+    assert restore(pictures / "a.png", "--t", 0, "--out", target) == 0
+    assert (cv2.imread(str(target)) == 155).all()
+
+
+def test_strength_and_mask_reach_the_picture(restorer, pictures, tmp_path):
+    mask = np.zeros((5, 7), np.uint8)
+    mask[2, 3] = 255
+    assert cv2.imwrite(str(tmp_path / "mask.png"), mask)
+    options = ["--task", "noisy", "--strength", "0.2", "--mask", tmp_path / "mask.png", "--out", tmp_path / "out"]
+    restorer.tasks = ("noisy", "inpainting")
+    assert restore(pictures / "a.png", *options) == 0
+    output = cv2.imread(str(tmp_path / "out/a.png"))
+    # The hole is filled with 1 - 1 = 0 and then, like the rest, moved by a fifth of the change.
+    assert (output[2, 3] == 51).all()
+    assert (output[0, 0] == 111).all()
 
 
 def test_second_run_skips_and_says_so(restorer, pictures, tmp_path, capsys):
@@ -109,7 +164,6 @@ def test_wrong_use_gives_exit_code_two_and_one_message(restorer, pictures, tmp_p
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "one of the arguments --task --t is required"),
         (["--task", "noisy", "--t", "3"], "not allowed with"),
         (["--t", "3", "--tile", "big"], "'big' is neither a number"),
     ],
@@ -167,7 +221,7 @@ def test_help_answers_without_the_heavy_imports():
 
 
 def test_exit_code_of_the_process():
-    command = [sys.executable, "-m", "dtir.cli", "restore", "x.png", "--t", "0", "--out", "x", "--checkpoint", "no.pth"]
+    command = [sys.executable, "-m", "dtir.cli", "restore", "x.png", "--t", "0", "--out", "x", "--model", "no.pth"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert "no.pth" in result.stderr

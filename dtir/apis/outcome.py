@@ -1,0 +1,89 @@
+"""What was found on a picture and what was done to it."""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from dtir.tasks import CLEAN
+
+
+class Estimate(NamedTuple):
+    """The likeliest damage of a picture and its probability in [0, 1]."""
+
+    task: str
+    confidence: float
+
+    def __str__(self) -> str:
+        return f"{self.task} ({self.confidence:.2f})"
+
+
+class Pass(NamedTuple):
+    """One restoration: the task (None where the caller gave the step), its probability (None where the caller named
+    the task) and the time step."""
+
+    task: str | None
+    confidence: float | None
+    step: int
+
+    def __str__(self) -> str:
+        if self.task is None:
+            return f"step {self.step}"
+        found = self.task if self.confidence is None else str(Estimate(self.task, self.confidence))
+        return f"{found}, step {self.step}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a picture.
+
+    Attributes:
+        passes: The restorations, in their order; none where the picture was left as it was.
+        stopped_at: What was estimated last, where that was no ground for a further pass; None otherwise.
+        strength: The share of the change that was applied, in [0, 1].
+        seconds: What it took, in wall-clock seconds.
+        warnings: What the caller should know.
+    """
+
+    passes: tuple[Pass, ...] = ()
+    stopped_at: Estimate | None = None
+    strength: float = 1.0
+    seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was done."""
+        return bool(self.passes)
+
+    @property
+    def task(self) -> str | None:
+        """Of the first pass; of a picture left as it was, what it was taken for."""
+        return self.passes[0].task if self.passes else self._left("task")
+
+    @property
+    def confidence(self) -> float | None:
+        """The probability of `task`, None where nothing was estimated."""
+        return self.passes[0].confidence if self.passes else self._left("confidence")
+
+    @property
+    def step(self) -> int | None:
+        """The time step of the first pass, None where there was none."""
+        return self.passes[0].step if self.passes else None
+
+    def _left(self, name: str):
+        return None if self.stopped_at is None else getattr(self.stopped_at, name)
+
+    def took(self, seconds: float) -> "Outcome":
+        """The same, with the time it took."""
+        return replace(self, seconds=seconds)
+
+    def __str__(self) -> str:
+        """For people: "low-light (0.93), step 31; noisy (0.88), step 7", or why the picture was left."""
+        if not self.passes:
+            return f"left as it is: {self._reason()}"
+        partly = "" if self.strength == 1 else f"; strength {self.strength:g}"
+        return "; ".join(map(str, self.passes)) + partly
+
+    def _reason(self) -> str:
+        if self.stopped_at is None:
+            return "nothing to do"
+        return str(self.stopped_at) if self.stopped_at.task == CLEAN else f"unsure, {self.stopped_at} at most"

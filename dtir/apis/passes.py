@@ -1,0 +1,99 @@
+"""Restores one picture in passes: missing regions filled, the damage named or estimated again and again."""
+
+import time
+
+import torch
+from torch import Tensor
+
+from dtir.apis.folder import OnTile
+from dtir.apis.judge import Judge
+from dtir.apis.network import NetworkRunner
+from dtir.apis.outcome import Estimate, Outcome, Pass
+from dtir.apis.steps import TaskSteps
+from dtir.apis.wish import Wish
+from dtir.core.errors import ImageFileError
+
+FILLING = "inpainting"
+# What the missing pixels of training pictures are set to.
+MISSING = 1.0
+
+
+class PassRestorer:
+    """Restores pictures as a `Wish` says.
+
+    Args:
+        runner: Applies the network.
+        steps: Time steps of the tasks.
+        judge: Estimates the damage.
+    """
+
+    def __init__(self, runner: NetworkRunner, steps: TaskSteps, judge: Judge) -> None:
+        self.runner, self.steps, self.judge = runner, steps, judge
+
+    def check(self, wish: Wish, masked: bool = False) -> None:
+        """Raises before any work what `restore` would raise of every picture.
+
+        Raises:
+            TaskError, ConfigError: See `RestorationInferencer.timestep`; or there is no estimator.
+        """
+        if masked:
+            self.steps.of_task(FILLING)
+        if wish.named:
+            self.steps.choose(wish.task, wish.t)
+        elif wish.estimates(masked):
+            self.judge.check()
+
+    def restore(
+        self, image: Tensor, wish: Wish, mask: Tensor | None = None, on_tile: OnTile | None = None
+    ) -> tuple[Tensor, Outcome]:
+        """Restores an image.
+
+        Args:
+            image: (1, 3, H, W) in [0, 1].
+            wish: What is to be done.
+            mask: (H, W) bool, True where pixels are missing; None where none are.
+            on_tile: Called as `on_tile(tiles done, tiles in all)` in every pass.
+
+        Returns:
+            The restored image, which is `image` itself where nothing was done; and what was done.
+
+        Raises:
+            TaskError, ConfigError: See `check`.
+            ImageFileError: It does not fit into memory, or the network's output is not finite, or the mask is of
+                another size.
+        """
+        start = time.perf_counter()
+        whole, filled = self._fill(image, mask, on_tile)
+        restored, passes, stopped = whole, [], None
+        if wish.named:
+            passes = [Pass(wish.task, None, self.steps.choose(wish.task, wish.t))]
+            restored = self.runner.restore(whole, passes[0].step, on_tile)
+        elif wish.estimates(mask is not None):
+            restored, passes, stopped = self._blind(whole, wish.passes, on_tile)
+        seconds = time.perf_counter() - start
+        return _blend(whole, restored, wish.strength), Outcome((*filled, *passes), stopped, wish.strength, seconds)
+
+    def _fill(self, image: Tensor, mask: Tensor | None, on_tile: OnTile | None) -> tuple[Tensor, list[Pass]]:
+        if mask is None or not mask.any():
+            return image, []
+        if mask.shape != image.shape[-2:]:
+            sizes = [f"{width} x {height}" for height, width in (mask.shape, image.shape[-2:])]
+            raise ImageFileError(f"the mask is of {sizes[0]} pixels and the picture of {sizes[1]}; they must be equal.")
+        step = self.steps.of_task(FILLING)
+        filled = self.runner.restore(image.masked_fill(mask, MISSING), step, on_tile)
+        return torch.where(mask, filled, image), [Pass(FILLING, None, step)]
+
+    def _blind(self, image: Tensor, most: int, on_tile: OnTile | None) -> tuple[Tensor, list[Pass], Estimate | None]:
+        """Restores what is estimated until there is no ground to go on; no damage is restored twice."""
+        passes: list[Pass] = []
+        for _ in range(most):
+            found = self.judge.estimate(image)
+            if not self.judge.calls_for(found) or found.task in {done.task for done in passes}:
+                return image, passes, found
+            passes.append(Pass(*found, self.steps.of_task(found.task)))
+            image = self.runner.restore(image, passes[-1].step, on_tile)
+        return image, passes, None
+
+
+def _blend(before: Tensor, after: Tensor, strength: float) -> Tensor:
+    return after if after is before or strength == 1 else torch.lerp(before, after, strength)
