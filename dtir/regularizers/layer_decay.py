@@ -18,11 +18,13 @@ LEAST_SHARE = 1e-3
 
 @REGULARIZERS.register_module()
 class LayerDecay(Regularizer):
-    """Scales the generative gradient of block l by `w_l = exp(-a l t* / T_ref)` (arXiv 2506.21722, Eq. 10, 21).
+    """Scales each generative sample's gradient of block l by `w_l = exp(-a l t* / T_ref)`.
 
-    t* is the mean matched step of the tasks of the step's generative samples, over all processes. A global degradation,
-    with its large t*, so keeps generation to fewer blocks. Applied where generative and restoring samples are mixed,
-    and not to the pre-training.
+    Lu et al., arXiv 2506.21722, Eq. 10, 21.
+
+    t* is the matched step of the sample's own task. A global degradation, with its large t*, so keeps generation to
+    fewer blocks. Applied where generative and restoring samples are mixed, and not to the pre-training. It costs a
+    backward pass through the generative samples, about a tenth of the batch, for each of them.
 
     Args:
         a: Decay per block and step.
@@ -39,6 +41,7 @@ class LayerDecay(Regularizer):
         if a < 0 or T_ref <= 0:
             raise ConfigError(f"LayerDecay: a={a} must not be negative and T_ref={T_ref} must be positive.")
         self.a, self.T_ref, self.coupled = a, T_ref, coupled
+        self.scaled: list[Tensor] = []
         self.steps: Tensor | None = None
 
     def before_stage(self, runner, stage, fresh: bool) -> None:
@@ -47,17 +50,30 @@ class LayerDecay(Regularizer):
         depths = parameter_depths(network)
         device = next(network.parameters()).device
         names = {id(p): name for name, p in network.named_parameters()}
-        wanted = [p for p in runner.model.parameters() if p.requires_grad]
-        self.depths = [depths[names[id(p)]].to(device) for p in wanted]
+        self.wanted = [p for p in runner.model.parameters() if p.requires_grad]
+        self.depths = [depths[names[id(p)]].to(device) for p in self.wanted]
         self.active = 0 < stage.settings.generative_share < 1
         self.blocks = torch.arange(num_blocks(network), device=device)
         self.steps = torch.zeros(2, device=device)
 
+    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
+        """Starts a new step."""
+        self.scaled = [torch.zeros_like(p) for p in self.wanted] if self.active else []
+        self.steps = torch.zeros_like(self.steps)
+
     def after_loss(self, runner, losses: dict[str, Tensor]) -> None:
-        """Adds up the matched steps of the generative samples."""
-        samples = runner.train_loop.samples
-        matched = runner.model.timestep_of(samples["task"][: samples["num_generative"]])
+        """Adds up the generative samples' gradients, each with the shares of its own step."""
+        if not self.active:
+            return
+        loop, model = runner.train_loop, runner.model
+        matched = model.timestep_of(loop.samples["task"][: loop.samples["num_generative"]])
         self.steps += torch.stack([matched.sum().float(), self.steps.new_tensor(float(len(matched)))])
+        for term, t in zip(model.generative_terms.unbind(), matched.unbind(), strict=True):
+            gradients = torch.autograd.grad(term / loop.accumulate, self.wanted, retain_graph=True, allow_unused=True)
+            shares = self.shares(t)
+            for total, gradient, depth in zip(self.scaled, gradients, self.depths, strict=True):
+                if gradient is not None:
+                    total.add_(gradient * shares[depth])
 
     def shares(self, t: Tensor | float) -> Tensor:
         """`w_l` (L,) of the blocks at t* (a scalar)."""
@@ -65,18 +81,16 @@ class LayerDecay(Regularizer):
         return torch.where(share < LEAST_SHARE, 0, share)
 
     def gradient_policy(self, runner, loss_gradients: Mapping[str, Sequence[Tensor]]) -> None:
-        """Scales the gradient of the generative loss."""
-        if _processes() > 1:
-            dist.all_reduce(self.steps)
-        total, count = self.steps.unbind()
-        t = total / count.clamp(min=1)
-        self.steps = torch.zeros_like(self.steps)
+        """Replaces the gradient of the generative loss; `generative_t`, logged, is the mean t* of the samples."""
         if not self.active:
             return
-        shares = self.shares(t)
-        runner.train_loop.logged["generative_t"] = t
-        for gradient, depth in zip(loss_gradients[GENERATIVE], self.depths, strict=True):
-            gradient.mul_(shares[depth])
+        if _processes() > 1:
+            for tensor in (self.steps, *self.scaled):
+                dist.all_reduce(tensor)
+            torch._foreach_div_(self.scaled, _processes())
+        total, count = self.steps.unbind()
+        runner.train_loop.logged["generative_t"] = total / count.clamp(min=1)
+        torch._foreach_copy_(list(loss_gradients[GENERATIVE]), self.scaled)
 
 
 def _processes() -> int:

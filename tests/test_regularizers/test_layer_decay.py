@@ -19,6 +19,19 @@ class Recording(LayerDecay):
         self.after = {name: [g.clone() for g in part] for name, part in loss_gradients.items()}
 
 
+class Terms(Recording):
+    """Also keeps each generative sample's own gradient and step."""
+
+    def after_loss(self, runner, losses):
+        loop, model = runner.train_loop, runner.model
+        self.own_steps = model.timestep_of(loop.samples["task"][: loop.samples["num_generative"]]).tolist()
+        self.own_gradients = [
+            torch.autograd.grad(term, loop.trainable_parameters, retain_graph=True, allow_unused=True)
+            for term in model.generative_terms
+        ]
+        super().after_loss(runner, losses)
+
+
 def run(tmp_path, regularizer, matched=(3, 9, 21), **options):
     config = tiny_config(tmp_path, **{"train_cfg.stages": STAGE, "custom_hooks": [], **PLAIN, **options})
     runner = StagedRunner.from_cfg(config)
@@ -34,24 +47,29 @@ def run(tmp_path, regularizer, matched=(3, 9, 21), **options):
     return runner
 
 
-def test_every_parameter_is_scaled_by_its_block(tmp_path):
-    regularizer = Recording(a=0.05)
-    runner = run(tmp_path, regularizer)
+def shares_of(name: str, t: float, ndim: int):
+    """Of a parameter of the tiny network, whose second block is the deeper one."""
+    share = torch.exp(torch.tensor(-0.05 * t))
+    if name in ("backbone.blocks.1.weight", "backbone.blocks.1.bias", "backbone.tail.weight", "backbone.tail.bias"):
+        return share
+    if name.startswith("to_modulation"):
+        return torch.cat([torch.ones(8), share.expand(8)]).repeat(2).view(-1, *[1] * (ndim - 1))
+    return torch.tensor(1.0)
+
+
+def test_every_samples_gradient_is_scaled_by_block_and_by_its_own_step(tmp_path):
+    regularizer = Terms(a=0.05)
+    runner = run(tmp_path, regularizer, matched=(3, 9, 21))
     # Two generative samples of eight, of tasks that the sampler drew.
-    t = runner.train_loop.logged["generative_t"].item()
-    assert t in {(a + b) / 2 for a in (3, 9, 21) for b in (3, 9, 21)}
-    share = torch.exp(torch.tensor(-0.05 * t)).item()
+    assert len(set(regularizer.own_steps)) == 2
+    assert runner.train_loop.logged["generative_t"].item() == sum(regularizer.own_steps) / 2
     names = [name for name, p in runner.model.network.named_parameters() if p.requires_grad]
-    for name, before, after in zip(
-        names, regularizer.before["loss_generative"], regularizer.after["loss_generative"], strict=True
-    ):
-        expected = before.clone()
-        if name in ("backbone.blocks.1.weight", "backbone.blocks.1.bias", "backbone.tail.weight", "backbone.tail.bias"):
-            expected *= share
-        if name.startswith("to_modulation"):
-            rows = torch.tensor([1.0] * 8 + [share] * 8).repeat(2)
-            expected *= rows.view(-1, *[1] * (expected.ndim - 1))
-        torch.testing.assert_close(after, expected)
+    after = regularizer.after["loss_generative"]
+    for name, found, *own in zip(names, after, *regularizer.own_gradients, strict=True):
+        expected = sum(
+            g * shares_of(name, t, g.ndim) for g, t in zip(own, regularizer.own_steps, strict=True) if g is not None
+        )
+        torch.testing.assert_close(found, torch.zeros_like(found) + expected)
     for before, after in zip(
         regularizer.before["loss_restoration"], regularizer.after["loss_restoration"], strict=True
     ):

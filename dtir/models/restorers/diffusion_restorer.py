@@ -48,6 +48,7 @@ class DiffusionRestorer(Restorer):
     Attributes:
         separate_objectives: Whether the two objectives of a batch take a forward pass each. Where the gradient of each
             loss is wanted by itself, every backward pass then goes through its own samples only.
+        generative_terms: What each generative sample (N,) of the last batch adds to `loss_generative`.
 
     Raises:
         ConfigError: A task is named twice or none is given, the scheduler has steps beyond those of the network,
@@ -87,6 +88,7 @@ class DiffusionRestorer(Restorer):
         self.generative_weight = generative_weight
         self.flip_average = flip_average
         self.separate_objectives = False
+        self.generative_terms: Tensor | None = None
         self.set_matched_t(self._own_steps(matched_t or task_steps or {}))
 
     def _own_steps(self, table: Mapping[str, int]) -> dict[str, int]:
@@ -137,6 +139,7 @@ class DiffusionRestorer(Restorer):
         """`loss_restoration` and `loss_generative`; the samples also hold `noise_seed` (int)."""
         n, gt = samples["num_generative"], samples["gt"]
         y, t = lq[n:], self.timestep_of(samples["task"][n:])
+        self.generative_terms = lq.new_zeros(0)
         if n == 0:
             loss = self.restoration_loss(self.network(y, t), gt).sum() / len(lq)
             return {"loss_restoration": loss, "loss_generative": loss.new_zeros(())}
@@ -147,10 +150,10 @@ class DiffusionRestorer(Restorer):
         else:
             generated, restored = self.network(torch.cat([x, y]), torch.cat([t_gen, t])).tensor_split([n])
         weight = self.scheduler.loss_weight(t_gen, self.generative_weight).flatten()
-        per_sample = self.generative_loss(x - generated, target)
+        self.generative_terms = weight * self.generative_loss(x - generated, target) / len(lq)
         return {
             "loss_restoration": self.restoration_loss(restored, gt[n:]).sum() / len(lq),
-            "loss_generative": (weight * per_sample).sum() / len(lq),
+            "loss_generative": self.generative_terms.sum(),
         }
 
     def noised(self, gt: Tensor, t: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
