@@ -1,11 +1,11 @@
-"""Trains the method, its ablations and plain training small, side by side, and tabulates them.
+"""Trains the method, its ablations, plain training and the released recipe small, side by side, and tabulates them.
 
     DTIR_DATA=DATA python -m benchmarks.method run
     python -m benchmarks.method table
 
-DATA holds clean/, train_pairs/, real10/ and generalization/. Every run is one of configs/dtir or configs/ablations with
-the settings of configs/_base_/lab/method.py laid over it. Runs that share a seed share the generative
-pre-training. Killed at any moment, the command goes on from the last checkpoints when it is run again.
+DATA holds clean/, train_pairs/, real10/ and generalization/. Every run is a config with the settings of
+configs/_base_/lab/method.py, or of another file (`--settings`), laid over it. Runs that share a seed share the
+generative pre-training. Killed at any moment, the command goes on from the last checkpoints when it is run again.
 """
 
 import argparse
@@ -15,11 +15,12 @@ import json
 import os
 import re
 import sys
-from dataclasses import dataclass
-from itertools import chain, repeat
+from dataclasses import dataclass, replace
+from itertools import repeat
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
@@ -37,6 +38,8 @@ from dtir.tasks import TASKS
 
 LAB = "configs/_base_/lab/method.py"
 FULL, SINGLE, PLAIN = "dtir/dtir_unet_10task", "dtir/dtir_unet_deraining", "ablations/plain_joint"
+TOLD, RELEASED = "baselines/dtir_unet_told_10task", "eedtp/eedtp_10task"
+BLIND = ", step estimated"
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Run:
         seed: Of the whole run.
         pairs: Folder of train_pairs/ if one task is trained, else None for ten.
         long: Whether plain training goes on for as many iterations as the pre-training and the restoration together.
+        settings: File of the settings that are laid over the config.
     """
 
     name: str
@@ -56,6 +60,7 @@ class Run:
     seed: int = 0
     pairs: str | None = None
     long: bool = False
+    settings: str = LAB
 
     @property
     def folder(self) -> str:
@@ -68,7 +73,7 @@ class Run:
         return self.pairs and {"rainy-light": "rainy"}.get(self.pairs, self.pairs)
 
 
-TRAINING_HOOKS = ("StageEMAHook", "TimestepMatchingHook")
+TRAINING_HOOKS = ("StageEMAHook", "TimestepMatchingHook", "BlindTaskHook")
 ABLATIONS = ["tmgp", "gef", "importance", "orthogonality", "matched_t", "layer_decay", "tit", "moe"]
 PAIRS = {"Rain100L": "rainy-light", "Rain100H": "rainy", "SOTS": "hazy"}
 # Trained on, tested on: the first of each pair of lines is the distribution of the training.
@@ -83,36 +88,37 @@ GENERALISATION = [
 NAMES = {"rainy": "Rain100H", "hazy": "SOTS"}
 
 
-def all_runs(seeds: int) -> list[Run]:
-    """The main pair, the ablations, the generalisation pairs, and plain training of equal length."""
-    main = [[Run("plain", PLAIN, s), Run("full", FULL, s)] for s in range(seeds)]
-    long = [Run("plain, equal total steps", PLAIN, long=True)]
+def all_runs(seeds: int, settings: str = LAB) -> list[Run]:
+    """The rows of a fair comparison, then the ablations and the generalisation pairs."""
+    rows = [
+        Run("plain", PLAIN),
+        Run("told", TOLD),
+        Run("told, equal total steps", TOLD, long=True),
+        Run("full", FULL),
+        Run("released", RELEASED),
+        Run("plain, equal total steps", PLAIN, long=True),
+    ]
+    main = [replace(row, seed=seed) for seed in range(seeds) for row in rows]
     single = [
-        [Run(f"plain {name}", PLAIN, s, pairs), Run(f"full {name}", SINGLE, s, pairs)]
-        for s in range(min(seeds, 2))
+        run
+        for seed in range(min(seeds, 2))
         for name, pairs in PAIRS.items()
+        for run in (Run(f"plain {name}", PLAIN, seed, pairs), Run(f"full {name}", SINGLE, seed, pairs))
     ]
     ablations = [Run(f"w/o {part}", f"ablations/wo_{part}") for part in ABLATIONS]
-    first_single, other_single = single[: len(PAIRS)], single[len(PAIRS) :]
-    groups = [*main, *first_single, ablations, *other_single, long]
-    return list(chain.from_iterable(groups))
+    return [replace(run, settings=settings) for run in (*main, *ablations, *single)]
 
 
 def lab_config(run: Run, out: Path) -> Config:
     """The run's config, small."""
     config = load_config(REPO / "configs" / f"{run.config}.py", work_dir=out / run.folder)
-    lab = Config.fromfile(REPO / LAB)
+    lab = Config.fromfile(REPO / run.settings)
     tasks = [run.task] if run.task else list(config.model.tasks)
-    sets = [copy.deepcopy(lab.train_sets[task]) for task in tasks]
+    sets = [{**copy.deepcopy(lab.train_sets[task]), "patch": lab.patch} for task in tasks]
     if run.pairs:
-        sets[0].data_root = f"train_pairs/{run.pairs}"
+        sets[0]["data_root"] = f"train_pairs/{run.pairs}"
     small_training(config, tasks, sets, lab.optimizer, run.seed)
-    if "network" in config.model:
-        config.model.network.backbone, config.model.restoration_loss = lab.backbone, lab.loss
-        if config.model.network.get("adapter"):
-            config.model.network.adapter.rank = lab.adapter_rank
-    else:
-        config.model.backbone, config.model.losses = lab.backbone, [lab.loss]
+    _small_model(config.model, lab)
     table = {**lab.stages, **(lab.single_stages if run.pairs else {})}
     config.train_cfg.stages = [_lab_stage(stage, table, run, config) for stage in config.train_cfg.stages]
     for regularizer in config.train_cfg.get("regularizers", []):
@@ -124,20 +130,38 @@ def lab_config(run: Run, out: Path) -> Config:
     return config
 
 
+def _small_model(model: dict, lab: Config) -> None:
+    """The settings' network and loss; the released recipe keeps its own kind of network and its losses."""
+    if "network" not in model:
+        model.backbone, model.losses = lab.backbone, [lab.loss]
+    elif model.network.type == "OwnTime":
+        model.network.backbone.update(lab.released_backbone)
+    else:
+        model.network.backbone = lab.backbone
+        # One loss for both objectives, so that a generative sample counts as much as a restoring one.
+        model.restoration_loss = model.generative_loss = lab.loss
+        if model.network.get("adapter"):
+            model.network.adapter.rank = lab.adapter_rank
+
+
 def _lab_stage(stage: dict, table: dict, run: Run, config: Config) -> dict:
-    small = dict(table[stage.name])
-    alone = all(other.name != "incremental" for other in config.train_cfg.stages)
-    if stage.name == "finetune" and alone and not run.pairs:
-        # All tasks at once for as long as the fine-tuning and the incremental stages take together.
-        small = dict(table["train"])
+    names = [other.name for other in config.train_cfg.stages]
+    small = dict(table["incremental" if stage.name.startswith("joint") else stage.name])
+    if stage.name.startswith("joint"):
+        # Without the order of the tasks, stages of the same lengths.
+        small["iters"] = small["iters"][int(stage.name.removeprefix("joint_")) - 1]
+    elif stage.name == "incremental" and "finetune" not in names:
+        # The released recipe has nothing but incremental stages: as long in all, and of one length.
+        small = {**table["train"], "iters": [table["train"]["iters"] // 10] * 10}
+        del small["warmup_iters"]
     if run.long:
         small["iters"] += table["pretrain"]["iters"]
     return {**stage, **small, "validate": False}
 
 
-def pretraining(seed: int) -> Run:
+def pretraining(seed: int, settings: str = LAB) -> Run:
     """The generative pre-training that the runs of a seed share."""
-    return Run("pretrain", FULL, seed)
+    return Run("pretrain", FULL, seed, settings=settings)
 
 
 def prepare(run: Run, out: Path) -> Config:
@@ -147,7 +171,7 @@ def prepare(run: Run, out: Path) -> Config:
     if run.name == "pretrain":
         config.train_cfg.stages = stages[:1]
         config.train_cfg.regularizers, config.custom_hooks = [], [{"type": "StageEMAHook", "decay": 0.999}]
-    elif stages[0].name == "pretrain":
+    elif stages[0].name == "pretrain" and run.config != RELEASED:
         config.train_cfg.stages = stages[1:]
         config.load_from = str(_start(run, config, out))
     return config
@@ -155,7 +179,7 @@ def prepare(run: Run, out: Path) -> Config:
 
 def _start(run: Run, config: Config, out: Path) -> Path:
     """The shared pre-training as a checkpoint of the run's own model, which may lack adapters or have other tasks."""
-    trained = load_checkpoint(find_last_checkpoint(out / pretraining(run.seed).folder))
+    trained = load_checkpoint(find_last_checkpoint(out / pretraining(run.seed, run.settings).folder))
     with DefaultScope.overwrite_default_scope(SCOPE):
         model = RESTORERS.build(config.model)
     state = model.state_dict()
@@ -169,29 +193,51 @@ def _start(run: Run, config: Config, out: Path) -> Path:
 def carry_out(run: Run, out: Path, threads: int) -> str:
     """Trains and measures a run unless that is done; returns its folder."""
     folder = out / run.folder
-    if run.name == "pretrain":
+    if run.name == "pretrain" or (folder / "results.json").is_file():
         train(prepare(run, out), folder, threads)
-    elif not (folder / "results.json").is_file():
-        checkpoint = train(prepare(run, out), folder, threads)
-        torch.set_num_threads(threads)
-        with atomic_write(folder / "results.json", "w", encoding="utf-8") as file:
-            json.dump(measure(run, checkpoint), file, indent=1)
+        return run.folder
+    checkpoint = train(prepare(run, out), folder, threads)
+    torch.set_num_threads(threads)
+    inferencer = RestorationInferencer(str(checkpoint), device="cpu")
+    if getattr(inferencer.restorer, "estimator", None) is not None and inferencer.restorer.num_timesteps:
+        _write(folder / "results_blind.json", measure(run, inferencer, blind=True))
+    _write(folder / "results.json", measure(run, inferencer))
     return run.folder
 
 
-def measure(run: Run, checkpoint: Path) -> dict[str, dict[str, list[float]]]:
-    """PSNR and SSIM (protocol rgb) of every picture of the test sets, by set."""
-    inferencer = RestorationInferencer(str(checkpoint), device="cpu")
+def _write(path: Path, results: dict) -> None:
+    with atomic_write(path, "w", encoding="utf-8") as file:
+        json.dump(results, file, indent=1)
+
+
+def measure(run: Run, inferencer: RestorationInferencer, blind: bool = False) -> dict[str, dict[str, list[float]]]:
+    """PSNR and SSIM (protocol rgb) of every picture of the test sets, and the PSNR of the input, by set.
+
+    Args:
+        run: Names the settings, whose `test_crop` is the side of the centre that is measured, None for all.
+        inferencer: Of the trained network.
+        blind: Whether the task is estimated from the picture, and not told.
+    """
+    side = Config.fromfile(REPO / run.settings).test_crop
     results = {}
     for label, (root, task) in test_sets(run, inferencer.tasks).items():
-        values: dict[str, list[float]] = {"PSNR": [], "SSIM": []}
+        values: dict[str, list[float]] = {"PSNR": [], "SSIM": [], "input": []}
         for record in PairedDataset(task, root).records:
-            restored = picture(inferencer.restore_array(read_rgb(record["lq_path"]), task))
-            gt = picture(read_rgb(record["gt_path"]))
-            values["PSNR"].append(psnr(restored, gt).item())
-            values["SSIM"].append(ssim(restored, gt).item())
+            lq, gt = (centre(read_rgb(record[key]), side) for key in ("lq_path", "gt_path"))
+            restored = picture(inferencer.restore_array(lq, "auto" if blind else task))
+            values["PSNR"].append(psnr(restored, picture(gt)).item())
+            values["SSIM"].append(ssim(restored, picture(gt)).item())
+            values["input"].append(psnr(picture(lq), picture(gt)).item())
         results[label] = values
     return results
+
+
+def centre(rgb: np.ndarray, side: int | None) -> np.ndarray:
+    """The middle of a picture (H, W, 3), at most `side` high and wide."""
+    if side is None:
+        return rgb
+    top, left = (max(0, (length - side) // 2) for length in rgb.shape[:2])
+    return np.ascontiguousarray(rgb[top : top + side, left : left + side])
 
 
 def test_sets(run: Run, tasks: tuple[str, ...]) -> dict[str, tuple[str, str]]:
@@ -206,7 +252,7 @@ def test_sets(run: Run, tasks: tuple[str, ...]) -> dict[str, tuple[str, str]]:
 
 def run_all(args: argparse.Namespace) -> None:
     """Pre-trains, then trains what is left, `--jobs` at a time."""
-    out, runs = Path(args.out), all_runs(args.seeds)
+    out, runs = Path(args.out), all_runs(args.seeds, args.settings)
     threads = max(1, (os.cpu_count() or 1) // args.jobs)
     if args.only:
         runs = [run for run in runs if run.name in args.only]
@@ -214,7 +260,7 @@ def run_all(args: argparse.Namespace) -> None:
         list(
             pool.map(
                 carry_out,
-                [pretraining(seed) for seed in sorted({run.seed for run in runs})],
+                [pretraining(seed, args.settings) for seed in sorted({run.seed for run in runs if _pretrained(run)})],
                 repeat(out),
                 repeat(threads),
             )
@@ -224,13 +270,18 @@ def run_all(args: argparse.Namespace) -> None:
             print(f"{finished} of {len(runs)}: {future.result()}", flush=True)
 
 
+def _pretrained(run: Run) -> bool:
+    return run.config not in (PLAIN, TOLD, RELEASED, "ablations/wo_tmgp")
+
+
 def read_results(out: Path, seeds: int) -> dict[str, dict[int, dict]]:
     """Results of the finished runs, by name and seed."""
     found: dict[str, dict[int, dict]] = {}
     for run in all_runs(seeds):
-        file = out / run.folder / "results.json"
-        if file.is_file():
-            found.setdefault(run.name, {})[run.seed] = json.loads(file.read_text(encoding="utf-8"))
+        for name, file in ((run.name, "results.json"), (run.name + BLIND, "results_blind.json")):
+            path = out / run.folder / file
+            if path.is_file():
+                found.setdefault(name, {})[run.seed] = json.loads(path.read_text(encoding="utf-8"))
     return found
 
 
@@ -303,6 +354,7 @@ def main() -> int:
     parser.add_argument("--out", default="work_dirs/lab_method")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time; they share the cores")
     parser.add_argument("--seeds", type=int, default=2, help="seeds of the main pair")
+    parser.add_argument("--settings", default=LAB, help="file of what is laid over the configs")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="runs of these names alone")
     args = parser.parse_args()
     if args.command == "run":

@@ -5,12 +5,22 @@ _paired["low-light"] = "train_pairs/low-light"
 _synthetic = ["motion-blurry", "jpeg-compressed", "noisy", "raindrop", "shadowed", "snowy", "inpainting"]
 
 backbone = dict(type="DTIRUNet", width=16, enc_blk_nums=[1, 1, 2], middle_blk_num=2, dec_blk_nums=[1, 1, 1])
+# Of the released recipe: about as many parameters, and fewer, smaller experts.
+released_backbone = dict(
+    width=16,
+    enc_blk_nums=[1, 1, 2],
+    middle_blk_num=2,
+    dec_blk_nums=[1, 1, 1],
+    adapters=dict(num_experts=4, T=50, reduction=4),
+)
+patch = 64
+test_crop = None
 # As the widths are a quarter of those that the default of 13 is for.
 adapter_rank = 4
 loss = dict(type="PSNRLoss", eps=1e-2)
-train_sets = {task: dict(type="PairedDataset", task=task, data_root=root, patch=64) for task, root in _paired.items()}
+train_sets = {task: dict(type="PairedDataset", task=task, data_root=root) for task, root in _paired.items()}
 train_sets.update(
-    {task: dict(type="SyntheticDataset", task=task, data_root="clean", recursive=True, patch=64) for task in _synthetic}
+    {task: dict(type="SyntheticDataset", task=task, data_root="clean", recursive=True) for task in _synthetic}
 )
 
 # By the name of the stage; `train` is plain training.
