@@ -18,13 +18,14 @@ import sys
 from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 
 import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
+from benchmarks.bootstrap import difference_interval
 from benchmarks.lab import REPO, markdown, picture, small_training, train
 from dtir.apis import RestorationInferencer
 from dtir.cli.launching import load_config
@@ -40,6 +41,7 @@ LAB = "configs/_base_/lab/method.py"
 FULL, SINGLE, PLAIN = "dtir/dtir_unet_10task", "dtir/dtir_unet_deraining", "ablations/plain_joint"
 TOLD, RELEASED = "baselines/dtir_unet_told_10task", "eedtp/eedtp_10task"
 BLIND = ", step estimated"
+REFERENCE = "told, equal total steps"
 
 
 @dataclass(frozen=True)
@@ -296,29 +298,50 @@ def set_means(results: dict[int, dict], label: str) -> list[float]:
 
 
 def cell(values: list[float], digits: int = 2) -> str:
-    """Mean over the seeds, and half the range where there are several."""
-    spread = f" ± {(max(values) - min(values)) / 2:.{digits}f}" if len(values) > 1 else ""
+    """Mean over the seeds, and their standard deviation where there are several."""
+    spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
     return f"{fmean(values):.{digits}f}{spread}" if values else "-"
 
 
-def gains(results: dict[int, dict], reference: dict[int, dict]) -> list[float]:
-    """Average PSNR above that of a reference with the same seed, where that is there."""
-    return [
-        average(result, "PSNR") - average(reference[seed], "PSNR")
-        for seed, result in results.items()
-        if seed in reference
+def over_seeds(results: dict[int, dict], seeds: list[int]) -> dict[str, list[float]]:
+    """PSNR of every picture of the ten tasks, the mean over seeds."""
+    return {
+        task: [fmean(values) for values in zip(*(results[seed][task]["PSNR"] for seed in seeds), strict=True)]
+        for task in TASKS
+    }
+
+
+def compared(results: dict[int, dict], reference: dict[int, dict]) -> str:
+    """How much the average PSNR is above a reference's at the seeds that both have, with a 95 % interval."""
+    seeds = sorted(results.keys() & reference.keys())
+    if not seeds or results is reference:
+        return "-"
+    low, high = difference_interval(over_seeds(results, seeds), over_seeds(reference, seeds))
+    difference = fmean(average(results[s], "PSNR") - average(reference[s], "PSNR") for s in seeds)
+    return f"{difference:+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
+def worst(results: dict[int, dict]) -> str:
+    """The smallest gain over the input of any picture of the ten tasks at any seed, where inputs were measured."""
+    gains = [
+        restored - before
+        for result in results.values()
+        for task in TASKS
+        for restored, before in zip(result[task]["PSNR"], result[task].get("input", []), strict=False)
     ]
+    return f"{min(gains):+.1f}" if gains else "-"
 
 
 def ten_task_table(results: dict[str, dict[int, dict]]) -> str:
-    """Averages over the ten tasks, beside the full method with the same seeds."""
+    """Averages over the ten tasks, beside the training that is told the task for as many steps in all."""
+    reference = results.get(REFERENCE, results.get("full", {}))
     rows = []
     for name, by_seed in results.items():
         psnrs, ssims = ([average(result, key) for result in by_seed.values()] for key in ("PSNR", "SSIM"))
-        difference = gains(by_seed, results.get("full", {}))
-        against = f"{fmean(difference):+.2f}" if difference and name != "full" else "-"
-        rows.append([name, len(by_seed), cell(psnrs), cell(ssims, 3), against])
-    return markdown(["training", "seeds", "PSNR", "SSIM", "against the full method"], rows)
+        row = [name, len(by_seed), cell(psnrs), cell(ssims, 3), compared(by_seed, reference), worst(by_seed)]
+        rows.append(row)
+    against = f"against {REFERENCE if REFERENCE in results else 'full'}"
+    return markdown(["training", "seeds", "PSNR", "SSIM", against, "worst gain of a picture"], rows)
 
 
 def task_table(results: dict[str, dict[int, dict]]) -> str:

@@ -1,5 +1,8 @@
-# No generative pre-training, so no steps to match and no parameters of an earlier task to hold.
-_base_ = "../dtir/dtir_unet_10task.py"
+# No generative pre-training, so no parameters of an earlier task to hold, and nothing to match steps with: they are the
+# released ones, so that the order of the tasks, layer decay and routing act as in the whole method.
+_base_ = ["../dtir/dtir_unet_10task.py", "../_base_/models/released_steps.py"]
+
+model = dict(matched_t={{_base_._matched_t}})
 
 train_cfg = dict(
     stages=[{{_base_._finetune}}, {{_base_._incremental}}],

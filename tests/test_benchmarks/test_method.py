@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks.method import all_runs, cell, gains, lab_config, pretraining, ten_task_table
+from benchmarks.bootstrap import difference_interval
+from benchmarks.method import REFERENCE, all_runs, cell, centre, compared, lab_config, pretraining, ten_task_table
 from dtir.engine.stages import StagePlan
 from dtir.tasks import TASKS
 
@@ -40,15 +42,37 @@ def test_runs_of_one_task_train_on_their_pairs():
         assert [d.data_root for d in config.train_dataloader.dataset.datasets] == [f"train_pairs/{run.pairs}"]
 
 
-def test_gains_are_taken_at_equal_seeds():
-    def result(psnr: float) -> dict:
-        return {task: {"PSNR": [psnr - 1, psnr + 1], "SSIM": [0.5]} for task in TASKS}
+def result(*psnr: float) -> dict:
+    return {task: {"PSNR": list(psnr), "SSIM": [0.5], "input": [18.0] * len(psnr)} for task in TASKS}
 
-    full, other = {0: result(20.0), 1: result(26.0)}, {1: result(25.0)}
-    assert gains(other, full) == [-1.0]
-    assert gains(full, other) == [1.0]
-    assert cell([20.0, 26.0]) == "23.00 ± 3.00"
+
+def test_rows_are_compared_at_equal_seeds():
+    told, other = {0: result(20.0, 22.0), 1: result(26.0, 28.0)}, {1: result(25.0, 27.0)}
+    assert compared(other, told) == "-1.00 [-1.00, -1.00]"
+    assert compared(told, other) == "+1.00 [+1.00, +1.00]"
+    assert compared(told, told) == "-"
+    row = ten_task_table({REFERENCE: told, "other": other}).splitlines()[-1]
+    assert row == "| other | 1 | 26.00 | 0.500 | -1.00 [-1.00, -1.00] | +7.0 |"
+
+
+def test_a_cell_has_the_standard_deviation_over_the_seeds():
+    assert cell([20.0, 26.0]) == "23.00 ± 4.24"
     assert cell([20.0]) == "20.00"
     assert cell([]) == "-"
-    row = ten_task_table({"full": full, "other": other}).splitlines()[-1]
-    assert row == "| other | 1 | 25.00 | 0.500 | -1.00 |"
+
+
+def test_the_interval_is_that_of_the_pictures():
+    rng = np.random.default_rng(1)
+    noise = {task: rng.normal(0.3, 1.0, 50) for task in ("a", "b")}
+    zero = {task: np.zeros(50) for task in noise}
+    low, high = difference_interval(noise, zero)
+    centre = np.mean([values.mean() for values in noise.values()])
+    # Two tasks of 50 pictures: the mean has a standard error of the spread over ten.
+    error = np.sqrt(sum(values.var() / 50 for values in noise.values())) / 2
+    np.testing.assert_allclose([low, high], [centre - 1.96 * error, centre + 1.96 * error], atol=0.02)
+
+
+def test_the_centre_is_what_is_measured():
+    rgb = np.arange(5 * 8 * 3).reshape(5, 8, 3)
+    np.testing.assert_array_equal(centre(rgb, 4), rgb[0:4, 2:6])
+    assert centre(rgb, None) is rgb

@@ -27,9 +27,29 @@ def drop(config: dict, regularizers: tuple[str, ...] = (), hooks: tuple[str, ...
     config["custom_hooks"] = without(config["custom_hooks"], *hooks)
 
 
+RELEASED = {
+    "noisy": 4,
+    "rainy": 8,
+    "jpeg-compressed": 12,
+    "snowy": 15,
+    "inpainting": 19,
+    "raindrop": 22,
+    "shadowed": 27,
+    "low-light": 38,
+    "hazy": 47,
+    "motion-blurry": 50,
+}
+
+
 def no_pre_training(config):
     config["train_cfg"]["stages"] = [stage for stage in config["train_cfg"]["stages"] if stage["name"] != "pretrain"]
+    config["model"]["matched_t"] = RELEASED
     drop(config, regularizers=("ParameterImportance",), hooks=("TimestepMatchingHook",))
+
+
+def no_matching(config):
+    config["model"]["matched_t"] = {task: 5 * k for k, task in enumerate(config["model"]["tasks"], start=1)}
+    drop(config, hooks=("TimestepMatchingHook",))
 
 
 def no_generalisation_enhanced_tuning(config):
@@ -39,9 +59,10 @@ def no_generalisation_enhanced_tuning(config):
 
 
 def no_order_of_tasks(config):
-    pretrain, finetune, _ = config["train_cfg"]["stages"]
-    del finetune["trainable"]
-    config["train_cfg"]["stages"] = [pretrain, {**finetune, "iters": RESTORATION_STEPS, "validate": True}]
+    pretrain, finetune, incremental = config["train_cfg"]["stages"]
+    joint = {key: value for key, value in incremental.items() if key != "per_task"}
+    parts = [{**joint, "name": f"joint_{k:02d}"} for k in range(1, 11)]
+    config["train_cfg"]["stages"] = [pretrain, finetune, *parts]
 
 
 def no_experts(config):
@@ -55,7 +76,7 @@ ABLATIONS = {
     "wo_importance": lambda config: drop(config, regularizers=("ParameterImportance",)),
     "wo_orthogonality": lambda config: drop(config, regularizers=("OrthogonalProjection",)),
     "wo_layer_decay": lambda config: drop(config, regularizers=("LayerDecay",)),
-    "wo_matched_t": lambda config: drop(config, hooks=("TimestepMatchingHook",)),
+    "wo_matched_t": no_matching,
     "wo_tit": no_order_of_tasks,
     "wo_moe": no_experts,
 }

@@ -1,17 +1,7 @@
 # As released with Lu et al., arXiv 2506.21722 (docs/method.md, "As released"): 68.28 M parameters, pictures in [0, 1],
 # noise up to 10/255, a fixed table of steps, and the four flips averaged in use.
-_matched_t = {
-    "noisy": 4,
-    "rainy": 8,
-    "jpeg-compressed": 12,
-    "snowy": 15,
-    "inpainting": 19,
-    "raindrop": 22,
-    "shadowed": 27,
-    "low-light": 38,
-    "hazy": 47,
-    "motion-blurry": 50,
-}
+_base_ = "released_steps.py"
+
 model = dict(
     type="DiffusionRestorer",
     network=dict(
