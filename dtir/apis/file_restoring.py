@@ -57,8 +57,8 @@ class FileRestorer:
         if not outcome.changed and source.suffix.lower() == target.suffix.lower():
             copy_file(source, target)
             return outcome
-        kept = dataclasses.replace(picture, was_grey=picture.was_grey and self.keep_grey)
-        write_picture(target, kept, to_array(restored))
+        picture.form = dataclasses.replace(picture.form, was_grey=picture.form.was_grey and self.keep_grey)
+        write_picture(target, picture, to_array(restored))
         return outcome
 
 

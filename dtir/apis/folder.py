@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from dtir.core.errors import ConfigError, DtirError, ImageFileError
-from dtir.imaging.files import IMAGE_EXTENSIONS, list_images
+from dtir.imaging.formats import IMAGE_EXTENSIONS
+from dtir.imaging.listing import list_images
 
 
 class Job(NamedTuple):

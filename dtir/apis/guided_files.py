@@ -13,7 +13,8 @@ from dtir.apis.guided import GuidedRestorer, SampleMean
 from dtir.core.errors import ConfigError, ImageFileError
 from dtir.diffusion.domain import IMAGE_SCALE, to_centred, to_image
 from dtir.evaluation.metrics.functional import psnr, to_8_bit
-from dtir.imaging.files import Picture, read_picture, write_picture
+from dtir.imaging.files import read_picture, write_picture
+from dtir.imaging.picture import Form, Picture
 
 MEASURED_FOLDER = "measured"
 ONE_FOLDER = "one_sample"
@@ -146,4 +147,4 @@ def _to_tensor(rgb: np.ndarray) -> Tensor:
 def _write(path: Path, image: Tensor, source: Picture) -> None:
     """Writes centred (1, 3, H, W) as RGB; a grey input must not make a coloured output grey."""
     rgb = to_image(image)[0].clamp(0, 1).permute(1, 2, 0).cpu().numpy()
-    write_picture(path, Picture(rgb, bit_depth=source.bit_depth), rgb)
+    write_picture(path, Picture(rgb, form=Form(peak=source.form.peak)), rgb)

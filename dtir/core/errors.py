@@ -23,3 +23,7 @@ class CheckpointError(DtirError):
 
 class TaskError(DtirError):
     """A task (kind of degradation) is not known."""
+
+
+class LibraryError(DtirError):
+    """A library that dtir needs is not there or cannot be loaded."""

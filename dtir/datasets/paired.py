@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from dtir.core.errors import DatasetError
-from dtir.imaging.files import is_broken_link, list_images
+from dtir.imaging.listing import is_broken_link, list_images
 from dtir.registry import DATASETS
 from dtir.tasks import folder_names
 

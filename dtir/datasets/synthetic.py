@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dtir.core.errors import DatasetError
-from dtir.imaging.files import list_images
+from dtir.imaging.listing import list_images
 from dtir.registry import DATASETS
 from dtir.tasks import check_task
 

@@ -255,7 +255,7 @@ def test_rotated_photograph_is_restored_upright_and_stays_rotated(tmp_path):
     raw = cv2.imread(str(target), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     assert raw.shape == stored.shape
     np.testing.assert_allclose(raw.astype(int), 255 - stored.astype(int), atol=4)
-    assert read_picture(target).orientation == 8
+    assert read_picture(target).form.orientation == 8
 
 
 def test_existing_output_is_left_unless_overwrite(inferencer, tmp_path):

@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader
 
 from dtir.core.errors import DatasetError, ImageFileError
 from dtir.datasets import MultiTaskDataset, PackedPictures, PairedDataset, SampleKey, SyntheticDataset, write_pack
-from dtir.imaging.files import list_images, read_rgb
+from dtir.imaging.files import read_rgb
+from dtir.imaging.listing import list_images
 from tools.dataset_converters import pack
 
 NAMES = ("p1", "p2", "夜の 写真é")

@@ -9,7 +9,8 @@ import pytest
 
 from dtir.core.errors import ImageFileError
 from dtir.imaging import formats as image_format
-from dtir.imaging.files import list_images, read_picture, read_rgb, write_picture
+from dtir.imaging.files import read_picture, read_rgb, write_picture
+from dtir.imaging.listing import list_images
 
 EXIF, ICC = cv2.IMAGE_METADATA_EXIF, cv2.IMAGE_METADATA_ICCP
 # What libpng takes for a profile: size, class and colour spaces, signature, D50 white, a table of one text. The text

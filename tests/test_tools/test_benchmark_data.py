@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from dtir.cli.launching import load_config
-from dtir.imaging.files import Picture, write_picture
+from dtir.imaging.files import write_picture
+from dtir.imaging.picture import Picture
 from tools.analysis import benchmark_data
 
 CONFIG = """

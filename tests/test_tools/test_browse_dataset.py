@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dtir.imaging.files import Picture, read_rgb, write_picture
+from dtir.imaging.files import read_rgb, write_picture
+from dtir.imaging.picture import Picture
 
 SCRIPT = Path(__file__).parents[2] / "tools" / "analysis" / "browse_dataset.py"
 CONFIG = """

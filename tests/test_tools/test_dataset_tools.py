@@ -9,7 +9,8 @@ from rich.console import Console
 
 from dtir.datasets.benchmarks import BENCHMARKS
 from dtir.datasets.pairing import RULES
-from dtir.imaging.files import Picture, write_picture
+from dtir.imaging.files import write_picture
+from dtir.imaging.picture import Picture
 
 TOOLS = Path(__file__).parents[2] / "tools"
 

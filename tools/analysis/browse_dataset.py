@@ -17,7 +17,8 @@ from rich.progress import track
 from dtir.cli.launching import load_config
 from dtir.core.errors import ConfigError, DtirError
 from dtir.datasets import MultiTaskDataset, SampleKey
-from dtir.imaging.files import Picture, write_picture
+from dtir.imaging.files import write_picture
+from dtir.imaging.picture import Picture
 from dtir.registry import DATASETS
 
 CELL, GAP, LABEL = 192, 8, 22

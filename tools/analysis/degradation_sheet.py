@@ -32,7 +32,8 @@ from dtir.datasets.degradations import TASK_DEGRADATIONS, Degradation
 from dtir.evaluation.damage import DamageStatistics, damage_statistics, mean_statistics, statistic_names
 from dtir.evaluation.render import Grid, markdown_table
 from dtir.evaluation.reports.panels import PanelRow, save_panel
-from dtir.imaging.files import list_images, read_rgb
+from dtir.imaging.files import read_rgb
+from dtir.imaging.listing import list_images
 from dtir.registry import DEGRADATIONS
 
 SEVERITIES = (0.2, 0.5, 0.8)

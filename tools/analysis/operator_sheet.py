@@ -42,7 +42,8 @@ from dtir.diffusion.operators import (
 )
 from dtir.diffusion.operators.resampling import bicubic_matrix
 from dtir.evaluation.reports.panels import PanelRow, save_panel
-from dtir.imaging.files import Picture, read_rgb, write_picture
+from dtir.imaging.files import read_rgb, write_picture
+from dtir.imaging.picture import Picture
 from dtir.registry import OPERATORS
 
 PER_ROW = 2

@@ -17,7 +17,7 @@ from rich.progress import track
 
 from dtir.core.errors import DatasetError, DtirError
 from dtir.datasets import write_pack
-from dtir.imaging.files import list_images
+from dtir.imaging.listing import list_images
 
 
 def find_pictures(folder: Path, subfolders: Sequence[str]) -> list[Path]:

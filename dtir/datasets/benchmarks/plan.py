@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from dtir.core.errors import DatasetError
 from dtir.datasets.pairing import Matched, describe_alone, match_pairs, some
-from dtir.imaging.files import natural_key
+from dtir.imaging.listing import natural_key
 from dtir.tasks import folder_names
 
 from .declare import Benchmark, Layout, Part

@@ -9,7 +9,7 @@ import numpy as np
 from dtir.core.errors import ImageFileError
 from dtir.datasets.degradations.base import Degradation
 from dtir.datasets.degradations.optics import GaussianNoise, JPEGCompression
-from dtir.imaging.files import decode_rgb
+from dtir.imaging.quick import decode_rgb
 
 FACE_SIZE = 256
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from dtir.core.errors import DatasetError
-from dtir.imaging.files import IMAGE_EXTENSIONS, list_images
+from dtir.imaging.formats import IMAGE_EXTENSIONS
+from dtir.imaging.listing import list_images
 
 _BROKEN = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, OSError)
 

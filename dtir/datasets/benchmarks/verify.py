@@ -10,7 +10,7 @@ import numpy as np
 
 from dtir.core.errors import DatasetError
 from dtir.datasets.pairing import some
-from dtir.imaging.files import list_images
+from dtir.imaging.listing import list_images
 
 from .declare import Benchmark, Part
 from .manifest import Manifest, read_manifest

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dtir.imaging.files import list_images
+from dtir.imaging.listing import list_images
 from dtir.registry import DEGRADATIONS
 
 from .base import Degradation

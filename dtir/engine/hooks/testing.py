@@ -14,7 +14,9 @@ from dtir.engine.loops.recorded_test_loop import RecordedTestLoop
 from dtir.evaluation.records import PictureRecord
 from dtir.evaluation.reports.comparison import TestReport, write_test_report
 from dtir.evaluation.reports.examples import ExampleStore
-from dtir.imaging.files import Picture, natural_key, write_picture
+from dtir.imaging.files import write_picture
+from dtir.imaging.listing import natural_key
+from dtir.imaging.picture import Picture
 from dtir.models import Restorer
 from dtir.registry import HOOKS
 from dtir.tasks import task_of
