@@ -111,8 +111,7 @@ def damage_named(origin: str | os.PathLike) -> Iterator[None]:
         if "known format" in reason:
             reason = f"its content is of no known format; supported: {', '.join(IMAGE_EXTENSIONS)}"
         raise ImageFileError(
-            f"'{origin}' cannot be decoded: it is damaged, ends early or is no picture ({reason}). Copy or download it "
-            "again."
+            f"'{origin}' is damaged, ends early or is no picture: {reason}. Copy or download it again."
         ) from error
     except (ValueError, SyntaxError, EOFError, OSError, IndexError) as error:
         raise ImageFileError(f"'{origin}' is damaged: {error}. Copy or download it again.") from error

@@ -2,14 +2,18 @@
 
 import io
 import os
+import warnings
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from dtir.imaging.opening import open_source
 
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF")
+_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+# What it has to say of a damaged file is said by an error.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
 _READ = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH
 
 
@@ -33,8 +37,8 @@ def decode_rgb(data: bytes, origin: str | os.PathLike) -> np.ndarray:
 
 
 def _through_opencv(data: bytes) -> np.ndarray | None:
-    # Inks are not mixed alike by everybody.
-    if not data.startswith(_SIGNATURES) or _is_cmyk(data):
+    # Not WebP: OpenCV overlooks the orientation in most files that have one, and is no faster.
+    if not data.startswith((_JPEG, _PNG)) or _is_cmyk(data):
         return None
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), _READ)
@@ -43,12 +47,15 @@ def _through_opencv(data: bytes) -> np.ndarray | None:
 
 
 def _is_cmyk(data: bytes) -> bool:
-    if not data.startswith(_SIGNATURES[0]):
+    if not data.startswith(_JPEG):
         return False
-    try:
-        return Image.open(io.BytesIO(data)).mode == "CMYK"
-    except OSError:
-        return True
+    with warnings.catch_warnings():
+        # Pillow tells of damaged EXIF by warnings.
+        warnings.simplefilter("ignore")
+        try:
+            return JpegImageFile(io.BytesIO(data)).mode == "CMYK"
+        except (OSError, SyntaxError, ValueError):
+            return True
 
 
 def _to_uint8(pixels: np.ndarray, peak: int) -> np.ndarray:

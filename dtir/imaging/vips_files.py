@@ -176,8 +176,11 @@ def write_vips(file: IO[bytes], pages: Sequence["pyvips.Image"], forms: Sequence
     if form.header is not None:
         copy_fields(form.header, image, _fitting_fields(form.header, grey=image.bands - len(form.extra) == 1))
     _set_whole(image, "page-height", stored[0].height)
-    _set_whole(image, "orientation", form.orientation if kind.turned else 1)
-    options = kind.options | _options_for(image, form, kind)
+    if form.orientation != 1:
+        _set_whole(image, "orientation", form.orientation if kind.turned else 1)
+    # Otherwise libvips would add a block of its own.
+    keep = "all" if image.get_typeof("exif-data") else "xmp:iptc:icc:other"
+    options = {"keep": keep} | kind.options | _options_for(image, form, kind)
     image.write_to_target(_target(file, form.chunks if kind.name == "PNG" else b""), kind.extensions[0], **options)
     if kind.name == "TIFF":
         file.flush()

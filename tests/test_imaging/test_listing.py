@@ -1,0 +1,33 @@
+import pytest
+
+from dtir.core.errors import ImageFileError
+from dtir.imaging.listing import left_out, list_images
+
+
+def test_pictures_are_listed_in_natural_order(tmp_path):
+    for name in ("img10.png", "img2.JPG", "img1.png", "notes.txt", "b.webp"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    assert [path.name for path in list_images(tmp_path)] == ["b.webp", "img1.png", "img2.JPG", "img10.png"]
+
+
+def test_recursive_listing_follows_links_but_not_in_circles(tmp_path):
+    (tmp_path / "shots" / "day2").mkdir(parents=True)
+    (tmp_path / "shots" / "day2" / "a.png").touch()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "b.png").touch()
+    (tmp_path / "shots" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "shots" / "loop").symlink_to(tmp_path / "shots")
+    (tmp_path / "shots" / "c.png").symlink_to(tmp_path / "elsewhere" / "b.png")
+    shots = tmp_path / "shots"
+    assert [str(path.relative_to(shots)) for path in list_images(shots, recursive=True)] == [
+        "c.png",
+        "day2/a.png",
+        "linked/b.png",
+    ]
+    assert [path.name for path in list_images(shots)] == ["c.png"]
+
+
+def test_listing_a_missing_folder_is_an_error(tmp_path):
+    with pytest.raises(ImageFileError, match=r"no folder '.*none'"):
+        list_images(tmp_path / "none")
