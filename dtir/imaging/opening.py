@@ -113,6 +113,8 @@ def damage_named(origin: str | os.PathLike) -> Iterator[None]:
         raise ImageFileError(
             f"'{origin}' is damaged, ends early or is no picture: {reason}. Copy or download it again."
         ) from error
+    except MemoryError as error:
+        raise ImageFileError(f"'{origin}' says it has more pixels than there is memory for.") from error
     except (ValueError, SyntaxError, EOFError, OSError, IndexError) as error:
         raise ImageFileError(f"'{origin}' is damaged: {error}. Copy or download it again.") from error
 

@@ -31,3 +31,19 @@ def test_recursive_listing_follows_links_but_not_in_circles(tmp_path):
 def test_listing_a_missing_folder_is_an_error(tmp_path):
     with pytest.raises(ImageFileError, match=r"no folder '.*none'"):
         list_images(tmp_path / "none")
+
+
+def test_notes_of_macos_are_no_pictures(tmp_path):
+    for name in ("1.png", "._1.png", "__MACOSX/2.png", "__MACOSX/._2.png", "a/3.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    names = [path.relative_to(tmp_path).as_posix() for path in list_images(tmp_path, recursive=True)]
+    assert names == ["1.png", "a/3.png"]
+
+
+def test_what_is_left_out_is_counted_by_extension(tmp_path):
+    for name in ("1.png", "2.JP2", "3.jp2", "4.heic", "README", ".hidden", "._1.png", "sub/5.psd"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert left_out(tmp_path) == {".jp2": 2, ".heic": 1, "": 1}
+    assert left_out(tmp_path, recursive=True)[".psd"] == 1
