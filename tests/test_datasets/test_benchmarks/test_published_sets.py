@@ -6,7 +6,8 @@ import pytest
 from dtir.datasets import PairedDataset, SyntheticDataset
 from dtir.datasets.benchmarks.manifest import Manifest
 from dtir.datasets.benchmarks.published_sets import are_published_sets
-from dtir.imaging.files import Picture, write_picture
+from dtir.imaging.files import write_picture
+from dtir.imaging.picture import Picture
 
 
 @pytest.fixture
