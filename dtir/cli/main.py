@@ -12,7 +12,15 @@ EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
 
 # A module of this package each: HELP, DESCRIPTION, add_arguments(parser), run(args) -> exit code.
-COMMANDS = ("restore", "models", "guide", "train", "test", "report")
+COMMANDS = (
+    "restore",
+    "models",
+    "guide",
+    "train",
+    "test",
+    "eval",
+    "report",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

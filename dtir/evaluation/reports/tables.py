@@ -15,18 +15,18 @@ from dtir.evaluation.results import GAIN, ResultRow, ResultTable
 
 
 def result_grid(table: ResultTable) -> Grid:
-    """The cells of a table: task, matched step, pictures, and a column for every measure."""
-    header = ["task", "matched t", "pictures", *(measure.title for measure in table.measures)]
-    rows = [[row.name, _count(row.matched_t), _count(row.pictures), *_cells(row, table)] for row in table.rows]
-    return Grid(header, rows, table.title, last_apart=True)
+    """The cells of a table: task, matched step where there are any, pictures, and a column for every measure."""
+    columns = [("task", [row.name for row in table.rows])]
+    if any(row.matched_t is not None for row in table.rows):
+        columns.append(("matched t", [_count(row.matched_t) for row in table.rows]))
+    columns.append(("pictures", [_count(row.pictures) for row in table.rows]))
+    columns += [(m.title, [m.show(row.values.get(m.label)) for row in table.rows]) for m in table.measures]
+    header, cells = zip(*columns, strict=True)
+    return Grid(list(header), [list(row) for row in zip(*cells, strict=True)], table.title, last_apart=True)
 
 
 def _count(number: int | None) -> str:
     return NOT_MEASURED if number is None else str(number)
-
-
-def _cells(row: ResultRow, table: ResultTable) -> list[str]:
-    return [measure.show(row.values.get(measure.label)) for measure in table.measures]
 
 
 def write_results(folder: str | Path, table: ResultTable) -> None:

@@ -1,0 +1,64 @@
+"""`dtir eval`: measures a folder of pictures against a folder of GTs."""
+
+import argparse
+
+HELP = "measure a folder of pictures against a folder of GTs"
+DESCRIPTION = (
+    "Measures every picture of FOLDER against the one of GT_FOLDER that has its name, without a model or a config. "
+    "Sub-folders, such as one per task, become rows of the table. --out writes the tables as Markdown, LaTeX, CSV and "
+    "JSON, and the values of every picture."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `dtir eval`."""
+    parser.add_argument("folder", metavar="FOLDER", help="folder of restored pictures")
+    parser.add_argument("gt_folder", metavar="GT_FOLDER", help="folder of their GTs")
+    parser.add_argument("--lq", metavar="DIR", help="folder of the degraded pictures, to count the gain from")
+    parser.add_argument(
+        "--protocol", default="rgb", metavar="NAME", help="how to measure (default rgb): docs/testing.md"
+    )
+    parser.add_argument(
+        "--metrics",
+        nargs="+",
+        default=["PSNR", "SSIM"],
+        metavar="METRIC",
+        help="registered metrics (default PSNR SSIM); NAME:PROTOCOL gives one a protocol of its own",
+    )
+    parser.add_argument("--pairing", default="same", metavar="RULE", help="how names match: docs/datasets.md")
+    parser.add_argument("--out", metavar="DIR", help="write the tables and the value of each picture into this folder")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs `dtir eval`; returns 0.
+
+    Raises:
+        DtirError: Whatever is the user's to mend.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    from dtir.evaluation.folders import build_metrics, evaluate_folder
+    from dtir.evaluation.render import terminal_table
+    from dtir.evaluation.reports.comparison import write_test_report
+    from dtir.evaluation.reports.tables import measured_lines, result_grid
+    from dtir.evaluation.results import with_gain
+
+    errors = Console(stderr=True)
+    metrics = build_metrics(args.metrics, args.protocol)
+    report = evaluate_folder(
+        args.folder,
+        args.gt_folder,
+        metrics,
+        args.lq,
+        args.pairing,
+        lambda pictures: track(pictures, "measuring", console=errors, transient=True),
+    )
+    console = Console()
+    console.print(terminal_table(result_grid(with_gain(report.table()))))
+    for line in measured_lines(report.measures):
+        console.print(line, markup=False, highlight=False)
+    if args.out:
+        write_test_report(args.out, report)
+        console.print(f"tables and pictures.csv: {args.out}", markup=False, soft_wrap=True)
+    return 0
