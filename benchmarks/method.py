@@ -25,7 +25,6 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from benchmarks.bootstrap import difference_interval
 from benchmarks.lab import REPO, markdown, picture, small_training, train
 from dtir.apis import RestorationInferencer
 from dtir.cli.launching import load_config
@@ -33,6 +32,7 @@ from dtir.core.atomic import atomic_save, atomic_write
 from dtir.core.checkpoint import find_last_checkpoint, load_checkpoint
 from dtir.datasets import PairedDataset
 from dtir.evaluation.metrics.functional import psnr, ssim
+from dtir.evaluation.statistics import difference_interval
 from dtir.imaging.files import read_rgb
 from dtir.registry import RESTORERS, SCOPE
 from dtir.tasks import TASKS

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.bootstrap import difference_interval
 from benchmarks.method import REFERENCE, all_runs, cell, centre, compared, lab_config, pretraining, ten_task_table
 from dtir.engine.stages import StagePlan
+from dtir.evaluation.statistics import difference_interval
 from dtir.tasks import TASKS
 
 RUNS = all_runs(seeds=2)
