@@ -1,4 +1,4 @@
-"""Packaging of dtir: `pip install -e .`, extras `tests`, `docs`, `optional` and `all`."""
+"""Packaging of dtir: `pip install -e .`, extras `tests`, `docs`, `hub`, `optional` and `all`."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ def read_requirements(name: str) -> list[str]:
     return [line for line in stripped if line]
 
 
-EXTRAS = {name: read_requirements(name) for name in ("tests", "docs", "optional")}
+EXTRAS = {name: read_requirements(name) for name in ("tests", "docs", "optional", "hub")}
 
 setup(
     name="dtir",

@@ -122,6 +122,46 @@ class RestorationInferencer:
         restored, outcome = self.passes.restore(held.image, wish, mask)
         return (held.close(restored) if outcome.changed else held.leave()), outcome
 
+    @classmethod
+    def from_pretrained(
+        cls, place: str | Path, revision: str | None = None, **options: object
+    ) -> "RestorationInferencer":
+        """A model as `save_pretrained` wrote it: from a folder, or from a repository of the Hugging Face hub.
+
+        Args:
+            place: The folder, or the repository's name, OWNER/NAME, which needs `huggingface_hub` (extra `hub`).
+            revision: Branch, tag or commit of the repository; None is its main branch.
+            options: Of `RestorationInferencer`.
+
+        Raises:
+            CheckpointError: There is no such model.
+            ConfigError: `huggingface_hub` is not installed.
+        """
+        from dtir.apis.hub import find_pretrained
+
+        return cls(find_pretrained(place, revision), **options)
+
+    def save_pretrained(
+        self, folder: str | Path, name: str | None = None, description: str = "", licence: str = ""
+    ) -> Path:
+        """Writes `model.safetensors`, `config.json` and `README.md`, the files of a repository of the Hugging Face hub.
+
+        Args:
+            folder: Where; made if needed.
+            name: What the model is called; None is the folder's name.
+            description: One line for people.
+            licence: Under which the weights may be used.
+
+        Returns:
+            The folder.
+
+        Raises:
+            CheckpointError: The restorer cannot be written, see `dtir.apis.model_files.write_model_file`.
+        """
+        from dtir.apis.hub import write_pretrained
+
+        return write_pretrained(folder, self.restorer, name, description, licence)
+
     @property
     def tasks(self) -> tuple[str, ...]:
         """Names of the tasks the checkpoint was trained on."""

@@ -1,9 +1,10 @@
-"""What `--model` may name: a model of the package, a file, or a folder."""
+"""What `--model` may name: a model of the package or of an index, a file, or a folder."""
 
 from pathlib import Path
 
 import dtir
-from dtir.apis.model_files import SUFFIX, ModelFacts, read_facts
+from dtir.apis.model_files import SUFFIX
+from dtir.apis.model_index import fetch, listed_models
 from dtir.core.checkpoint import find_last_checkpoint
 from dtir.core.errors import CheckpointError
 from dtir.core.names import did_you_mean
@@ -20,18 +21,13 @@ def packaged_models(folder: Path = PACKAGED) -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"))}
 
 
-def packaged_facts(folder: Path = PACKAGED) -> list[ModelFacts]:
-    """What their headers say."""
-    return [read_facts(path) for path in packaged_models(folder).values()]
-
-
 def find_model(model: str | Path | None = None, folder: Path = PACKAGED) -> Path:
     """The file of a model.
 
     Args:
-        model: Name of a model of the package, a file (.safetensors, or a checkpoint of a training), or a folder
-            (written by `save_pretrained`, or the work folder of a training, whose newest checkpoint is taken); None is
-            `DEFAULT_MODEL`.
+        model: Name of a model of the package or of an index (see `dtir.apis.model_index`), a file (.safetensors, or a
+            checkpoint of a training), or a folder (written by `save_pretrained`, or the work folder of a training,
+            whose newest checkpoint is taken); None is `DEFAULT_MODEL`.
         folder: Of the models of the package.
 
     Raises:
@@ -53,6 +49,10 @@ def _named(name: str, folder: Path) -> Path:
     models = packaged_models(folder)
     if name in models:
         return models[name]
+    listed = listed_models()
+    if name in listed:
+        return fetch(listed[name])
+    models |= dict.fromkeys(listed)
     if not models:
         raise CheckpointError(
             f"the model '{name}' is not there: this installation of dtir holds no model ({folder} has no {SUFFIX} "

@@ -1,13 +1,19 @@
 """`dtir models`: lists the models that are there, and packs a checkpoint into a model file."""
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dtir.apis.model_files import ModelFacts, read_facts, write_model_file
+
 if TYPE_CHECKING:
-    from dtir.apis.model_files import ModelFacts
+    from dtir.apis.model_index import Listed
 
 HELP = "list the models, or pack a checkpoint into one"
-DESCRIPTION = "Lists the models that --model knows by name. `dtir models pack` writes a model file from a checkpoint."
+DESCRIPTION = (
+    "Lists the models that --model knows by name: those of the package, and those of the index that $DTIR_MODEL_INDEX "
+    "names (a path or a URL)."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pack.add_argument("--licence", default="", help="under which the weights may be used, such as Apache-2.0")
     pack.add_argument("--full", action="store_true", help="store 32-bit weights; 16 bits by default")
     pack.set_defaults(action=_pack)
+    index = actions.add_parser(
+        "index",
+        help="write the index of a folder of model files",
+        description="Writes index.json beside the model files of a folder, with their checksums, sizes and licences.",
+    )
+    index.add_argument("folder", metavar="FOLDER", help="folder of .safetensors files, to be put on a server as it is")
+    index.set_defaults(action=_index)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -46,33 +59,54 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> None:
-    from dtir.apis.model_names import PACKAGED, packaged_facts
+    from dtir.apis.model_index import listed_models
+    from dtir.apis.model_names import PACKAGED, packaged_models
 
-    facts = packaged_facts()
-    for model in facts:
-        print(_described(model, str(PACKAGED)))
-    if not facts:
+    models, listed = packaged_models(), listed_models()
+    for path in models.values():
+        print(_described(read_facts(path), path))
+    for model in listed.values():
+        print(_described_listed(model))
+    if not (models or listed):
         print(f"no models are installed ({PACKAGED}); --model FILE takes one of your own")
 
 
-def _described(model: "ModelFacts", place: str) -> str:
+def _index(args: argparse.Namespace) -> None:
+    from dtir.apis.model_index import INDEX_VARIABLE, write_index
+
+    print(f"wrote {write_index(args.folder)}; {INDEX_VARIABLE}=PATH_OR_URL of it makes its models known by name")
+
+
+def _described(model: ModelFacts, path: Path) -> str:
     blind = "with its estimator (--task auto)" if model.estimator else "without an estimator"
+    card = path.with_suffix(".md")
     lines = [
         f"{model.name}  {model.description}".rstrip(),
         f"  tasks: {', '.join(model.damages)}; {blind}",
         f"  {model.parameters / 1e6:.2f} M parameters, {model.size / 1e6:.1f} MB",
         f"  licence: {model.licence or 'not stated'}",
-        f"  in {place}",
+        f"  file: {path}",
+        *([f"  card: {card}"] if card.is_file() else []),
+    ]
+    return "\n".join(lines)
+
+
+def _described_listed(model: "Listed") -> str:
+    lines = [
+        f"{model.name}  {model.description}".rstrip(),
+        f"  tasks: {', '.join(model.tasks)}",
+        f"  {model.parameters / 1e6:.2f} M parameters, {model.size / 1e6:.1f} MB",
+        f"  licence: {model.licence or 'not stated'}",
+        f"  file: {model.kept if model.kept.is_file() else f'{model.file} (downloaded when it is first used)'}",
     ]
     return "\n".join(lines)
 
 
 def _pack(args: argparse.Namespace) -> None:
     from dtir.apis.build import load_restorer
-    from dtir.apis.model_files import write_model_file
     from dtir.apis.packing import with_estimator
 
     restorer = load_restorer(args.checkpoint)
     with_estimator(restorer, args.estimator, args.least_confidence)
     facts = write_model_file(args.file, restorer, args.name, args.description, args.licence, half=not args.full)
-    print(_described(facts, args.file))
+    print(_described(facts, Path(args.file)))

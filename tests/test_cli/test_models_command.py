@@ -27,9 +27,12 @@ def test_a_checkpoint_is_packed_and_then_listed(checkpoint, tmp_path, monkeypatc
     assert "licence: CC0-1.0" in packed
     assert read_facts(target).name == "fog"
     assert torch.load(checkpoint, weights_only=True)["meta"]["model_cfg"] == read_facts(target).config
-    monkeypatch.setattr("dtir.apis.model_names.packaged_models", lambda folder: {"fog": target})
+    monkeypatch.setattr("dtir.apis.model_names.packaged_models", lambda: {"fog": target})
+    target.with_suffix(".md").write_text("# Fog")
     assert cli.main(["models"]) == 0
-    assert "fog  Haze off" in capsys.readouterr().out
+    listed = capsys.readouterr().out
+    assert "fog  Haze off" in listed
+    assert f"card: {tmp_path / 'mine.md'}" in listed
 
 
 def test_a_wrong_ending_is_refused(checkpoint, tmp_path, capsys):
