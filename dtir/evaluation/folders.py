@@ -10,7 +10,7 @@ from dtir.evaluation.measures import Measure
 from dtir.evaluation.metrics import InputPSNR, PictureMetric
 from dtir.evaluation.records import PictureRecord
 from dtir.evaluation.reports.comparison import TestReport
-from dtir.imaging.files import list_images
+from dtir.imaging.listing import list_images
 from dtir.registry import METRICS
 
 Track = Callable[[Iterable], Iterable]
