@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from mmengine.config import Config
     from mmengine.runner import Runner
 
+# Sections that are of no use without each other.
+TOGETHER = (
+    ("train_dataloader", "train_cfg", "optim_wrapper"),
+    ("val_dataloader", "val_cfg", "val_evaluator"),
+    ("test_dataloader", "test_cfg", "test_evaluator"),
+)
 LAUNCHERS = ("none", "pytorch", "slurm")
 PR_SET_PDEATHSIG = 1
 
@@ -58,12 +64,27 @@ def load_config(
 
 
 def build_runner(cfg: "Config") -> "Runner":
-    """Builds the runner that `cfg.runner_type` names, `StagedRunner` if none."""
+    """Builds the runner that `cfg.runner_type` names, `StagedRunner` if none.
+
+    Raises:
+        ConfigError: A section is there without those that belong to it.
+    """
     from dtir.registry import RUNNERS, SCOPE
 
+    _require_whole_sections(cfg)
     cfg.setdefault("runner_type", "StagedRunner")
     cfg.setdefault("default_scope", SCOPE)
+    if cfg.get("optim_wrapper") is not None:
+        cfg.optim_wrapper.setdefault("type", "StagedOptimWrapper")
     return RUNNERS.build(cfg)
+
+
+def _require_whole_sections(cfg: "Config") -> None:
+    for parts in TOGETHER:
+        given = [key for key in parts if cfg.get(key) is not None]
+        if 0 < len(given) < len(parts):
+            missing = ", ".join(key for key in parts if key not in given)
+            raise ConfigError(f"{cfg.filename}: {', '.join(given)} without {missing}; give all three, or none.")
 
 
 def prepare(args: argparse.Namespace, options: Sequence[str] = ()) -> "Config":

@@ -1,30 +1,60 @@
-"""Strict checking of config keys: mmengine ignores a key that nobody reads, so that a mistyped one does nothing."""
+"""Strict checking of configs: every key and every value against what reads it, before anything is built.
 
-import inspect
+mmengine ignores a key that nobody reads, so that a mistyped one does nothing, and meets a wrong value deep in a run.
+"""
+
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from importlib.util import find_spec
 
-import mmengine.registry.root
 from mmengine.config import Config
 from mmengine.registry import Registry
 from mmengine.runner import Runner
-from mmengine.utils import get_object_from_string, import_modules_from_strings
-from torch import nn
+from mmengine.utils import import_modules_from_strings
 from torch.utils.data import DataLoader
 
 import dtir.registry
+from dtir.config.arguments import Argument, Arguments, arguments_of
+from dtir.config.families import EVALUATORS, family_of, find_type, type_problem
+from dtir.config.values import misfit, shown
 from dtir.core.errors import ConfigError
 from dtir.core.names import did_you_mean
+from dtir.core.ranges import PositiveInt, Seed
 
 Keys = frozenset[str]
+Family = tuple[Registry, ...]
 
 # What Config and Registry read themselves.
-SYNTAX_KEYS = frozenset({"type", "_scope_", "_delete_"})
-OWN_TOP_KEYS = frozenset({"runner_type", "custom_imports", "model_wrapper_cfg"})
-ENV_KEYS = frozenset({"cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit"})
-AUTO_SCALE_KEYS = frozenset({"base_batch_size", "enable"})
-LOADER_KEYS = frozenset({"dataset", "num_batch_per_epoch", "disable_subprocess_warning"})
+SYNTAX_KEYS = frozenset({"_scope_", "_delete_"})
+# What is read of the top level beside the arguments of the runner.
+TOP_LEVEL = {
+    "runner_type": Argument(str, required=False),
+    "custom_imports": Argument(dict, required=False),
+    "model_wrapper_cfg": Argument(dict, required=False),
+}
+# What is read of a section without a class, beside the arguments of the function that takes most of it.
+LOADER = {
+    "dataset": Argument(dict, required=True),
+    "sampler": Argument(Mapping | None, required=False),
+    "batch_sampler": Argument(Mapping | None, required=False),
+    "collate_fn": Argument(Callable | None, required=False),
+    "batch_size": Argument(PositiveInt, required=False),
+    "num_batch_per_epoch": Argument(PositiveInt, required=False),
+    "disable_subprocess_warning": Argument(bool, required=False),
+}
+TRAIN_LOADER = {**LOADER, "batch_size": Argument(PositiveInt, required=True)}
+ENVIRONMENT = {
+    "cudnn_benchmark": Argument(bool, required=False),
+    "mp_cfg": Argument(dict, required=False),
+    "dist_cfg": Argument(dict, required=False),
+    "resource_limit": Argument(PositiveInt, required=False),
+}
+AUTO_SCALE = {"base_batch_size": Argument(PositiveInt, required=True), "enable": Argument(bool, required=False)}
+IMPORTS = {
+    "imports": Argument(list[str] | str, required=True),
+    "allow_failed_imports": Argument(bool, required=False),
+}
 # Keys that the runner takes out of a dict before the class sees it.
 RUNNER_KEYS = {
     "optim_wrapper": frozenset({"constructor", "paramwise_cfg"}),
@@ -34,13 +64,16 @@ RUNNER_KEYS = {
 }
 # The class of a section that does not name one.
 DEFAULT_TYPES = {
-    "optim_wrapper": "OptimWrapper",
+    "optim_wrapper": "StagedOptimWrapper",
     "log_processor": "LogProcessor",
     "val_cfg": "ValLoop",
     "test_cfg": "RecordedTestLoop",
-    "val_evaluator": "Evaluator",
-    "test_evaluator": "Evaluator",
 }
+# Arguments that come from the code that builds a part, not from its config.
+GIVEN = frozenset(
+    {"runner", "dataloader", "evaluator", "params", "prompt_dim", "channels", "in_channels", "out_channels"}
+)
+PLAIN = (str, int, float, bool, bytes, type(None))
 
 
 @dataclass(frozen=True)
@@ -49,19 +82,21 @@ class Schema:
 
     Attributes:
         default_hooks: Class name of the hook that each name in `default_hooks` stands for.
-        stage_keys: Keys of a dict in `train_cfg.stages`; None where stages are not checked.
+        stage: Dataclass of a dict in `train_cfg.stages`, with a `from_config` that raises `ConfigError`; None where
+            stages are not checked.
     """
 
     default_hooks: Mapping[str, str] = field(default_factory=dict)
-    stage_keys: Keys | None = None
+    stage: type | None = None
 
 
 def check_config(cfg: Config, schema: Schema, filename: str | None = None) -> None:
-    """Checks every key of a config against what reads it.
+    """Checks every key and value of a config against what reads it.
 
     Top-level keys are those of the runner, or begin with an underscore (values that a config reuses). A dict with
-    `type` may hold the arguments of that class, followed through `**kwargs` into its base classes; a class that
-    takes any keyword is not checked further. Dataloaders, stages and the other parts without a class are checked too.
+    `type` may hold the arguments of that class, followed through `**kwargs` into its base classes, and must hold
+    those without a default; a class that takes any keyword may have further ones. Values must fit the annotations of
+    these arguments (`dtir.config.values`). Dataloaders, stages and the other parts without a class are checked too.
 
     Args:
         cfg: The config; its `custom_imports` are imported first.
@@ -69,47 +104,81 @@ def check_config(cfg: Config, schema: Schema, filename: str | None = None) -> No
         filename: The name in the message; by default that of the config.
 
     Raises:
-        ConfigError: Unknown keys or types. The message names each by its dotted path, with the nearest valid one.
+        ConfigError: Unknown keys or types, missing keys, or values that do not fit. The message names each by its
+            dotted path, with the nearest valid key or what is expected.
     """
     imports = cfg.get("custom_imports")
-    if imports:
-        import_modules_from_strings(**imports)
+    if isinstance(imports, Mapping) and not list(_arguments(imports, "custom_imports", _fixed("custom_imports"))):
+        _import(imports)
     problems = list(_top_level(cfg, schema))
     if problems:
         place = filename or cfg.filename or "config"
         raise ConfigError(f"{place}: " + "\n".join(problems))
 
 
+def _import(imports: Mapping) -> None:
+    try:
+        import_modules_from_strings(**imports)
+    except (ImportError, ValueError) as error:
+        raise ConfigError(f"custom_imports: {error}") from error
+
+
+def part_problems(node: Mapping, path: str, target: Callable, given: Keys = GIVEN) -> list[str]:
+    """What is wrong with the arguments that a config gives a class: unknown and missing keys, and values.
+
+    Args:
+        node: The arguments, with or without `type`.
+        path: Dotted path of the dict, for the messages.
+        target: The class or function.
+        given: Names of arguments that are not missing where they are not in `node`.
+    """
+    return list(_arguments(node, path, arguments_of(target), given=given, owner=f" of {target.__name__}"))
+
+
 def _top_level(cfg: Config, schema: Schema) -> Iterator[str]:
-    known = _parameters(Runner.__init__) - {"self", "cfg"} | OWN_TOP_KEYS
-    public = [key for key in cfg if not key.startswith("_")]
-    yield from _unknown_keys(public, known, "", advice=" A value for reuse inside a config needs a leading underscore.")
-    for key in public:
-        if key in known:
-            yield from _section(key, cfg[key], schema)
+    named = {**arguments_of(Runner).named, **TOP_LEVEL}
+    del named["cfg"]
+    public = {key: cfg[key] for key in cfg if not key.startswith("_")}
+    advice = " A value for reuse inside a config needs a leading underscore."
+    yield from _arguments(public, "", Arguments(named, False), given=frozenset(named), advice=advice)
+    if not find_type(cfg.get("runner_type", "Runner"), (dtir.registry.RUNNERS,)):
+        yield type_problem(cfg.runner_type, "runner_type", (dtir.registry.RUNNERS,)).replace(".type", "")
+    scope = cfg.get("default_scope", "dtir")
+    if isinstance(scope, str) and not (scope.isidentifier() and find_spec(scope)):
+        yield f"default_scope is {scope!r}; expected 'dtir', or an installed package with registries of its own."
+    for key, value in public.items():
+        if key in named and not _unfit(value, key, named[key]):
+            yield from _section(key, value, schema)
 
 
 def _section(key: str, value: object, schema: Schema) -> Iterator[str]:
-    if not isinstance(value, (dict, list, tuple)) or key == "custom_imports":
-        return
-    fixed = _fixed_keys(key)
+    fixed = _fixed(key)
     if fixed is not None and isinstance(value, dict):
-        yield from _unknown_keys(value, fixed, key)
+        yield from _arguments(value, key, fixed)
     elif isinstance(value, dict) and "type" not in value and key in DEFAULT_TYPES:
-        yield from _unknown_keys(value, _keys_of(DEFAULT_TYPES[key]) | RUNNER_KEYS.get(key, frozenset()), key)
+        yield from _of_default_type(value, key, DEFAULT_TYPES[key], RUNNER_KEYS.get(key, frozenset()))
+    elif isinstance(value, dict) and "type" not in value and family_of(key, key) and key != "default_hooks":
+        yield f"{key} has no 'type', the name of its class."
+    elif key in EVALUATORS and not value and value is not None:
+        yield f"{key} is empty; expected at least one metric, dict(type='PSNR') for example."
     if key == "default_hooks" and isinstance(value, dict):
         yield from _default_hooks(value, schema.default_hooks)
     if key == "train_cfg" and isinstance(value, dict):
-        yield from _stages(value.get("stages", ()), schema.stage_keys)
-    yield from _walk(value, key, RUNNER_KEYS.get(key, frozenset()))
+        yield from _stages(value.get("stages", ()), schema.stage)
+    yield from _walk(value, key, key, family_of(key, key), RUNNER_KEYS.get(key, frozenset()))
 
 
-def _fixed_keys(section: str) -> Keys | None:
+def _fixed(section: str) -> Arguments | None:
     if section.endswith("_dataloader"):
-        return _parameters(DataLoader.__init__) - {"self"} | LOADER_KEYS
+        own = TRAIN_LOADER if section == "train_dataloader" else LOADER
+        return Arguments({**arguments_of(DataLoader).named, **own}, False)
     if section == "randomness":
-        return _parameters(Runner.set_randomness) - {"self"}
-    return {"env_cfg": ENV_KEYS, "auto_scale_lr": AUTO_SCALE_KEYS}.get(section)
+        seed = {"seed": Argument(Seed | None, required=True)}
+        named = {**arguments_of(Runner.set_randomness).named, **seed}
+        del named["self"]
+        return Arguments(named, False)
+    own = {"env_cfg": ENVIRONMENT, "auto_scale_lr": AUTO_SCALE, "custom_imports": IMPORTS}.get(section)
+    return None if own is None else Arguments(own, False)
 
 
 def _default_hooks(hooks: dict, types: Mapping[str, str]) -> Iterator[str]:
@@ -117,41 +186,127 @@ def _default_hooks(hooks: dict, types: Mapping[str, str]) -> Iterator[str]:
         if not isinstance(hook, dict) or "type" in hook:
             continue
         if name in types:
-            known = _keys_of(types[name]) | RUNNER_KEYS["default_hooks"]
-            yield from _unknown_keys(hook, known, f"default_hooks.{name}")
+            extra = RUNNER_KEYS["default_hooks"]
+            yield from _of_default_type(hook, f"default_hooks.{name}", types[name], extra)
         else:
             yield from _unknown_keys([name], frozenset(types), "default_hooks", advice=" Another name needs a type.")
 
 
-def _stages(stages: Iterable[dict], known: Keys | None) -> Iterator[str]:
-    for index, stage in enumerate(stages if known is not None else ()):
-        yield from _unknown_keys(stage, known, f"train_cfg.stages[{index}]")
+def _of_default_type(node: dict, path: str, kind: str, extra: Keys) -> Iterator[str]:
+    for found in find_type(kind)[:1]:
+        yield from _arguments(node, path, arguments_of(found), extra, GIVEN)
 
 
-def _walk(node: object, path: str, extra: Keys = frozenset()) -> Iterator[str]:
+def _stages(stages: object, stage: type | None) -> Iterator[str]:
+    if stage is None or not isinstance(stages, (list, tuple)):
+        return
+    for index, config in enumerate(stages):
+        if isinstance(config, dict):
+            yield from _stage(config, f"train_cfg.stages[{index}]", stage)
+
+
+def _stage(config: dict, path: str, stage: type) -> Iterator[str]:
+    problems = list(_arguments(config, path, arguments_of(stage)))
+    yield from problems
+    if problems:
+        return
+    try:
+        # What one value says of another is for the stage itself to check.
+        stage.from_config(config)
+    except ConfigError as error:
+        yield f"{path}: {error}"
+
+
+def _walk(node: object, path: str, section: str, family: Family = (), extra: Keys = frozenset()) -> Iterator[str]:
+    """Checks all parts in a section.
+
+    Args:
+        node: A value of the config.
+        path: Its dotted path.
+        section: The top-level key.
+        family: Registries of the part that the value is, or of those in its list or under its names.
+        extra: Keys that such a part may have beside the arguments of its class.
+    """
     if isinstance(node, dict):
-        if "type" in node:
-            yield from _typed_dict(node, path, extra)
-        # `extra` belongs to a section's own dicts (also those in its list or under its names), not to what these hold.
-        inherited = frozenset() if "type" in node else extra
-        for key, value in node.items():
-            yield from _walk(value, f"{path}.{key}", inherited)
+        yield from _walk_dict(node, path, section, family, extra)
     elif isinstance(node, (list, tuple)):
         for index, value in enumerate(node):
-            yield from _walk(value, f"{path}[{index}]", extra)
-
-
-def _typed_dict(node: dict, path: str, extra: Keys) -> Iterator[str]:
-    candidates = _find_type(node["type"])
-    if not candidates:
-        yield _unknown_type(node["type"], path)
-        return
-    accepted = [accepted_keys(candidate) for candidate in candidates]
-    if None not in accepted:
-        known = frozenset().union(*accepted) | extra
-        yield from _unknown_keys(
-            [key for key in node if key not in SYNTAX_KEYS], known, path, owner=f" of {_shown(node['type'])}"
+            if family and isinstance(value, dict) and "type" not in value:
+                yield f"{path}[{index}] has no 'type', the name of its class."
+            yield from _walk(value, f"{path}[{index}]", section, family, extra)
+    elif not isinstance(node, PLAIN) and not _importable(node):
+        yield (
+            f"{path} is {shown(node)}; expected a text, number, list or dict, or a class or function that can be "
+            "imported by its name (no lambda): a checkpoint holds the config, and must be read elsewhere."
         )
+
+
+def _walk_dict(node: dict, path: str, section: str, family: Family, extra: Keys) -> Iterator[str]:
+    typed = "type" in node
+    if typed:
+        yield from _typed_dict(node, path, family, extra)
+    named = _names_families(node, family) if typed else section == path
+    for key, value in node.items():
+        # Hooks of the runner stand under names.
+        inner = family if path == "default_hooks" else family_of(key, section) if named else ()
+        if named and inner and path != "default_hooks" and isinstance(value, dict) and "type" not in value:
+            yield f"{path}.{key} has no 'type', the name of its class."
+        yield from _walk(value, f"{path}.{key}", section, inner, frozenset() if typed else extra)
+
+
+def _names_families(node: dict, family: Family) -> bool:
+    """Whether the keys of a part have the meaning that they have in dtir: not in a class of somebody else's."""
+    return all(str(target.__module__).startswith(("dtir.", "mmengine.")) for target in find_type(node["type"], family))
+
+
+def _importable(value: object) -> bool:
+    module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+    return name is not None and getattr(sys.modules.get(module), name, None) is value
+
+
+def _typed_dict(node: dict, path: str, family: Family, extra: Keys) -> Iterator[str]:
+    candidates = find_type(node["type"], family)
+    if not candidates:
+        yield type_problem(node["type"], path, family)
+        return
+    yield from min((list(_of_class(node, path, extra, candidate)) for candidate in candidates), key=len)
+
+
+def _of_class(node: dict, path: str, extra: Keys, target: Callable) -> Iterator[str]:
+    arguments = arguments_of(target)
+    extra = extra | {"type"}
+    # Classes of mmengine and torch get more from their builders than is listed here.
+    own = not str(target.__module__).startswith(("mmengine.", "torch.", "mmcv."))
+    given = GIVEN if own else frozenset(arguments.named)
+    yield from _arguments(node, path, arguments, extra, given, owner=f" of {shown_type(node['type'])}")
+
+
+def _arguments(
+    node: Mapping,
+    path: str,
+    arguments: Arguments,
+    extra: Keys = frozenset(),
+    given: Keys = frozenset(),
+    owner: str = "",
+    advice: str = "",
+) -> Iterator[str]:
+    """What is wrong with a dict of arguments: unknown keys, values that do not fit, and what is missing."""
+    known = frozenset(arguments.named) | extra
+    unknown = [] if arguments.any_keyword else list(_unknown_keys(node, known, path, owner, advice))
+    yield from unknown
+    for key, value in node.items():
+        if key in arguments.named and key not in SYNTAX_KEYS:
+            yield from _unfit(value, f"{path}.{key}" if path else key, arguments.named[key])
+    required = [key for key, argument in arguments.named.items() if argument.required and key not in given]
+    missing = [key for key in required if key not in node]
+    # A mistyped key is also a missing one.
+    if missing and not unknown:
+        yield f"{path}: missing {', '.join(missing)}{owner}."
+
+
+def _unfit(value: object, path: str, argument: Argument) -> list[str]:
+    found = misfit(value, argument.kind, path)
+    return [] if found is None else [str(found)]
 
 
 def _unknown_keys(keys: Iterable[str], known: Keys, path: str, owner: str = "", advice: str = "") -> Iterator[str]:
@@ -163,68 +318,12 @@ def _unknown_keys(keys: Iterable[str], known: Keys, path: str, owner: str = "", 
         yield f"unknown key '{dotted}'.{did_you_mean(key, known)}{advice} Valid keys{owner}: {valid}."
 
 
-def _unknown_type(name: object, path: str) -> str:
-    names = {name for registry in _registries() for name in registry.module_dict}
-    hint = did_you_mean(str(name).rpartition(".")[2], names)
-    return (
-        f"{path}.type: '{name}' is not registered.{hint} A class of your own "
-        "needs its module in custom_imports = dict(imports=['your_module'])."
-    )
-
-
-def _shown(kind: object) -> str:
+def shown_type(kind: object) -> str:
+    """The name of a `type`, which may be a class."""
     return kind if isinstance(kind, str) else getattr(kind, "__name__", repr(kind))
 
 
-def _find_type(name: object) -> list[Callable]:
-    """Everything that a `type` may mean: several registries may know a name."""
-    if not isinstance(name, str):
-        return [name] if callable(name) else []
-    scope, _, bare = name.rpartition(".")
-    if scope not in ("", dtir.registry.SCOPE, "mmengine"):
-        found = get_object_from_string(name)
-        return [found] if callable(found) else []
-    return [registry.module_dict[bare] for registry in _registries() if bare in registry.module_dict]
-
-
-@cache
-def _registries() -> tuple[Registry, ...]:
-    modules = (dtir.registry, mmengine.registry.root)
-    registries = tuple(value for module in modules for value in vars(module).values() if isinstance(value, Registry))
-    for registry in registries:
-        registry.import_from_location()
-    return registries
-
-
-def _keys_of(name: str) -> Keys:
-    return frozenset().union(*(accepted_keys(found) or () for found in _find_type(name)))
-
-
 def accepted_keys(target: Callable) -> Keys | None:
-    """Returns the keyword arguments a class or function takes; None where it takes any.
-
-    `**kwargs` of an `__init__` stands for the arguments of the next `__init__` among the base classes.
-    """
-    if not inspect.isclass(target):
-        return None if _takes_any(target) else _parameters(target)
-    keys: set[str] = set()
-    forwards = False
-    for cls in target.__mro__:
-        if cls in (object, nn.Module):
-            return None if forwards else frozenset(keys)
-        if "__init__" not in vars(cls):
-            continue
-        keys |= _parameters(cls.__init__) - {"self"}
-        forwards = _takes_any(cls.__init__)
-        if not forwards:
-            break
-    return frozenset(keys)
-
-
-def _parameters(function: Callable) -> Keys:
-    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return frozenset(name for name, value in inspect.signature(function).parameters.items() if value.kind in named)
-
-
-def _takes_any(function: Callable) -> bool:
-    return any(p.kind is inspect.Parameter.VAR_KEYWORD for p in inspect.signature(function).parameters.values())
+    """Returns the keyword arguments a class or function takes; None where it takes any."""
+    arguments = arguments_of(target)
+    return None if arguments.any_keyword else frozenset(arguments.named)

@@ -152,6 +152,6 @@ def _merge(cfg: Config, options: Sequence[str], path: str | Path) -> Config:
     parser.add_argument("--options", nargs="+", action=DictAction)
     try:
         cfg.merge_from_dict(parser.parse_args(["--options", *options]).options)
-    except (KeyError, TypeError, IndexError, AssertionError) as error:
+    except (KeyError, TypeError, IndexError, AttributeError, AssertionError, ValueError) as error:
         raise ConfigError(f"{path}: --cfg-options {' '.join(options)} cannot be applied: {_message(error)}") from error
     return cfg

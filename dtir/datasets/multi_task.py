@@ -6,6 +6,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from dtir.core.errors import DatasetError
+from dtir.core.ranges import Seed
 from dtir.registry import DATASETS
 from dtir.tasks import check_task
 
@@ -33,7 +34,7 @@ class MultiTaskDataset(Dataset):
         DatasetError: there is no dataset, or two are of one task and test set.
     """
 
-    def __init__(self, datasets: Sequence[dict | Dataset], seed: int = 0):
+    def __init__(self, datasets: Sequence[dict | Dataset], seed: Seed = 0):
         self.datasets = [DATASETS.build(item) if isinstance(item, dict) else item for item in datasets]
         self.seed = seed
         self.tasks = tuple(dict.fromkeys(dataset.task for dataset in self.datasets))

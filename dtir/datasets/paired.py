@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from dtir.core.errors import DatasetError
+from dtir.core.ranges import NonNegative, PositiveInt, Seed
 from dtir.imaging.listing import is_broken_link, list_images
 from dtir.registry import DATASETS
 from dtir.tasks import folder_names
@@ -53,12 +54,12 @@ class PairedDataset(RestorationDataset):
         data_root: str | os.PathLike,
         lq_dir: str = "LQ",
         gt_dir: str = "GT",
-        patch: int = 128,
+        patch: PositiveInt = 128,
         recursive: bool = False,
-        cache_mb: float = 256,
+        cache_mb: NonNegative = 256,
         pipeline: Pipeline | None = None,
         eval_pipeline: Pipeline | None = None,
-        seed: int = 0,
+        seed: Seed = 0,
         pairing: str = "same",
         packed: str | os.PathLike | None = None,
         test_set: str = "",

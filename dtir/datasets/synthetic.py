@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dtir.core.errors import DatasetError
+from dtir.core.ranges import NonNegative, NonNegativeInt, PositiveInt, Seed
 from dtir.imaging.listing import list_images
 from dtir.registry import DATASETS
 from dtir.tasks import check_task
@@ -59,16 +60,16 @@ class SyntheticDataset(RestorationDataset):
         files: Sequence[str] | None = None,
         degradation: str | dict | Callable | None = None,
         severity: Severity | None = None,
-        patch: int = 128,
-        margin: int | None = None,
-        recolor: float | None = None,
-        eval_crop: int | None = None,
-        max_size: int | None = None,
+        patch: PositiveInt = 128,
+        margin: NonNegativeInt | None = None,
+        recolor: NonNegative | None = None,
+        eval_crop: PositiveInt | None = None,
+        max_size: PositiveInt | None = None,
         recursive: bool = False,
-        cache_mb: float = 256,
+        cache_mb: NonNegative = 256,
         pipeline: Pipeline | None = None,
         eval_pipeline: Pipeline | None = None,
-        seed: int = 0,
+        seed: Seed = 0,
         packed: str | os.PathLike | None = None,
     ):
         root = require_folder(resolve_root(data_root), task)
@@ -108,7 +109,9 @@ def _training_steps(degrade: dict, patch: int, margin: int, recolor: float | Non
     ]
 
 
-def _evaluation_steps(degrade: dict, max_size: int | None, eval_crop: int | None, margin: int) -> list[dict]:
+def _evaluation_steps(
+    degrade: dict, max_size: PositiveInt | None, eval_crop: PositiveInt | None, margin: int
+) -> list[dict]:
     shrink = [{"type": "ShrinkPair", "max_size": max_size}] if max_size else []
     outer = [{"type": "CenterCropPair", "size": eval_crop + 2 * margin}] if eval_crop else []
     inner = [{"type": "CenterCropPair", "size": eval_crop}] if eval_crop else []

@@ -207,7 +207,8 @@ def _plain(value: object) -> object:
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    return value
+    # A class given as itself is found again by its name.
+    return f"{value.__module__}.{value.__qualname__}" if callable(value) else value
 
 
 def _with_type(hook: object, default: dict | None) -> object:

@@ -5,12 +5,14 @@ one.
 """
 
 import bisect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import accumulate
+from typing import Literal
 
 from dtir.core.errors import ConfigError
 from dtir.core.names import did_you_mean
+from dtir.core.ranges import NonNegative, NonNegativeInt, Positive, PositiveInt, Share
 
 SCHEDULES = ("cosine", "linear", "constant")
 MIXINGS = ("balanced", "proportional")
@@ -37,15 +39,15 @@ class Stage:
     """
 
     name: str
-    iters: int | tuple[int, ...]
-    lr: float
-    tasks: str | int | tuple[str, ...] = "all"
-    generative_share: float = 0.0
-    mixing: str = "balanced"
+    iters: PositiveInt | tuple[PositiveInt, ...]
+    lr: Positive
+    tasks: Literal["all"] | PositiveInt | tuple[str, ...] = "all"
+    generative_share: Share = 0.0
+    mixing: Literal["balanced", "proportional"] = "balanced"
     trainable: tuple[str, ...] = ("*",)
-    schedule: str = "cosine"
-    min_lr: float = 0.0
-    warmup_iters: int = 0
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    min_lr: NonNegative = 0.0
+    warmup_iters: NonNegativeInt = 0
     validate: bool = False
     per_task: bool = False
     patch: int | None = None
@@ -65,7 +67,7 @@ class Stage:
         _require(self, "trainable", not isinstance(self.trainable, str), "a list of patterns such as ['backbone.*']")
 
     @classmethod
-    def from_config(cls, config: dict) -> "Stage":
+    def from_config(cls, config: Mapping) -> "Stage":
         """Builds a stage from a config dict.
 
         Raises:
@@ -118,7 +120,7 @@ class StagePlan:
         ConfigError: No stage, a bad stage, or two stages of one name.
     """
 
-    def __init__(self, stages: Sequence[dict], num_tasks: int) -> None:
+    def __init__(self, stages: Sequence[Mapping], num_tasks: int) -> None:
         if not stages:
             raise ConfigError("train_cfg.stages is empty; give at least one stage (name, iters, lr).")
         settings = [part for config in stages for part in _expand(Stage.from_config(config), num_tasks)]

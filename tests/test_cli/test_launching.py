@@ -116,7 +116,8 @@ def test_a_configs_own_hook_of_tests_is_kept(runner, monkeypatch):
 @pytest.mark.parametrize("kind", ["", "type='RecordedTestLoop'", "type='TestLoop'"])
 def test_resuming_a_test(runner, tmp_path, kind):
     config = tmp_path / "c.py"
-    config.write_text(f"test_cfg = dict({kind})\ntest_dataloader = dict()\ntest_evaluator = []\n")
+    data = "dict(dataset=dict(type='MultiTaskDataset', datasets=[]))"
+    config.write_text(f"test_cfg = dict({kind})\ntest_dataloader = {data}\ntest_evaluator = [dict(type='PSNR')]\n")
     words = parse("test", str(config), "w.pth", "--resume", "--work-dir", str(tmp_path))
 
     if "'TestLoop'" in kind:

@@ -124,7 +124,11 @@ def test_what_is_right_passes():
                 },
                 "custom_hooks": [{"type": "mmengine.EMAHook", "priority": "LOW"}],
                 "default_hooks": {"logger": {"interval": 10}, "checkpoint": None},
-                "train_dataloader": {"batch_size": 2, "collate_fn": {"type": "pseudo_collate"}},
+                "train_dataloader": {
+                    "batch_size": 2,
+                    "dataset": {"type": "PairedDataset", "task": "x", "data_root": "d"},
+                    "collate_fn": {"type": "pseudo_collate"},
+                },
                 "model": {"type": "torch.nn.Conv2d", "in_channels": 3, "out_channels": 3, "kernel_size": 3},
             }
         ),
@@ -241,12 +245,13 @@ def test_custom_imports_are_found_beside_the_config(tmp_path):
         "from torch import nn\nfrom dtir.registry import BACKBONES\n\n\n@BACKBONES.register_module()\n"
         "class MyCheckNet(nn.Module):\n    def __init__(self, depth):\n        super().__init__()\n",
     )
-    text = "custom_imports = dict(imports=['my_check_net'])\nmodel = dict(type='MyCheckNet', {}=1)"
+    model = "dict(type='SupervisedRestorer', tasks=['x'], backbone=dict(type='MyCheckNet', {}=1))"
+    text = f"custom_imports = dict(imports=['my_check_net'])\nmodel = {model}"
 
     load_config(write(tmp_path, "good.py", text.format("depth")))
     message = read_error(write(tmp_path, "bad.py", text.format("dept")))
 
-    assert "unknown key 'model.dept'. Did you mean 'depth'?" in message
+    assert "unknown key 'model.backbone.dept'. Did you mean 'depth'?" in message
 
 
 def test_custom_imports_that_fail(tmp_path):

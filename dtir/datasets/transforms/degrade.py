@@ -6,9 +6,10 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from dtir.core.errors import ConfigError
+from dtir.core.ranges import Share
 from dtir.registry import DEGRADATIONS, TRANSFORMS
 
-Severity = float | tuple[float, float]
+Severity = Share | tuple[Share, Share]
 
 
 @TRANSFORMS.register_module()

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from dtir.core.ranges import NonNegativeInt, PositiveInt
 from dtir.registry import TRANSFORMS
 
 
@@ -49,7 +50,7 @@ class RandomCropPair(BaseTransform):
         margin: pixels added on every side, for a degradation that looks beyond the patch.
     """
 
-    def __init__(self, patch: int, margin: int = 0):
+    def __init__(self, patch: PositiveInt, margin: NonNegativeInt = 0):
         self.patch, self.margin = patch, margin
 
     def transform(self, results: dict) -> dict:

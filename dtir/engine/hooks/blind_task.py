@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dtir.core.errors import CheckpointError
+from dtir.core.ranges import Positive, PositiveInt
 from dtir.core.seeding import derive_seed
 from dtir.evaluation.reports.confusion import write_confusion
 from dtir.models.estimator import TaskEstimator
@@ -34,7 +35,7 @@ class BlindTaskHook(Hook):
 
     priority = "LOW"
 
-    def __init__(self, lr: float = 1e-3, width: int = 24) -> None:
+    def __init__(self, lr: Positive = 1e-3, width: PositiveInt = 24) -> None:
         self.lr, self.width = lr, width
         self.estimator: TaskEstimator | None = None
         self._loaded: dict | None = None

@@ -8,6 +8,7 @@ from mmengine.runner import BaseLoop
 
 from dtir.core.atomic import atomic_write
 from dtir.core.checkpoint import LAST_CHECKPOINT
+from dtir.core.ranges import PositiveInt
 from dtir.registry import HOOKS
 
 
@@ -26,7 +27,9 @@ class AtomicCheckpointHook(Hook):
 
     priority = "VERY_LOW"
 
-    def __init__(self, interval: int = 1000, max_keep: int = 2, save_best: str | None = "average/PSNR") -> None:
+    def __init__(
+        self, interval: PositiveInt = 1000, max_keep: PositiveInt = 2, save_best: str | None = "average/PSNR"
+    ) -> None:
         self.interval = interval
         self.max_keep = max_keep
         self.save_best = save_best

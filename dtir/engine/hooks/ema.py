@@ -6,6 +6,7 @@ from mmengine.model import BaseAveragedModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from dtir.core.ranges import BelowOne
 from dtir.registry import HOOKS
 
 
@@ -21,7 +22,7 @@ class ForeachEMA(BaseAveragedModel):
         decay: Largest decay d, in [0, 1).
     """
 
-    def __init__(self, model: nn.Module, decay: float = 0.999) -> None:
+    def __init__(self, model: nn.Module, decay: BelowOne = 0.999) -> None:
         super().__init__(model)
         self.decay = decay
         self.num_updates = 0
@@ -63,7 +64,7 @@ class StageEMAHook(EMAHook):
         decay: See `ForeachEMA`.
     """
 
-    def __init__(self, decay: float = 0.999) -> None:
+    def __init__(self, decay: BelowOne = 0.999) -> None:
         super().__init__(ema_type="ForeachEMA", decay=decay)
 
     def before_stage(self, runner, stage, fresh: bool) -> None:

@@ -9,6 +9,7 @@ from mmengine.hooks import LoggerHook, RuntimeInfoHook
 from torch import Tensor
 
 from dtir.core.errors import DtirError
+from dtir.core.ranges import PositiveInt
 from dtir.registry import HOOKS
 
 
@@ -35,7 +36,7 @@ class StageLoggerHook(LoggerHook):
             checkpoint interval is a multiple of this one.
     """
 
-    def __init__(self, interval: int = 50, **kwargs) -> None:
+    def __init__(self, interval: PositiveInt = 50, **kwargs) -> None:
         kwargs.setdefault("log_metric_by_epoch", False)
         super().__init__(interval=interval, **kwargs)
 

@@ -2,7 +2,9 @@
 
 import itertools
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import torch
 from mmengine.dist import all_gather_object, get_rank, get_world_size
@@ -11,6 +13,7 @@ from torch import Tensor
 
 from dtir.core.atomic import atomic_write
 from dtir.core.errors import DatasetError
+from dtir.core.ranges import NonNegativeInt, PositiveInt
 from dtir.datasets import MultiTaskDataset, SampleKey
 from dtir.diffusion.matching import MatchingCurve, distinct_steps, match_timestep
 from dtir.evaluation.reports.charts import plot_matching_curves
@@ -44,12 +47,12 @@ class TimestepMatchingHook(Hook):
     def __init__(
         self,
         before: str = "finetune",
-        num_images: int = 16,
-        batch_size: int = 8,
-        method: str = "subtract",
-        options: dict | None = None,
+        num_images: PositiveInt = 16,
+        batch_size: PositiveInt = 8,
+        method: Literal["subtract", "predict_x0", "diffuse_reverse"] = "subtract",
+        options: Mapping | None = None,
         distinct: bool = False,
-        first: int = 0,
+        first: NonNegativeInt = 0,
     ) -> None:
         self.before = before
         self.num_images = num_images

@@ -13,6 +13,7 @@ from rich.console import Console
 from torch import Tensor
 
 from dtir.core.errors import ConfigError
+from dtir.core.ranges import PositiveInt
 from dtir.engine.hooks.testing import on_published_sets
 from dtir.evaluation.metrics.functional import psnr, to_8_bit
 from dtir.evaluation.render import terminal_table
@@ -45,7 +46,7 @@ class ReportHook(Hook):
 
     priority = "LOW"
 
-    def __init__(self, num_pictures: int = 2) -> None:
+    def __init__(self, num_pictures: PositiveInt = 2) -> None:
         if num_pictures < 1:
             raise ConfigError(f"ReportHook: num_pictures={num_pictures} must be at least 1; the panel shows one.")
         self.num_pictures = num_pictures
@@ -117,7 +118,9 @@ class ReportHook(Hook):
             write_run_facts(folder, run_facts(runner))
             logs = sorted(Path(runner.work_dir).glob("*/vis_data/scalars.json"))
             lines = [json.loads(line) for log in logs for line in log.read_text(encoding="utf-8").splitlines()]
-            plot_learning_curves(folder / "learning_curves.png", lines)
+            # A run without a visualizer backend of files has none.
+            if lines:
+                plot_learning_curves(folder / "learning_curves.png", lines)
 
 
 def _shown(sample: dict) -> ReportPicture:

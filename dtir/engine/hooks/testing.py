@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 from torch import Tensor
 
 from dtir.core.errors import ConfigError
+from dtir.core.ranges import NonNegativeInt
 from dtir.datasets import RestorationDataset
 from dtir.datasets.benchmarks.published_sets import are_published_sets
 from dtir.engine.loops.recorded_test_loop import RecordedTestLoop
@@ -38,7 +39,7 @@ class TestReportHook(Hook):
 
     priority = "LOW"
 
-    def __init__(self, examples: int = 3) -> None:
+    def __init__(self, examples: NonNegativeInt = 3) -> None:
         self.examples = examples
         self.written: Path | None = None
 

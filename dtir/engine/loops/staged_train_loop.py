@@ -1,7 +1,7 @@
 """The training loop: it announces stages, hooks switch them."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from mmengine.dist import get_rank, get_world_size
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from dtir.core.errors import ConfigError
+from dtir.core.ranges import NonNegativeInt, PositiveInt
 from dtir.core.seeding import derive_seed
 from dtir.datasets import MultiTaskBatchSampler
 from dtir.engine.gradients import LossGradients, SummedGradients
@@ -46,9 +47,9 @@ class StagedTrainLoop(BaseLoop):
         self,
         runner,
         dataloader: dict,
-        stages: Sequence[dict],
-        val_interval: int = 0,
-        accumulate: int = 1,
+        stages: Sequence[Mapping],
+        val_interval: NonNegativeInt = 0,
+        accumulate: PositiveInt = 1,
         regularizers: Sequence[dict] = (),
         find_unused_parameters: bool = False,
     ) -> None:

@@ -1,12 +1,14 @@
 """The optimiser with mixed precision, gradient clipping, and a state of plain types."""
 
 from contextlib import AbstractContextManager
+from typing import Literal
 
 import torch
 from mmengine.optim import OptimWrapper
 from torch import Tensor
 
 from dtir.core.errors import ConfigError
+from dtir.core.ranges import Positive
 from dtir.registry import OPTIM_WRAPPERS
 
 AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -28,7 +30,12 @@ class StagedOptimWrapper(OptimWrapper):
         ConfigError: `amp` is none of these.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, amp: str | None = None, clip_grad: float | None = None):
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        amp: Literal["bf16", "fp16"] | None = None,
+        clip_grad: Positive | None = None,
+    ):
         super().__init__(optimizer)
         if amp is not None and amp not in AMP_TYPES:
             raise ConfigError(f"optim_wrapper.amp must be None, 'bf16' or 'fp16', got {amp!r}.")

@@ -1,0 +1,146 @@
+"""What a class takes: names of its arguments, what fits them, and which must be given."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+from mmengine.hooks import Hook
+from mmengine.runner import LogProcessor, Runner
+from mmengine.visualization import Visualizer
+from torch import nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from dtir.config.values import annotations_of
+from dtir.core.ranges import BelowOne, NonNegative, NonNegativeInt, Positive, PositiveInt, Share
+
+NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+# Of classes of others, which do not state these.
+RANGES_OF_OTHERS = {
+    # None drops a hook.
+    Runner: {
+        "default_hooks": Mapping[str, Hook | Mapping | None] | None,
+        "val_evaluator": Mapping | Sequence[Mapping] | None,
+        "test_evaluator": Mapping | Sequence[Mapping] | None,
+    },
+    LogProcessor: {"by_epoch": bool, "window_size": PositiveInt, "num_digits": PositiveInt},
+    Visualizer: {"vis_backends": Sequence[Mapping] | None},
+    DataLoader: {
+        "batch_size": PositiveInt | None,
+        "num_workers": NonNegativeInt,
+        "prefetch_factor": PositiveInt | None,
+    },
+    Optimizer: {
+        "lr": NonNegative,
+        "betas": tuple[BelowOne, BelowOne],
+        "eps": NonNegative,
+        "weight_decay": NonNegative,
+        "momentum": NonNegative,
+    },
+}
+# What published networks and processes call alike, where they annotate it with the bare type.
+POSITIVE_INTS = (
+    "width dim dims nf ch n_feat n_feats features embed_dim embed_dims model_channels context_dim init_dim channels "
+    "img_channel in_nc out_nc in_ch out_ch in_c out_c in_channels out_channels inp_channels in_chans out_chans "
+    "window_size patch_size kernel_size stride heads num_heads channel_heads spatial_heads spatial_dim_head ch_mult "
+    "channel_mult dim_mults num_experts top_k rank recurrent_iter img_size image_size train_size num_timesteps "
+    "train_timesteps timesteps T N steps num_steps sample_T timestep_respacing tile size num_samples chunk interval "
+    "factor height side resamplings max_size"
+)
+COUNTS = (
+    "enc_blk_nums dec_blk_nums middle_blk_num num_blocks num_refinement_blocks depths depth tile_overlap margin seed "
+    "corrections"
+)
+POSITIVES = "eps sigma sigma_min sigma_max beta_start beta_end beta_max max_sigma lambda_square time_scale"
+NOT_NEGATIVE = "weight strength cache_mb noise router_noise sigma_y"
+SHARES = "shallow condition_dropout dropout drop_path_rate"
+RANGES_BY_NAME = {
+    (base, name): ranged
+    for names, pairs in (
+        (POSITIVE_INTS, {int: PositiveInt, int | None: PositiveInt | None, Sequence[int]: Sequence[PositiveInt]}),
+        (COUNTS, {int: NonNegativeInt, int | None: NonNegativeInt | None, Sequence[int]: Sequence[NonNegativeInt]}),
+        (POSITIVES, {float: Positive, float | None: Positive | None}),
+        (NOT_NEGATIVE, {float: NonNegative, float | None: NonNegative | None}),
+        (SHARES, {float: Share}),
+    )
+    for name in names.split()
+    for base, ranged in pairs.items()
+}
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument of a class or function.
+
+    Attributes:
+        kind: Its annotation; `inspect.Parameter.empty` where it has none.
+        required: Whether it has no default.
+    """
+
+    kind: object
+    required: bool
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """The arguments of a class or function.
+
+    Attributes:
+        named: By name.
+        any_keyword: Whether it takes keywords of any other name too.
+    """
+
+    named: dict[str, Argument]
+    any_keyword: bool
+
+
+def arguments_of(target: Callable) -> Arguments:
+    """Returns what a class or function takes by keyword.
+
+    `**kwargs` of an `__init__` stands for the arguments of the next `__init__` among the base classes.
+    """
+    if not inspect.isclass(target):
+        return Arguments(_declared(target), _takes_any(target))
+    named: dict[str, Argument] = {}
+    any_keyword = False
+    for cls in target.__mro__:
+        if cls in (object, nn.Module):
+            break
+        if "__init__" not in vars(cls):
+            continue
+        named = {**_declared(cls.__init__), **named}
+        any_keyword = _takes_any(cls.__init__)
+        if not any_keyword:
+            break
+    named.pop("self", None)
+    return Arguments({name: _ranged(target, name, argument) for name, argument in named.items()}, any_keyword)
+
+
+def _ranged(target: type, name: str, argument: Argument) -> Argument:
+    for family, ranges in RANGES_OF_OTHERS.items():
+        if issubclass(target, family) and name in ranges:
+            return Argument(ranges[name], argument.required)
+    if not target.__module__.startswith("dtir."):
+        return argument
+    return Argument(RANGES_BY_NAME.get((argument.kind, name), argument.kind), argument.required)
+
+
+def _declared(function: Callable) -> dict[str, Argument]:
+    kinds = annotations_of(function)
+    parameters = [p for p in inspect.signature(function).parameters.values() if p.kind in NAMED]
+    return {p.name: Argument(_with_none(kinds.get(p.name, p.empty), p), p.default is p.empty) for p in parameters}
+
+
+def _with_none(kind: object, parameter: inspect.Parameter) -> object:
+    # `x: int = None` says too little.
+    return kind | None if parameter.default is None and _joins(kind) else kind
+
+
+def _joins(kind: object) -> bool:
+    return kind is not inspect.Parameter.empty and (isinstance(kind, type) or bool(get_args(kind)))
+
+
+def _takes_any(function: Callable) -> bool:
+    return any(p.kind is inspect.Parameter.VAR_KEYWORD for p in inspect.signature(function).parameters.values())

@@ -1,0 +1,218 @@
+"""Values of a config against the annotations of what takes them."""
+
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import torch
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from dtir.cli import EXIT_ERROR, main
+from dtir.cli.launching import load_config
+from dtir.config.arguments import arguments_of
+from dtir.config.check import check_config
+from dtir.config.values import describe, misfit
+from dtir.core.errors import ConfigError
+from dtir.core.ranges import BelowOne, NonNegative, Positive, PositiveInt, Range, Share
+from dtir.engine.schema import SCHEMA
+from dtir.models.backbones.image.nafnet import NAFNet
+
+ROOT = Path(__file__).parents[2]
+QUICK = ROOT / "configs" / "dtir" / "nafnet_10task_quick.py"
+FULL = ROOT / "configs" / "dtir" / "nafnet_10task.py"
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (3, int),
+        (3, float),
+        (1e-3, Positive),
+        (0, Share),
+        (1, Share),
+        ("x", str),
+        (None, int | None),
+        ([1, 2], Sequence[int]),
+        ((1, 2), list[int]),
+        ([0.9, 0.99], tuple[BelowOne, BelowOne]),
+        ({"a": 1}, Mapping[str, int]),
+        ("data", str | os.PathLike),
+        ("data", Path),
+        ({"type": "NAFNet"}, nn.Module | dict),
+        (nn.Identity(), nn.Module),
+        ("pseudo_collate", Callable[[list], Any]),
+        (1e-3, float | Tensor),
+        (torch.ones(1), float | Tensor),
+        ("anything", object),
+        ([{}], Any),
+        ("a", Literal["a", "b"]),
+    ],
+)
+def test_what_fits(value, kind):
+    assert misfit(value, kind, "x") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "path", "expected"),
+    [
+        ("abc", int, "x", "an integer"),
+        (True, int, "x", "an integer"),
+        (2.0, int, "x", "an integer"),
+        (True, float, "x", "a number"),
+        (math.nan, float, "x", "a number"),
+        (math.inf, NonNegative, "x", "a number >= 0"),
+        (1, bool, "x", "True or False"),
+        (0, PositiveInt, "x", "an integer >= 1"),
+        ("wide", PositiveInt, "x", "an integer >= 1"),
+        (0.0, Positive, "x", "a number > 0"),
+        (1.5, Share, "x", "a number in [0, 1]"),
+        (1, BelowOne, "x", "a number in [0, 1)"),
+        ("no", PositiveInt | None, "x", "an integer >= 1 or None"),
+        ("hazy", Sequence[str], "x", "a list (of a text each)"),
+        ([1, "a"], Sequence[int], "x[1]", "an integer"),
+        ([1, 0], Sequence[PositiveInt] | None, "x[1]", "an integer >= 1"),
+        (0.9, tuple[BelowOne, BelowOne], "x", "a list of 2: a number in [0, 1), a number in [0, 1)"),
+        ([0.9, 2], tuple[BelowOne, BelowOne], "x[1]", "a number in [0, 1)"),
+        ({"a": "b"}, Mapping[str, int], "x.a", "an integer"),
+        (3, Mapping, "x", "a dict"),
+        (3, nn.Module | dict, "x", "a dict that describes a Module or a dict"),
+        ("fast", float | Tensor, "x", "a number or a dict that describes a Tensor"),
+        (3, Callable, "x", "the name of a function"),
+        (3, Path, "x", "a path"),
+        ("c", Literal["a", "b"], "x", "one of 'a', 'b'"),
+    ],
+)
+def test_what_does_not_fit(value, kind, path, expected):
+    found = misfit(value, kind, "x")
+
+    assert (found.path, found.expected) == (path, expected)
+    assert str(found).startswith(f"{path} is ")
+
+
+def test_ranges_in_words():
+    assert [str(Range(1)), str(Range(0, open_low=True)), str(Range(0, 1, True, True))] == [">= 1", "> 0", "in (0, 1)"]
+    assert describe(PositiveInt | None) == "an integer >= 1 or None"
+
+
+def test_ranges_of_others_and_of_published_names():
+    assert misfit(-1, arguments_of(torch.optim.SGD).named["momentum"].kind, "x") is not None
+    assert misfit(0, arguments_of(NAFNet).named["width"].kind, "x") is not None
+    assert misfit(0, arguments_of(NAFNet).named["middle_blk_num"].kind, "x") is None
+
+
+class MyLayer(nn.Module):
+    def __init__(self, steps: int, width: int = 0):
+        super().__init__()
+
+
+def test_a_name_means_in_a_class_of_somebody_else_what_its_annotation_says():
+    assert misfit(-1, arguments_of(MyLayer).named["steps"].kind, "x") is None
+    assert arguments_of(MyLayer).named["steps"].required
+
+
+@pytest.mark.parametrize(
+    ("option", "path", "expected"),
+    [
+        ("train_dataloader.batch_size=abc", None, "an integer >= 1"),
+        ("train_dataloader.batch_size=0", None, "an integer >= 1"),
+        ("train_dataloader.num_workers=-1", None, "an integer >= 0"),
+        ("train_cfg.stages.0.lr=fast", "train_cfg.stages[0].lr", "a number > 0"),
+        ("train_cfg.stages.0.lr=nan", "train_cfg.stages[0].lr", "a number > 0"),
+        ("train_cfg.stages.0.iters=1.5", "train_cfg.stages[0].iters", "an integer >= 1 or a list"),
+        ("train_cfg.stages.2.iters=[1,a]", "train_cfg.stages[2].iters[1]", "an integer >= 1"),
+        ("train_cfg.stages.0.generative_share=half", "train_cfg.stages[0].generative_share", "a number in [0, 1]"),
+        ("train_cfg.stages.0.schedule=cosin", "train_cfg.stages[0].schedule", "one of 'cosine', 'linear', 'constant'"),
+        ("train_cfg.stages.0.tasks=hazy", "train_cfg.stages[0].tasks", "one of 'all' or"),
+        ("train_cfg.accumulate=0", None, "an integer >= 1"),
+        ("randomness.seed=-1", None, "an integer in [0, 4294967295] or None"),
+        ("model.network.backbone.width=wide", None, "an integer >= 1"),
+        ("model.network.backbone.enc_blk_nums=[1,-1,2]", "model.network.backbone.enc_blk_nums[1]", "an integer >= 0"),
+        ("model.network.embed_dim=-2", None, "an integer >= 1"),
+        ("model.scheduler.num_timesteps=0", None, "an integer >= 1"),
+        ("optim_wrapper.optimizer.betas=0.9", None, "a list of 2"),
+        ("optim_wrapper.optimizer.betas=[0.9,2]", "optim_wrapper.optimizer.betas[1]", "a number in [0, 1)"),
+        ("optim_wrapper.optimizer.weight_decay=-1", None, "a number >= 0"),
+        ("optim_wrapper.clip_grad=abc", None, "a number > 0 or None"),
+        ("optim_wrapper.amp=fp8", None, "one of 'bf16', 'fp16' or None"),
+        ("default_hooks.checkpoint.interval=x", None, "an integer >= 1"),
+        ("default_hooks.logger.interval=0", None, "an integer >= 1"),
+        ("custom_hooks.0.decay=2", "custom_hooks[0].decay", "a number in [0, 1)"),
+        ("train_dataloader.dataset.datasets.0.patch=0", "train_dataloader.dataset.datasets[0].patch", ">= 1"),
+        ("train_dataloader.dataset.datasets.0.patch=-3", "train_dataloader.dataset.datasets[0].patch", ">= 1"),
+        ("train_dataloader.dataset.datasets.0.severity=7", "train_dataloader.dataset.datasets[0].severity", "[0, 1]"),
+        ("model.tasks=hazy", None, "a list"),
+        ("train_dataloader=3", None, "a dict"),
+        ("val_dataloader.batch_size=None", None, "an integer >= 1"),
+        ("optim_wrapper=3", None, "a dict"),
+        ("work_dir=3", None, "a text"),
+        ("log_processor.by_epoch=3", None, "True or False"),
+    ],
+)
+def test_a_wrong_option_is_an_error_with_path_value_and_what_is_expected(option, path, expected, capsys):
+    key, _, value = option.partition("=")
+
+    assert main(["train", str(QUICK), "--cfg-options", option]) == EXIT_ERROR
+
+    message = capsys.readouterr().err
+    assert f"{path or key} is " in message
+    assert any(repr(part) in message or part in message for part in (value, *value.strip("[]").split(",")))
+    assert f"expected {expected}" in message or expected in message
+    assert "Traceback" not in message
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("model.network.backbone.type=PSNR", "model.network.backbone.type: 'PSNR' is no backbone. "),
+        ("custom_hooks.0.type=PSNR", "custom_hooks[0].type: 'PSNR' is no hook."),
+        ("default_hooks.logger.type=L1Loss", "default_hooks.logger.type: 'L1Loss' is no hook."),
+        ("runner_type=Stagedrunner", "runner_type: 'Stagedrunner' is not registered. Did you mean 'StagedRunner'?"),
+        ("default_scope=nowhere", "default_scope is 'nowhere'; expected 'dtir'"),
+        ("train_cfg.stages.0.warmup_iters=9999", "train_cfg.stages[0]: stage 'pretrain': warmup_iters must be"),
+        ("train_cfg.stages.9.lr=1", "cannot be applied"),
+        ("custom_hooks.0=3", "cannot be applied"),
+        ("model.network.embed_dim=[1", "model.network.embed_dim is '[1'; expected an integer >= 1"),
+        ("=3", "unknown key ''"),
+    ],
+)
+def test_a_wrong_option_of_another_kind(option, message):
+    with pytest.raises(ConfigError) as error:
+        load_config(QUICK, [option])
+
+    assert message in str(error.value)
+
+
+def of(**config) -> str:
+    with pytest.raises(ConfigError) as error:
+        check_config(Config(config), SCHEMA, "my.py")
+    return str(error.value)
+
+
+def test_what_is_missing_is_named():
+    assert "model: missing network, tasks of DiffusionRestorer." in of(model={"type": "DiffusionRestorer"})
+    assert "model.network has no 'type'" in of(model={"type": "DiffusionRestorer", "tasks": ["a"], "network": {"t": 1}})
+    assert "train_cfg.stages[0]: missing iters, lr." in of(
+        train_cfg={"type": "StagedTrainLoop", "stages": [{"name": "a"}]}
+    )
+    assert "train_dataloader: missing dataset, batch_size." in of(train_dataloader={"num_workers": 1})
+    assert "val_evaluator[0] has no 'type'" in of(val_evaluator=[{"protocol": "rgb"}])
+    assert "val_evaluator is empty" in of(val_evaluator=[])
+    assert "randomness: missing seed." in of(randomness={})
+    assert "custom_hooks[0] is 3; expected a dict" in of(custom_hooks=[3])
+    assert "train_cfg.stages[0] is 3; expected a dict" in of(train_cfg={"type": "StagedTrainLoop", "stages": [3]})
+
+
+def test_a_lambda_is_refused():
+    message = of(train_dataloader={"batch_size": 1, "dataset": {"type": "X"}, "collate_fn": lambda batch: batch})
+
+    assert "train_dataloader.collate_fn is <function" in message
+    assert "no lambda" in message
+
+
+def test_the_regularizers_of_the_method_are_checked():
+    with pytest.raises(ConfigError, match=r"train_cfg.regularizers\[0\].weight is -1; expected a number >= 0"):
+        load_config(FULL, ["train_cfg.regularizers.0.weight=-1"])
