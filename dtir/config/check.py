@@ -4,7 +4,7 @@ mmengine ignores a key that nobody reads, so that a mistyped one does nothing, a
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 
@@ -32,6 +32,7 @@ TOP_LEVEL = {
     "runner_type": Argument(str, required=False),
     "custom_imports": Argument(dict, required=False),
     "model_wrapper_cfg": Argument(dict, required=False),
+    "compile": Argument(bool | Mapping, required=False),
 }
 # What is read of a section without a class, beside the arguments of the function that takes most of it.
 LOADER = {
@@ -88,6 +89,23 @@ class Schema:
 
     default_hooks: Mapping[str, str] = field(default_factory=dict)
     stage: type | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a config a value stands.
+
+    Attributes:
+        section: The top-level key.
+        family: Registries of the part that the value is, or of those in its list; none where it is no part.
+        extra: Keys that such a part may have beside the arguments of its class.
+        given: Arguments that such a part gets from what builds it: its `given_to_parts`, and `GIVEN`.
+    """
+
+    section: str
+    family: Family = ()
+    extra: Keys = frozenset()
+    given: Keys = GIVEN
 
 
 def check_config(cfg: Config, schema: Schema, filename: str | None = None) -> None:
@@ -165,7 +183,7 @@ def _section(key: str, value: object, schema: Schema) -> Iterator[str]:
         yield from _default_hooks(value, schema.default_hooks)
     if key == "train_cfg" and isinstance(value, dict):
         yield from _stages(value.get("stages", ()), schema.stage)
-    yield from _walk(value, key, key, family_of(key, key), RUNNER_KEYS.get(key, frozenset()))
+    yield from _walk(value, key, Place(key, family_of(key, key), RUNNER_KEYS.get(key, frozenset())))
 
 
 def _fixed(section: str) -> Arguments | None:
@@ -217,23 +235,15 @@ def _stage(config: dict, path: str, stage: type) -> Iterator[str]:
         yield f"{path}: {error}"
 
 
-def _walk(node: object, path: str, section: str, family: Family = (), extra: Keys = frozenset()) -> Iterator[str]:
-    """Checks all parts in a section.
-
-    Args:
-        node: A value of the config.
-        path: Its dotted path.
-        section: The top-level key.
-        family: Registries of the part that the value is, or of those in its list or under its names.
-        extra: Keys that such a part may have beside the arguments of its class.
-    """
+def _walk(node: object, path: str, place: Place) -> Iterator[str]:
+    """Checks a value of the config at a dotted path, and all parts in it."""
     if isinstance(node, dict):
-        yield from _walk_dict(node, path, section, family, extra)
+        yield from _walk_dict(node, path, place)
     elif isinstance(node, (list, tuple)):
         for index, value in enumerate(node):
-            if family and isinstance(value, dict) and "type" not in value:
+            if place.family and isinstance(value, dict) and "type" not in value:
                 yield f"{path}[{index}] has no 'type', the name of its class."
-            yield from _walk(value, f"{path}[{index}]", section, family, extra)
+            yield from _walk(value, f"{path}[{index}]", place)
     elif not isinstance(node, PLAIN) and not _importable(node):
         yield (
             f"{path} is {shown(node)}; expected a text, number, list or dict, or a class or function that can be "
@@ -241,22 +251,24 @@ def _walk(node: object, path: str, section: str, family: Family = (), extra: Key
         )
 
 
-def _walk_dict(node: dict, path: str, section: str, family: Family, extra: Keys) -> Iterator[str]:
-    typed = "type" in node
-    if typed:
-        yield from _typed_dict(node, path, family, extra)
-    named = _names_families(node, family) if typed else section == path
+def _walk_dict(node: dict, path: str, place: Place) -> Iterator[str]:
+    if path == "default_hooks":
+        for name, hook in node.items():
+            yield from _walk(hook, f"{path}.{name}", place)
+        return
+    targets = []
+    if "type" in node:
+        targets = find_type(node["type"], place.family)
+        yield from _typed_dict(node, path, place, targets)
+    # Of a class of somebody else's, a key may mean anything.
+    named = bool(targets) or path == place.section
+    named &= all(str(target.__module__).startswith(("dtir.", "mmengine.")) for target in targets)
+    given = GIVEN.union(*(getattr(target, "given_to_parts", ()) for target in targets))
     for key, value in node.items():
-        # Hooks of the runner stand under names.
-        inner = family if path == "default_hooks" else family_of(key, section) if named else ()
-        if named and inner and path != "default_hooks" and isinstance(value, dict) and "type" not in value:
+        inner = Place(place.section, family_of(key, place.section) if named else (), given=given)
+        if inner.family and isinstance(value, dict) and "type" not in value:
             yield f"{path}.{key} has no 'type', the name of its class."
-        yield from _walk(value, f"{path}.{key}", section, inner, frozenset() if typed else extra)
-
-
-def _names_families(node: dict, family: Family) -> bool:
-    """Whether the keys of a part have the meaning that they have in dtir: not in a class of somebody else's."""
-    return all(str(target.__module__).startswith(("dtir.", "mmengine.")) for target in find_type(node["type"], family))
+        yield from _walk(value, f"{path}.{key}", inner)
 
 
 def _importable(value: object) -> bool:
@@ -264,21 +276,20 @@ def _importable(value: object) -> bool:
     return name is not None and getattr(sys.modules.get(module), name, None) is value
 
 
-def _typed_dict(node: dict, path: str, family: Family, extra: Keys) -> Iterator[str]:
-    candidates = find_type(node["type"], family)
-    if not candidates:
-        yield type_problem(node["type"], path, family)
+def _typed_dict(node: dict, path: str, place: Place, targets: Sequence[Callable]) -> Iterator[str]:
+    if not targets:
+        yield type_problem(node["type"], path, place.family)
         return
-    yield from min((list(_of_class(node, path, extra, candidate)) for candidate in candidates), key=len)
+    yield from min((list(_of_class(node, path, place, target)) for target in targets), key=len)
 
 
-def _of_class(node: dict, path: str, extra: Keys, target: Callable) -> Iterator[str]:
+def _of_class(node: dict, path: str, place: Place, target: Callable) -> Iterator[str]:
     arguments = arguments_of(target)
-    extra = extra | {"type"}
     # Classes of mmengine and torch get more from their builders than is listed here.
     own = not str(target.__module__).startswith(("mmengine.", "torch.", "mmcv."))
-    given = GIVEN if own else frozenset(arguments.named)
-    yield from _arguments(node, path, arguments, extra, given, owner=f" of {shown_type(node['type'])}")
+    given = place.given if own else frozenset(arguments.named)
+    owner = f" of {shown_type(node['type'])}"
+    yield from _arguments(node, path, arguments, place.extra | {"type"}, given, owner)
 
 
 def _arguments(

@@ -25,6 +25,9 @@ class MixtureDataset(Dataset):
         DatasetError: there is no dataset, one is of another task, or there is not one positive share for each.
     """
 
+    # For the check of configs: the datasets need no task of their own.
+    given_to_parts = ("task",)
+
     def __init__(self, task: str, datasets: Sequence[dict | Dataset], shares: Sequence[float], weight: int = 1000):
         self.datasets = [
             DATASETS.build({"task": task, **item}) if isinstance(item, dict) else item for item in datasets
