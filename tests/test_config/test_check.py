@@ -26,7 +26,7 @@ def test_every_config_is_valid(path):
 
     assert cfg.work_dir == str(Path("work_dirs") / path.stem)
     types = {
-        "baselines": {"SupervisedRestorer"},
+        "baselines": {"SupervisedRestorer", "DiffusionRestorer"},
         "models": {"DiffusionRestorer", "TaskClassifier"},
         "ablations": {"DiffusionRestorer", "SupervisedRestorer"},
         "diffusion": {"ConditionalDiffusionRestorer", "BridgeRestorer", "DACLIPRestorer"},
