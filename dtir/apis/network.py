@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Iterator
+import logging
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +12,13 @@ from dtir.core.errors import ConfigError, ImageFileError
 from dtir.imaging.self_ensemble import averaged_over_symmetries
 from dtir.imaging.tiling import check_tiling, tiled_apply
 
+logger = logging.getLogger(__name__)
+
 AUTO_WHOLE_PIXELS = 1024 * 1024
 AUTO_TILE = 512
+# What is tried where the memory does not suffice.
+FALLBACK_TILES = (1024, 512, 256, 128, 64)
+LEAST_TILE = 64
 # For networks that do not declare theirs: the usual ones downsample four times by 2.
 SIZE_MULTIPLE = 16
 AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -45,19 +50,54 @@ class NetworkRunner:
         restore = restorer.restore
         self._restore = functools.partial(averaged_over_symmetries, restore) if self_ensemble else restore
 
-    def restore(self, image: Tensor, step: int, on_tile: OnTile | None = None) -> Tensor:
+    def restore(
+        self, image: Tensor, step: int, on_tile: OnTile | None = None, notes: list[str] | None = None
+    ) -> Tensor:
         """An image (1, 3, H, W) in [0, 1] restored at one time step, clipped to [0, 1].
+
+        Where the memory does not suffice, smaller tiles are tried, down to 64 pixels; where half precision gives values
+        that are not finite, the image is restored again in float32. Both are logged, and added to `notes`.
 
         Raises:
             ImageFileError: it does not fit into memory, or the network's output is not finite.
         """
-        with torch.inference_mode(), _explain_out_of_memory(image, self.tile):
+        notes = [] if notes is None else notes
+        try:
+            return self._in_memory(image, step, on_tile, self.amp, notes)
+        except _NotFiniteError as error:
+            if self.amp is None:
+                raise ImageFileError(f"{error} The checkpoint may come from a run that diverged.") from error
+            _note(notes, f"{error} {self.amp} was too coarse; restored again in float32.")
+        try:
+            return self._in_memory(image, step, on_tile, None, notes)
+        except _NotFiniteError as error:
+            raise ImageFileError(f"{error} The checkpoint may come from a run that diverged.") from error
+
+    def _in_memory(self, image: Tensor, step: int, on_tile: OnTile | None, amp: str | None, notes: list[str]) -> Tensor:
+        tile, batch_size = self._tile_for(image), self.batch_size
+        while True:
+            try:
+                return self._in_tiles(image, step, on_tile, amp, tile, batch_size)
+            except (MemoryError, RuntimeError) as error:
+                if not _is_lack_of_memory(error):
+                    raise
+                smaller = self._smaller_tile(image, tile)
+                if smaller is None:
+                    raise ImageFileError(_too_large(image, tile)) from error
+            # Outside of the handler, which holds on to the tensors that did not fit.
+            tile, batch_size = smaller, 1
+            _note(notes, f"not enough memory; restored in tiles of {tile} pixels instead.")
+
+    def _in_tiles(
+        self, image: Tensor, step: int, on_tile: OnTile | None, amp: str | None, tile: int | None, batch_size: int
+    ) -> Tensor:
+        with torch.inference_mode():
             output = self._apply_in_tiles(
-                lambda tiles: self._restore_tiles(tiles, step),
+                lambda tiles: self._restore_tiles(tiles, step, amp),
                 image,
-                tile=self._tile_for(image),
+                tile=tile,
                 overlap=self.overlap,
-                batch_size=self.batch_size,
+                batch_size=batch_size,
                 multiple=self.multiple,
                 callback=on_tile,
                 device=self.device,
@@ -69,19 +109,32 @@ class NetworkRunner:
             return self.tile
         return None if image.shape[-2] * image.shape[-1] <= AUTO_WHOLE_PIXELS else AUTO_TILE
 
-    def _restore_tiles(self, tiles: Tensor, step: int) -> Tensor:
+    def _smaller_tile(self, image: Tensor, tile: int | None) -> int | None:
+        """The largest of the sizes to fall back to that is below what did not fit; None where there is none."""
+        side = max(image.shape[-2:]) if tile is None else min(tile, max(image.shape[-2:]))
+        least = max(LEAST_TILE, self.overlap + self.multiple)
+        return next((size for size in FALLBACK_TILES if least <= size < side), None)
+
+    def _restore_tiles(self, tiles: Tensor, step: int, amp: str | None) -> Tensor:
         t = torch.full((len(tiles),), step, dtype=torch.long, device=tiles.device)
-        with self._precision():
+        with _precision(self.device, amp):
             output = self._restore(tiles.contiguous(), t).float()
         if not torch.isfinite(output).all():
-            hint = " Try without amp." if self.amp else " The checkpoint may come from a run that diverged."
-            raise ImageFileError(f"the network's output has infinite or undefined values.{hint}")
+            raise _NotFiniteError("the network's output has infinite or undefined values.")
         return output
 
-    def _precision(self) -> contextlib.AbstractContextManager:
-        if self.amp is None:
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, dtype=AMP_DTYPES[self.amp])
+
+class _NotFiniteError(Exception):
+    """The output of a network cannot be a picture."""
+
+
+def _precision(device: torch.device, amp: str | None) -> contextlib.AbstractContextManager:
+    return contextlib.nullcontext() if amp is None else torch.autocast(device.type, dtype=AMP_DTYPES[amp])
+
+
+def _note(notes: list[str], text: str) -> None:
+    logger.warning(text)
+    notes.append(text)
 
 
 def check_precision(amp: str | None) -> None:
@@ -102,15 +155,14 @@ def _size_multiple(restorer: nn.Module) -> int:
     return getattr(getattr(restorer, "backbone", None), "size_multiple", SIZE_MULTIPLE)
 
 
-@contextlib.contextmanager
-def _explain_out_of_memory(image: Tensor, tile: int | str | None) -> Iterator[None]:
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        # torch has an exception class for the memory of GPUs only.
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
-            raise
-        height, width = image.shape[-2:]
-        raise ImageFileError(
-            f"not enough memory to restore {width} x {height} pixels with tile={tile}; use smaller tiles, such as 256."
-        ) from error
+def _is_lack_of_memory(error: MemoryError | RuntimeError) -> bool:
+    # torch has an exception class for the memory of GPUs only.
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def _too_large(image: Tensor, tile: int | None) -> str:
+    height, width = image.shape[-2:]
+    return (
+        f"not enough memory to restore {width} x {height} pixels, not even in tiles of {tile or 'the whole picture'}; "
+        "end other programs, use another device, or make the picture smaller."
+    )

@@ -1,6 +1,8 @@
 """Restores one picture in passes: missing regions filled, the damage named or estimated again and again."""
 
+import functools
 import time
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -16,6 +18,8 @@ from dtir.core.errors import ImageFileError
 FILLING = "inpainting"
 # What the missing pixels of training pictures are set to.
 MISSING = 1.0
+
+Run = Callable[[Tensor, int], Tensor]
 
 
 class PassRestorer:
@@ -63,27 +67,30 @@ class PassRestorer:
                 another size.
         """
         start = time.perf_counter()
-        whole, filled = self._fill(image, mask, on_tile)
+        notes: list[str] = []
+        run = functools.partial(self.runner.restore, on_tile=on_tile, notes=notes)
+        whole, filled = self._fill(image, mask, run)
         restored, passes, stopped = whole, [], None
         if wish.named:
             passes = [Pass(wish.task, None, self.steps.choose(wish.task, wish.t))]
-            restored = self.runner.restore(whole, passes[0].step, on_tile)
+            restored = run(whole, passes[0].step)
         elif wish.estimates(mask is not None):
-            restored, passes, stopped = self._blind(whole, wish.passes, on_tile)
+            restored, passes, stopped = self._blind(whole, wish.passes, run)
         seconds = time.perf_counter() - start
-        return _blend(whole, restored, wish.strength), Outcome((*filled, *passes), stopped, wish.strength, seconds)
+        outcome = Outcome((*filled, *passes), stopped, wish.strength, seconds, tuple(notes))
+        return _blend(whole, restored, wish.strength), outcome
 
-    def _fill(self, image: Tensor, mask: Tensor | None, on_tile: OnTile | None) -> tuple[Tensor, list[Pass]]:
+    def _fill(self, image: Tensor, mask: Tensor | None, run: Run) -> tuple[Tensor, list[Pass]]:
         if mask is None or not mask.any():
             return image, []
         if mask.shape != image.shape[-2:]:
             sizes = [f"{width} x {height}" for height, width in (mask.shape, image.shape[-2:])]
             raise ImageFileError(f"the mask is of {sizes[0]} pixels and the picture of {sizes[1]}; they must be equal.")
         step = self.steps.of_task(FILLING)
-        filled = self.runner.restore(image.masked_fill(mask, MISSING), step, on_tile)
+        filled = run(image.masked_fill(mask, MISSING), step)
         return torch.where(mask, filled, image), [Pass(FILLING, None, step)]
 
-    def _blind(self, image: Tensor, most: int, on_tile: OnTile | None) -> tuple[Tensor, list[Pass], Estimate | None]:
+    def _blind(self, image: Tensor, most: int, run: Run) -> tuple[Tensor, list[Pass], Estimate | None]:
         """Restores what is estimated until there is no ground to go on; no damage is restored twice."""
         passes: list[Pass] = []
         for _ in range(most):
@@ -91,7 +98,7 @@ class PassRestorer:
             if not self.judge.calls_for(found) or found.task in {done.task for done in passes}:
                 return image, passes, found
             passes.append(Pass(*found, self.steps.of_task(found.task)))
-            image = self.runner.restore(image, passes[-1].step, on_tile)
+            image = run(image, passes[-1].step)
         return image, passes, None
 
 

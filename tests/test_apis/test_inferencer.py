@@ -194,8 +194,37 @@ def test_lack_of_memory_names_the_size_and_the_remedy():
         def restore(self, lq, t):
             return torch.empty(2**60)
 
-    with pytest.raises(ImageFileError, match=r"restore 30 x 20 pixels with tile=auto; use smaller tiles"):
-        RestorationInferencer(Greedy(), device="cpu").restore_array(random_pixels(20, 30, 3), t=0)
+    with pytest.raises(ImageFileError, match=r"restore 130 x 20 pixels, not even in tiles of 64"):
+        RestorationInferencer(Greedy(), device="cpu").restore_array(random_pixels(20, 130, 3), t=0)
+
+
+@pytest.mark.parametrize(("room", "tile"), [(256 * 256, 256), (100 * 100, 64)])
+def test_tiles_shrink_to_the_memory_there_is(inverting_restorer, room, tile):
+    class Small(Convolution):
+        seen = ()
+
+        def restore(self, lq, t):
+            if lq.shape[-1] * lq.shape[-2] * len(lq) > room:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            self.seen = (*self.seen, lq.shape[-1])
+            return 1 - lq
+
+    picture, network = random_pixels(300, 400, 3), Small()
+    output, outcome = RestorationInferencer(network, device="cpu", batch_size=4)(picture, t=0, with_details=True)
+    np.testing.assert_allclose(output, 255 - picture, atol=1)
+    assert max(network.seen) == tile
+    assert outcome.warnings[-1] == f"not enough memory; restored in tiles of {tile} pixels instead."
+
+
+def test_half_precision_that_overflows_is_done_again_in_float32():
+    class Overflowing(Convolution):
+        def restore(self, lq, t):
+            return self.conv(lq * 3e5) / 3e5
+
+    picture = random_pixels(8, 8, 3)
+    output, outcome = RestorationInferencer(Overflowing(), "cpu", amp="fp16")(picture, t=0, with_details=True)
+    np.testing.assert_allclose(output[..., 0], picture.mean(axis=2), atol=1)
+    assert "restored again in float32" in outcome.warnings[0]
 
 
 def test_other_runtime_errors_are_not_taken_for_lack_of_memory():
