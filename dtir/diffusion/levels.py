@@ -61,6 +61,53 @@ class TimestepLevel(ConditioningLevel):
 
 
 @LEVELS.register_module()
+class LogNormalLevel(ConditioningLevel):
+    """A quarter of the logarithm of the noise over the signal, `log(sigma / a)`, whatever the process (EDM).
+
+    In training that logarithm is normal, whatever the steps, so that most samples have the noise at which there is most
+    to learn (Karras et al., NeurIPS 2022, table 1).
+
+    Args:
+        mean: Of the logarithm, for a of 1.
+        std: Its standard deviation.
+        scale: What the quarter is multiplied with: the usual embeddings expect a range of about 1000.
+
+    Raises:
+        ConfigError: `std` is not positive.
+    """
+
+    def __init__(self, mean: float = -1.2, std: float = 1.2, scale: float = 1000.0) -> None:
+        if std <= 0:
+            raise ConfigError(f"LogNormalLevel: std={std} must be positive.")
+        self.mean, self.std, self.scale = mean, std, scale
+
+    def check(self, training: Scheduler, sampling: Scheduler) -> None:
+        """As `ConditioningLevel.check`: both must be without a share of the signal that is lost, a of 1."""
+        for scheduler in (training, sampling):
+            a, _ = scheduler.marginal(scheduler.num_timesteps)
+            if not torch.isclose(a, torch.ones_like(a)).all():
+                raise ConfigError(
+                    f"LogNormalLevel draws noise for a process that keeps the picture, EDMScheduler or VESDE; "
+                    f"{type(scheduler).__name__} does not. Use level=dict(type='NoiseLevel')."
+                )
+
+    def draw(self, scheduler: Scheduler, t: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `ConditioningLevel.draw`; `t` plays no part."""
+        # The ends of float32's numbers in [0, 1) are 5.5 standard deviations out; 0 itself would be infinitely far.
+        logarithm = self.mean + self.std * torch.special.ndtri(u.double().clamp(min=2.0**-25))
+        sigma = logarithm.exp().float().view(-1, 1, 1, 1)
+        return torch.ones_like(sigma), sigma, self._told(logarithm.float())
+
+    def of_step(self, scheduler: Scheduler, t: Tensor) -> Tensor:
+        """As `ConditioningLevel.of_step`."""
+        a, sigma = scheduler.marginal(t)
+        return self._told((sigma / a).log().flatten())
+
+    def _told(self, logarithm: Tensor) -> Tensor:
+        return self.scale / 4 * logarithm
+
+
+@LEVELS.register_module()
 class NoiseLevel(ConditioningLevel):
     """The mean coefficient `a = sqrt(abar)`, continuous (WaveGrad, Chen et al. 2021, Algorithm 1; SR3 and Palette).
 

@@ -113,7 +113,7 @@ def noise_law(
     a, sigma = (value.item() for value in scheduler.marginal(steps[0]))
 
     def eps(x: Tensor, t: Tensor) -> Tensor:
-        a, sigma = (value.item() for value in scheduler.marginal(int(t[0])))
+        a, sigma = (value.item() for value in scheduler.marginal(t[0].item()))
         return (x - a * prior.denoised(x, a, 0.0, sigma)) / sigma
 
     x = prior.start(a * prior.mean, prior.of_state(a, sigma), draws * len(steps))

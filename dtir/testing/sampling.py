@@ -44,7 +44,8 @@ def sampling_cases(num_timesteps: int = 1000) -> Iterator[SamplingCase]:
     """
     t = num_timesteps
     ddpm = schedulers.DDPMScheduler(t, train_timesteps=t)
-    for process in (ddpm, schedulers.EEDTPScheduler(t), schedulers.VPSDE(N=t), schedulers.VESDE(N=t)):
+    exploding = (schedulers.EEDTPScheduler(t), schedulers.EDMScheduler(t), schedulers.VESDE(N=t))
+    for process in (ddpm, schedulers.VPSDE(N=t), *exploding):
         for name, sampler in _noise_samplers(isinstance(process, schedulers.SDEScheduler)).items():
             yield SamplingCase(type(process).__name__, name, _noise_run(process, sampler))
     for process, names in _bridges(t):
@@ -55,7 +56,7 @@ def sampling_cases(num_timesteps: int = 1000) -> Iterator[SamplingCase]:
 
 
 def _noise_samplers(has_equation: bool) -> dict[str, Sampler]:
-    names = ["AncestralSampler", "DDIMSampler", "HeunSampler", "DPMSolverPP2M"]
+    names = ["AncestralSampler", "DDIMSampler", "HeunSampler", "DPMSolverPP2M", "UniPCSampler"]
     if has_equation:
         names += ["EulerMaruyamaSampler", "PredictorCorrectorSampler", "ProbabilityFlowSampler"]
     found = {name: getattr(samplers, name)() for name in names}

@@ -21,6 +21,7 @@ from dtir.diffusion.samplers import (
     ResidualSampler,
     ReverseODESampler,
     ReverseSDESampler,
+    UniPCSampler,
 )
 from dtir.diffusion.schedulers import (
     DDBM,
@@ -31,6 +32,7 @@ from dtir.diffusion.schedulers import (
     VPSDE,
     ColdDiffusion,
     DenoisingSDE,
+    EDMScheduler,
     InDI,
     RectifiedFlow,
     ResidualDiffusion,
@@ -47,6 +49,7 @@ TO_NOISE = {
     "DDPMScheduler": DDPMScheduler(N, train_timesteps=N, beta_start=0.1 / N, beta_end=20 / N).double(),
     "VPSDE": VPSDE(N=N).double(),
     "VESDE": VESDE(sigma_min=0.01, sigma_max=5.0, N=N).double(),
+    "EDMScheduler": EDMScheduler(N, sigma_max=5.0).double(),
 }
 # Sampler, order, and a bound of the error in 200 steps.
 ANY_PROCESS = {
@@ -56,6 +59,7 @@ ANY_PROCESS = {
     "DDIMSampler, eta 1": (DDIMSampler(eta=1.0), 1, 0.08),
     "HeunSampler": (HeunSampler(), 2, 0.005),
     "DPMSolverPP2M": (DPMSolverPP2M(), 2, 0.002),
+    "UniPCSampler": (UniPCSampler(), 2, 0.005),
 }
 OF_EQUATIONS = {
     "EulerMaruyamaSampler": (EulerMaruyamaSampler(), 1, 0.01),
@@ -64,7 +68,7 @@ OF_EQUATIONS = {
 NOISE_CELLS = {
     (process, name): cell
     for process in TO_NOISE
-    for name, cell in (ANY_PROCESS if process == "DDPMScheduler" else {**ANY_PROCESS, **OF_EQUATIONS}).items()
+    for name, cell in ({**ANY_PROCESS, **OF_EQUATIONS} if process.endswith("SDE") else ANY_PROCESS).items()
 }
 BRIDGE_CELLS = {
     ("IRSDE", "PosteriorSampler"): (lambda n: IRSDE(0.5, T=n, eps=0.005), PosteriorSampler(), 1, 0.06),
@@ -131,7 +135,7 @@ def test_processes_to_noise(cell):
     coarse, fine = (noise_error(process, sampler, scheduler.sample_steps(n)) for n in (100, 200))
     assert fine < bound
     # With steps even in time the last one keeps Heun's error of VP, where sigma grows like a root, from order 2.
-    rough = process != "VESDE" and order == 2
+    rough = process in ("DDPMScheduler", "VPSDE") and order == 2
     assert falls(coarse, fine, 1 if rough else order), (coarse, fine)
 
 
@@ -140,6 +144,26 @@ def test_heun_is_of_second_order_on_every_process_where_its_steps_fit(process):
     few, many = (noise_error(process, HeunSampler(), even_in_a_root_of_rho(process, n)) for n in (40, 80))
     assert many < 0.01
     assert falls(few, many, 2), (few, many)
+
+
+@pytest.mark.parametrize(("order", "corrector"), [(1, False), (1, True), (2, False), (2, True), (3, False), (3, True)])
+@pytest.mark.parametrize("process", ["VPSDE", "VESDE"])
+def test_unipc_is_of_its_order_and_of_one_more_with_the_corrector(process, order, corrector):
+    sampler = UniPCSampler(order, corrector)
+    few, many = (noise_error(process, sampler, even_in_a_root_of_rho(process, n)) for n in (20, 40))
+    assert many < few / 2 ** (order + corrector - 0.5)
+    assert many < (0.2, 0.08, 0.02, 0.01)[order + corrector - 1]
+
+
+@pytest.mark.parametrize("churn", [2.0, 40.0])
+def test_churn_draws_from_the_same_law(churn):
+    """Noise that is added and taken away again: an error of second order, as without it."""
+    coarse, fine = (
+        max(law_errors(noise_law(HeunSampler(churn), process, process.sample_steps(n), PRIOR), TRUE))
+        for n, process in ((n, EDMScheduler(n, sigma_max=5.0).double()) for n in (20, 40))
+    )
+    assert fine < 0.05
+    assert fine < coarse / 2
 
 
 @pytest.mark.parametrize("cell", BRIDGE_CELLS, ids="-".join)

@@ -15,6 +15,7 @@ from dtir.diffusion.samplers.ddbm import DDBMSampler
 from dtir.diffusion.samplers.ddim import DDIMSampler
 from dtir.diffusion.samplers.ode import DPMSolverPP2M, HeunSampler, ProbabilityFlowSampler
 from dtir.diffusion.samplers.sde import EulerMaruyamaSampler, PredictorCorrectorSampler
+from dtir.diffusion.samplers.unipc import UniPCSampler
 
 __all__ = [
     "AncestralSampler",
@@ -37,5 +38,6 @@ __all__ = [
     "SampleResult",
     "Sampler",
     "StepSampler",
+    "UniPCSampler",
     "gaussian_like",
 ]

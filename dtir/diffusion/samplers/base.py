@@ -66,16 +66,18 @@ class Run:
         denoiser: Predicts the noise.
         scheduler: The forward process.
         generator: Source of noise.
+        num_steps: Steps of the run.
         num_evals: Calls of the denoiser so far.
     """
 
     denoiser: Denoiser
     scheduler: Scheduler
     generator: torch.Generator | None
+    num_steps: int = 1
     num_evals: int = 0
 
-    def eps(self, x: Tensor, t: int) -> Tensor:
-        """The noise predicted in x (B, C, H, W) at step t."""
+    def eps(self, x: Tensor, t: int | float) -> Tensor:
+        """The noise predicted in x (B, C, H, W) at step t, or at a level of a process that has them."""
         self.num_evals += 1
         return self.denoiser(x, torch.full((len(x),), t, device=x.device))
 
@@ -128,7 +130,7 @@ class Sampler(ABC):
             ConfigError: The steps cannot be used; see `choose_steps`.
         """
         steps = choose_steps(scheduler, timesteps, num_steps)
-        run = Run(denoiser, scheduler, generator)
+        run = Run(denoiser, scheduler, generator, len(steps))
         x, trajectory = x_start, [x_start] if return_trajectory else []
         path = self.path(steps)
         for done, x in enumerate(self.states(run, x_start, path), start=1):

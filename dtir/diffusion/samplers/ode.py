@@ -3,15 +3,18 @@
 With `y = x / a` and `rho = sigma / a` it is `dy/drho = eps` for every Gaussian process; DDIM is its Euler step.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from dtir.diffusion.samplers.base import OneStepSampler, Run, Sampler, StepSampler
+from dtir.core.errors import ConfigError
+from dtir.diffusion.samplers.base import OneStepSampler, Run, Sampler, StepSampler, gaussian_like
 from dtir.diffusion.samplers.sde import equation_of
 from dtir.diffusion.schedulers.base import Scheduler
+from dtir.diffusion.schedulers.edm import EDMScheduler
 from dtir.registry import SAMPLERS
 
 
@@ -35,10 +38,33 @@ class ProbabilityFlowSampler(StepSampler):
 
 @SAMPLERS.register_module()
 class HeunSampler(OneStepSampler):
-    """Heun's second-order steps in rho (Karras et al., NeurIPS 2022, without noise); the last one is Euler's."""
+    """Heun's second-order steps in rho (Karras et al., NeurIPS 2022, algorithms 1 and 2); the last one is Euler's.
+
+    Args:
+        churn: S_churn: before each step the level of noise is raised by so many n-ths in n steps, at most by a share of
+            `sqrt(2) - 1`; 0 is the deterministic solver. It needs a process with levels between its steps,
+            `EDMScheduler`.
+        churn_range: Levels between which it is raised.
+        churn_noise: Standard deviation of the noise that raises it, in units of the exact one.
+
+    Raises:
+        ConfigError: `churn` is negative.
+    """
+
+    def __init__(
+        self, churn: float = 0.0, churn_range: tuple[float, float] = (0.0, math.inf), churn_noise: float = 1.0
+    ) -> None:
+        if churn < 0:
+            raise ConfigError(f"HeunSampler: churn={churn} must not be negative.")
+        self.churn, self.churn_range, self.churn_noise = churn, churn_range, churn_noise
 
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
-        """As `OneStepSampler.advance`."""
+        """As `OneStepSampler.advance`.
+
+        Raises:
+            ConfigError: There is churn and the process has no levels between its steps.
+        """
+        x, t = self._churned(run, x, t)
         (a, sigma), (a_prev, sigma_prev) = run.scheduler.marginal(t), run.scheduler.marginal(t_prev)
         length = sigma_prev / a_prev - sigma / a
         slope = run.eps(x, t)
@@ -46,6 +72,22 @@ class HeunSampler(OneStepSampler):
         if t_prev == 0:
             return ahead
         return a_prev * (x / a + length * (slope + run.eps(ahead, t_prev)) / 2)
+
+    def _churned(self, run: Run, x: Tensor, t: int) -> tuple[Tensor, int | float]:
+        """The state with fresh noise, and its level."""
+        if not self.churn:
+            return x, t
+        if not isinstance(run.scheduler, EDMScheduler):
+            raise ConfigError(
+                f"HeunSampler: churn={self.churn} needs a process with levels between its steps, EDMScheduler; "
+                f"{type(run.scheduler).__name__} has none."
+            )
+        sigma = run.scheduler.levels[t]
+        if not self.churn_range[0] <= sigma <= self.churn_range[1]:
+            return x, t
+        raised = sigma * (1 + min(self.churn / run.num_steps, math.sqrt(2) - 1))
+        fresh = self.churn_noise * math.sqrt(raised**2 - sigma**2)
+        return x + fresh * gaussian_like(x, run.generator), raised
 
 
 @SAMPLERS.register_module()

@@ -5,6 +5,7 @@ from dtir.diffusion.schedulers.bridge import Bridge, SDEBridge
 from dtir.diffusion.schedulers.ddbm import DDBM
 from dtir.diffusion.schedulers.ddpm import DDPMScheduler
 from dtir.diffusion.schedulers.diffuir import ResidualDiffusion
+from dtir.diffusion.schedulers.edm import EDMScheduler
 from dtir.diffusion.schedulers.eedtp import EEDTPScheduler
 from dtir.diffusion.schedulers.goub import GOUB
 from dtir.diffusion.schedulers.i2sb import I2SB
@@ -24,6 +25,7 @@ __all__ = [
     "ColdDiffusion",
     "DDPMScheduler",
     "DenoisingSDE",
+    "EDMScheduler",
     "EEDTPScheduler",
     "InDI",
     "RectifiedFlow",

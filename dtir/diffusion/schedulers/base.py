@@ -8,6 +8,9 @@ from torch import Tensor, nn
 from dtir.core.errors import ConfigError
 from dtir.diffusion.domain import IMAGE_SCALE
 
+SPACINGS = ("trailing", "karras")
+KARRAS_RHO = 7.0
+
 
 def trailing_steps(total: int, n: int) -> list[int]:
     """Returns n ascending steps of 1..total, evenly spaced and ending at `total` ("trailing" spacing).
@@ -53,13 +56,31 @@ class Scheduler(nn.Module, ABC):
         steps = torch.arange(self.num_timesteps + 1, device=self.marginal(0)[0].device)
         return int((self.noise_scale(steps).flatten().double() - sigma).abs().argmin())
 
-    def sample_steps(self, n: int) -> list[int]:
-        """Returns n descending steps from T to about T / n, evenly spaced; a sampler goes from the last one to 0.
+    def sample_steps(self, n: int, spacing: str = "trailing") -> list[int]:
+        """Descending steps from T, from the last of which a sampler goes to 0.
+
+        Args:
+            n: How many.
+            spacing: "trailing", evenly spaced down to about T / n; or "karras", down to 1, with levels of noise
+                `sigma / a` that are even in their seventh root (Karras et al., NeurIPS 2022), as near as the schedule
+                has them. Steps that would be taken twice are taken once, so that these may be fewer.
 
         Raises:
-            ConfigError: n is not in 1..T.
+            ConfigError: n is not in 1..T, or `spacing` is none of the two.
         """
-        return trailing_steps(self.num_timesteps, n)[::-1]
+        if spacing not in SPACINGS:
+            raise ConfigError(f"spacing='{spacing}'; expected one of {', '.join(SPACINGS)}.")
+        trailing = trailing_steps(self.num_timesteps, n)[::-1]
+        return trailing if spacing == "trailing" else self._karras_steps(n)
+
+    def _karras_steps(self, n: int) -> list[int]:
+        steps = torch.arange(1, self.num_timesteps + 1, device=self.marginal(0)[0].device)
+        a, sigma = (value.flatten().double() for value in self.marginal(steps))
+        roots = (sigma / a) ** (1 / KARRAS_RHO)
+        # From T, which is the only step where there is one.
+        wanted = torch.linspace(roots[-1].item(), roots[0].item(), n, dtype=torch.float64, device=roots.device)
+        nearest = (roots - wanted[:, None]).abs().argmin(1) + 1
+        return sorted(set(nearest.tolist()), reverse=True)
 
     # Conversions: eps is the pivot, v = a eps - sigma x0 (Salimans and Ho), score = grad log q(x_t) = -eps / sigma.
     # They hold for any a and sigma, not only where a^2 + sigma^2 = 1.

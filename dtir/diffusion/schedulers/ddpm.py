@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from dtir.core.errors import ConfigError
+from dtir.diffusion.predictions import LOSS_WEIGHTS
 from dtir.diffusion.schedulers.base import Scheduler, trailing_steps
 from dtir.registry import SCHEDULERS
 
@@ -30,7 +31,6 @@ BETA_SCHEDULES: dict[str, Callable[[int, float, float], np.ndarray]] = {
     "scaled_linear": _scaled_linear,
     "cosine": _cosine,
 }
-LOSS_WEIGHTS = ("uniform", "min_snr")
 
 
 def _alphas_cumprod(num_timesteps: int, train_timesteps: int, start: float, end: float, schedule: str) -> np.ndarray:

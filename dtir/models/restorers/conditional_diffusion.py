@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from dtir.core.errors import ConfigError
 from dtir.diffusion.domain import to_centred, to_image
+from dtir.diffusion.predictions import Coefficients, check_prediction, coefficients
 from dtir.diffusion.samplers import Denoiser, Sampler, gaussian_like
 from dtir.registry import LEVELS, LOSSES, RESTORERS, SCHEDULERS
 
@@ -21,22 +22,27 @@ DROPPED = 0.0
 
 @RESTORERS.register_module()
 class ConditionalDiffusionRestorer(SamplingRestorer):
-    """A network `f(x_t, y, level)` that predicts the noise in x_t, given the degraded picture y.
+    """A network `f(x_t, y, level)` that predicts the noise in x_t, or the clean picture, given the degraded picture y.
 
     SR3 (Saharia et al., "Image Super-Resolution via Iterative Refinement", TPAMI 2022) and Palette (Saharia et al.,
-    SIGGRAPH 2022) with `NoiseLevel`; with `TimestepLevel` the same on the steps of DDPM. All pictures that the network
-    sees are in the centred domain [-1, 1].
+    SIGGRAPH 2022) with `NoiseLevel`; with `TimestepLevel` the same on the steps of DDPM; with `EDMScheduler`,
+    `LogNormalLevel` and `predicts="edm"` it is EDM's (Karras et al., NeurIPS 2022). All pictures that the network sees
+    are in the centred domain [-1, 1].
 
     Args:
         backbone: Config of the network, such as `ConditionalUNet` or `ConditionalNAFNet`.
         tasks: Names of the degradations, in the order of the dataset's tasks.
         scheduler: Config of the forward process of the training; 1000 steps of DDPM by default.
         level: Config of what tells the network how noisy x_t is, `NoiseLevel` or `TimestepLevel`.
-        loss: Config of the loss between the predicted noise and that in x_t.
+        loss: Config of the loss between the prediction and what it should be.
+        predicts: What the network predicts: "eps", "x0", "v" or "edm", see `dtir.diffusion.predictions`.
+        loss_weight: Of each sample: "uniform", or "min_snr" (Hang et al., ICCV 2023).
+        sigma_data: Standard deviation of centred clean pictures that "edm" assumes.
         condition_dropout: Share in [0, 1) of the training samples whose condition is replaced by mid-grey, so that the
             network is an unconditional one too (Ho and Salimans, "Classifier-Free Diffusion Guidance", 2022).
         sampler: Config of a sampler of processes to noise; `DDIMSampler` by default.
         num_steps: Steps of a sampling; None for all of the schedule.
+        spacing: Of these steps, "trailing" or "karras", see `Scheduler.sample_steps`.
         sampling_scheduler: Config of the process that is sampled on; by default the training's own.
         guidance_scale: w in `eps = eps_without + w (eps_with - eps_without)`; 1 is the plain conditional network, other
             values take two evaluations, in one call.
@@ -64,9 +70,13 @@ class ConditionalDiffusionRestorer(SamplingRestorer):
         scheduler: dict | None = None,
         level: dict | None = None,
         loss: dict | None = None,
+        predicts: str = "eps",
+        loss_weight: str = "uniform",
+        sigma_data: float = 0.5,
         condition_dropout: float = 0.0,
         sampler: dict | None = None,
         num_steps: int | None = 50,
+        spacing: str = "trailing",
         sampling_scheduler: dict | None = None,
         guidance_scale: float = 1.0,
         clip: float | None = 1.0,
@@ -83,9 +93,10 @@ class ConditionalDiffusionRestorer(SamplingRestorer):
         self.sampling_scheduler = SCHEDULERS.build(sampling_scheduler) if sampling_scheduler else self.scheduler
         self.level = LEVELS.build(level or {"type": "NoiseLevel"})
         self.loss = LOSSES.build(loss or {"type": "L2Loss"})
+        self.predicts, self.loss_weight, self.sigma_data = predicts, loss_weight, sigma_data
         self.condition_dropout = condition_dropout
         self.guidance_scale = guidance_scale
-        self.clip, self.missing = clip, missing
+        self.clip, self.missing, self.spacing = clip, missing, spacing
         self._check()
 
     def losses(self, lq: Tensor, samples: dict) -> dict[str, Tensor]:
@@ -100,13 +111,19 @@ class ConditionalDiffusionRestorer(SamplingRestorer):
         a, sigma, level = self.level.draw(self.scheduler, t, u)
         kept = draws.uniform() >= self.condition_dropout
         eps = draws.noise()
-        x_t = a * to_centred(samples["gt"]) + sigma * eps
+        x0 = to_centred(samples["gt"])
+        x_t = a * x0 + sigma * eps
         condition = torch.where(kept.view(-1, 1, 1, 1), to_centred(lq), DROPPED)
+        of = coefficients(self.predicts, a, sigma, self.sigma_data)
+        target, weight = of.target(x0, eps), of.loss_weight(a, sigma, self.loss_weight)
         if self.missing is None:
-            return {"loss_noise": self.loss(self.call_network(x_t, condition, level), eps).mean()}
-        missing = missing_pixels(lq, self.missing)
-        out = self.call_network(torch.where(missing, x_t, condition), with_mask(condition, missing), level)
-        return {"loss_noise": loss_on_missing(self.loss, out, eps, missing).mean()}
+            loss = self.loss(self.call_network(of.scale * x_t, condition, level), target)
+        else:
+            missing = missing_pixels(lq, self.missing)
+            state = of.scale * torch.where(missing, x_t, condition)
+            out = self.call_network(state, with_mask(condition, missing), level)
+            loss = loss_on_missing(self.loss, out, target, missing)
+        return {"loss_noise": (weight * loss).mean()}
 
     def sample(self, lq: Tensor, generator: torch.Generator) -> Tensor:
         """As `SamplingRestorer.sample`."""
@@ -116,7 +133,7 @@ class ConditionalDiffusionRestorer(SamplingRestorer):
             denoiser,
             scheduler,
             scheduler.marginal(scheduler.num_timesteps)[1] * gaussian_like(lq, generator),
-            num_steps=self.num_steps,
+            timesteps=scheduler.sample_steps(self.num_steps or scheduler.num_timesteps, self.spacing),
             generator=generator,
             callback=self.report_progress,
         )
@@ -127,7 +144,9 @@ class ConditionalDiffusionRestorer(SamplingRestorer):
         scheduler = self.sampling_scheduler
 
         def eps_in(x: Tensor, t: Tensor) -> Tensor:
-            return self._clipped(self._guided(x, condition, self.level.of_step(scheduler, t)), x, t)
+            of = self._coefficients(t)
+            out = self._guided(of.scale * x, condition, self.level.of_step(scheduler, t))
+            return self._clipped(of.eps(x, out), x, t)
 
         return eps_in
 
@@ -137,10 +156,15 @@ class ConditionalDiffusionRestorer(SamplingRestorer):
         condition = with_mask(known, missing)
 
         def eps_in(x: Tensor, t: Tensor) -> Tensor:
-            eps = self.evaluate(torch.where(missing, x, known), condition, self.level.of_step(scheduler, t))
+            of = self._coefficients(t)
+            state = of.scale * torch.where(missing, x, known)
+            eps = of.eps(x, self.evaluate(state, condition, self.level.of_step(scheduler, t)))
             return torch.where(missing, self._clipped(eps, x, t), scheduler.eps_from_x0(x, known, t))
 
         return eps_in
+
+    def _coefficients(self, t: Tensor) -> Coefficients:
+        return coefficients(self.predicts, *self.sampling_scheduler.marginal(t), self.sigma_data)
 
     def _clipped(self, eps: Tensor, x: Tensor, t: Tensor) -> Tensor:
         """The noise that goes with the predicted clean picture after it is clipped."""
@@ -167,6 +191,8 @@ class ConditionalDiffusionRestorer(SamplingRestorer):
                 "sampler of processes to noise, such as DDIMSampler or AncestralSampler."
             )
         check_missing(self.backbone, self.missing)
+        check_prediction(self.predicts, self.loss_weight, self.sigma_data)
+        self.sampling_scheduler.sample_steps(1, self.spacing)
         self.set_sampling(self.num_steps)
         if self.missing is not None and (self.condition_dropout or self.guidance_scale != 1):
             raise ConfigError(
