@@ -33,6 +33,7 @@ from dtir.diffusion.schedulers import (
     ColdDiffusion,
     DenoisingSDE,
     EDMScheduler,
+    EEDTPScheduler,
     InDI,
     RectifiedFlow,
     ResidualDiffusion,
@@ -107,6 +108,8 @@ OTHERWISE = {
     "VPSDE-PredictorCorrectorSampler",
     "VESDE-PredictorCorrectorSampler",
 }
+# Its levels are so uneven in time that steps are spaced by them, below.
+OTHERWISE |= {f"EEDTPScheduler-{sampler}" for sampler in ANY_PROCESS}
 
 
 def noise_error(process: str, sampler, steps: list[int]) -> float:
@@ -144,6 +147,14 @@ def test_heun_is_of_second_order_on_every_process_where_its_steps_fit(process):
     few, many = (noise_error(process, HeunSampler(), even_in_a_root_of_rho(process, n)) for n in (40, 80))
     assert many < 0.01
     assert falls(few, many, 2), (few, many)
+
+
+@pytest.mark.parametrize("name", ANY_PROCESS)
+def test_the_released_levels_of_noise(name):
+    # The released end, 10 levels of 255, is too low for a start from noise alone.
+    scheduler = EEDTPScheduler(N, max_sigma=640.0).double()
+    steps = scheduler.sample_steps(200, "karras")
+    assert max(law_errors(noise_law(ANY_PROCESS[name][0], scheduler, steps, PRIOR), TRUE)) < 0.06
 
 
 @pytest.mark.parametrize(("order", "corrector"), [(1, False), (1, True), (2, False), (2, True), (3, False), (3, True)])
