@@ -48,7 +48,7 @@ print("cores", os.cpu_count(), "GPU", torch.cuda.get_device_name() if torch.cuda
     cat "$OUT/machine.log"
 cat "$OUT/machine.log"
 
-part tests 90 "$PYTHON" -m pytest -k cuda tests/test_imaging tests/test_evaluation tests/test_apis
+part tests 120 "$PYTHON" -m pytest -k cuda tests/test_imaging tests/test_evaluation tests/test_apis
 tail -n 3 "$OUT/tests.log"
 
 # shellcheck disable=SC2086
