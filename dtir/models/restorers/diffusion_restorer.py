@@ -10,7 +10,7 @@ from dtir.core.errors import ConfigError
 from dtir.diffusion.objectives import generative_pair
 from dtir.imaging.self_ensemble import averaged_over_flips
 from dtir.registry import CONDITIONING, LOSSES, RESTORERS, SCHEDULERS
-from dtir.tasks import TASKS, check_task
+from dtir.tasks import CLEAN, TASKS, check_task
 
 from .base import Restorer
 from .draws import BatchDraws
@@ -93,7 +93,7 @@ class DiffusionRestorer(Restorer):
 
     def _own_steps(self, table: Mapping[str, int]) -> dict[str, int]:
         for name in table:
-            check_task(name, tuple(dict.fromkeys((*self.tasks, *TASKS))))
+            check_task(name, tuple(dict.fromkeys((*self.tasks, *TASKS, CLEAN))))
         return {name: t for name, t in table.items() if name in self.tasks}
 
     @property
