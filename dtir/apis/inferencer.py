@@ -32,8 +32,9 @@ class RestorationInferencer:
         checkpoint: Name of a model of the package, path of a model file, of a checkpoint or of a folder of either (see
             `dtir.apis.model_names.find_model`), None for the model of the package; or a restorer: a module with `tasks`
             (names), `matched_t` (long, one per task, -1 = not matched), `num_timesteps` and
-            `restore(lq (B, 3, H, W) in [0, 1], t (B,) long)`; it may also have an `apply_in_tiles` of its own in place
-            of `tiled_apply`, and an `estimator` of the task.
+            `restore(lq (B, 3, H, W) in [0, 1], t (B,) long)`; it may also have `traits`
+            (`dtir.models.backbones.traits`), an `apply_in_tiles` of its own in place of `tiled_apply`, and an
+            `estimator` of the task.
         device: Where the network runs; None takes CUDA if there is one, else the CPU. Pictures stay on the CPU.
         tile: Side of the tiles in pixels; None restores every picture whole; "auto" restores pictures up to
             1024 x 1024 pixels whole and larger ones in tiles of 512.

@@ -11,6 +11,7 @@ from dtir.apis.folder import OnTile
 from dtir.core.errors import ConfigError, ImageFileError
 from dtir.imaging.self_ensemble import averaged_over_symmetries
 from dtir.imaging.tiling import check_tiling, tiled_apply
+from dtir.models.backbones.traits import traits_of
 
 logger = logging.getLogger(__name__)
 
@@ -19,8 +20,6 @@ AUTO_TILE = 512
 # What is tried where the memory does not suffice.
 FALLBACK_TILES = (1024, 512, 256, 128, 64)
 LEAST_TILE = 64
-# For networks that do not declare theirs: the usual ones downsample four times by 2.
-SIZE_MULTIPLE = 16
 AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -42,8 +41,8 @@ class NetworkRunner:
         batch_size: int = 1,
     ) -> None:
         check_precision(amp)
-        self.multiple = _size_multiple(restorer)
-        _check_tile(tile, overlap, self.multiple)
+        self.traits = traits_of(getattr(restorer, "backbone", restorer))
+        _check_tile(tile, overlap, self.traits.size_multiple)
         self.tile, self.overlap, self.batch_size = tile, overlap, batch_size
         self.device, self.amp = device, amp
         self._apply_in_tiles = getattr(restorer, "apply_in_tiles", tiled_apply)
@@ -98,7 +97,7 @@ class NetworkRunner:
                 tile=tile,
                 overlap=self.overlap,
                 batch_size=batch_size,
-                multiple=self.multiple,
+                multiple=self.traits.size_multiple,
                 callback=on_tile,
                 device=self.device,
             )
@@ -112,7 +111,7 @@ class NetworkRunner:
     def _smaller_tile(self, image: Tensor, tile: int | None) -> int | None:
         """The largest of the sizes to fall back to that is below what did not fit; None where there is none."""
         side = max(image.shape[-2:]) if tile is None else min(tile, max(image.shape[-2:]))
-        least = max(LEAST_TILE, self.overlap + self.multiple)
+        least = max(LEAST_TILE, self.overlap + self.traits.size_multiple)
         return next((size for size in FALLBACK_TILES if least <= size < side), None)
 
     def _restore_tiles(self, tiles: Tensor, step: int, amp: str | None) -> Tensor:
@@ -148,11 +147,6 @@ def _check_tile(tile: int | str | None, overlap: int, multiple: int) -> None:
         raise ConfigError(f"tile='{tile}' is neither a number of pixels nor 'auto'.")
     if tile is not None:
         check_tiling(AUTO_TILE if tile == "auto" else tile, overlap, multiple)
-
-
-def _size_multiple(restorer: nn.Module) -> int:
-    """What tiles must start at multiples of, to lie on the grids of the network's lower levels."""
-    return getattr(getattr(restorer, "backbone", None), "size_multiple", SIZE_MULTIPLE)
 
 
 def _is_lack_of_memory(error: MemoryError | RuntimeError) -> bool:

@@ -23,6 +23,10 @@ class Span(NamedTuple):
     stop: int
     weight: Tensor
 
+    def scaled(self, scale: int) -> "Span":
+        """The same of a picture that is `scale` times as long."""
+        return Span(scale * self.start, scale * self.stop, self.weight.repeat_interleave(scale))
+
 
 class _Tile(NamedTuple):
     rows: Span
@@ -31,6 +35,9 @@ class _Tile(NamedTuple):
     @property
     def size(self) -> tuple[int, int]:
         return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
+
+    def scaled(self, scale: int) -> "_Tile":
+        return self if scale == 1 else _Tile(self.rows.scaled(scale), self.columns.scaled(scale))
 
     @property
     def window(self) -> tuple:
@@ -108,8 +115,9 @@ def tiled_apply(
     Above the image itself the peak memory is one output image plus what `fn` needs for a batch of tiles.
 
     Args:
-        fn: Maps (k * B, C, h, w) to the same shape. Its rows i * B to (i + 1) * B are one tile of the B images, so a
-            per-image argument v of shape (B,) becomes `v.repeat(len(tiles) // B)` inside `fn`.
+        fn: Maps (k * B, C, h, w) to the same shape, or to one that is s times as high and as wide. Its rows i * B to
+            (i + 1) * B are one tile of the B images, so a per-image argument v of shape (B,) becomes
+            `v.repeat(len(tiles) // B)` inside `fn`.
         image: (B, C, H, W), floating point, on any device.
         tile: Side of a tile in pixels; None, or a tile no smaller than the image, is one call on the whole image. In a
             dimension in which the image is smaller than the tile, the tile is as large as the image.
@@ -121,11 +129,12 @@ def tiled_apply(
         device: Where tiles are moved before each call; None leaves them on the image's device.
 
     Returns:
-        (B, C, H, W) on the image's device, float32 (float64 for a float64 image).
+        (B, C, s H, s W) on the image's device, float32 (float64 for a float64 image).
 
     Raises:
         ConfigError: the tiling cannot work, see `check_tiling`.
-        ValueError: `image` is not a 4-D floating-point tensor, or `fn` changes the shape of a tile.
+        ValueError: `image` is not a 4-D floating-point tensor, or `fn` changes the shape of a tile
+            otherwise.
     """
     if image.ndim != 4 or not image.is_floating_point():
         raise ValueError(f"expected a floating-point image (B, C, H, W), got {image.dtype} {tuple(image.shape)}.")
@@ -142,12 +151,15 @@ def tiled_apply(
         output = _call(fn, image.to(device)).to(image.device, dtype)
         _report(callback, 1, 1)
         return output
-    output = torch.zeros_like(image, dtype=dtype)
-    done = 0
+    output, done = None, 0
     for batch in _batches(tiles, batch_size):
         stacked = torch.cat([image[t.window] for t in batch]).to(device)
-        results = _call(fn, stacked).to(image.device, dtype).chunk(len(batch))
-        for t, result in zip(batch, results, strict=True):
+        results = _call(fn, stacked).to(image.device, dtype)
+        scale = results.shape[-1] // stacked.shape[-1]
+        if output is None:
+            output = image.new_zeros(*image.shape[:2], *(scale * side for side in image.shape[2:]), dtype=dtype)
+        for t, result in zip(batch, results.chunk(len(batch)), strict=True):
+            t = t.scaled(scale)
             output[t.window].addcmul_(result * t.rows.weight[:, None], t.columns.weight)
         done += len(batch)
         _report(callback, done, len(tiles))
@@ -172,7 +184,8 @@ def _batches(tiles: list[_Tile], batch_size: int) -> Iterator[list[_Tile]]:
 
 def _call(fn: Callable[[Tensor], Tensor], tiles: Tensor) -> Tensor:
     result = fn(tiles)
-    if result.shape != tiles.shape:
+    scale = max(result.shape[-1] // tiles.shape[-1], 1)
+    if result.shape != (*tiles.shape[:2], *(scale * side for side in tiles.shape[2:])):
         raise ValueError(
             f"the function changed the shape of a tile from {tuple(tiles.shape)} to {tuple(result.shape)}."
         )

@@ -10,6 +10,7 @@ from dtir.core.errors import ConfigError
 from dtir.models.precision import without_autocast
 from dtir.registry import BACKBONES, CONDITIONING
 
+from .backbones.traits import traits_of
 from .modulation import ModulatedNetwork
 
 # The embedding's frequencies are those for the 1000 steps of DDPM; T = 50 steps are spread over the same range.
@@ -138,7 +139,7 @@ class OwnTimeNetwork(nn.Module):
     Its state dict is the network's, under `backbone.`.
 
     Args:
-        backbone: A network `(x, t) -> r(x, t)`, with `returns_residual`, or its config.
+        backbone: A network `(x, t) -> r(x, t)`, whose traits say `residual`, or its config.
 
     Raises:
         ConfigError: The network returns something else.
@@ -147,7 +148,7 @@ class OwnTimeNetwork(nn.Module):
     def __init__(self, backbone: nn.Module | dict) -> None:
         super().__init__()
         self.backbone = backbone if isinstance(backbone, nn.Module) else BACKBONES.build(backbone)
-        if not getattr(self.backbone, "returns_residual", False):
+        if not traits_of(self.backbone).residual:
             raise ConfigError(
                 f"model.network: OwnTime is for networks that read the time step and return the residual, such as "
                 f"EEDTPRestorationNet; for {type(self.backbone).__name__} use TimeConditioning."

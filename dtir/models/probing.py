@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from dtir.core.errors import ConfigError
 
+from .backbones.traits import traits_of
+
 # The side of the picture on which the blocks are tried; larger than any padding by reflection asks for.
 PROBE_SIDE = 16
 
@@ -101,7 +103,7 @@ def is_pointwise(layer: nn.Module) -> bool:
 def probe(backbone: nn.Module) -> None:
     """One forward pass of a small black picture, which leaves no trace but what hooks see."""
     modes = {module: module.training for module in backbone.modules()}
-    multiple = getattr(backbone, "size_multiple", 1)
+    multiple = traits_of(backbone).size_multiple
     side = -(-PROBE_SIDE // multiple) * multiple
     like = next(backbone.parameters(), torch.empty(0))
     try:

@@ -1,8 +1,11 @@
 """The smallest backbone that has all that the method needs; also an example of a custom one."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
+from dtir.models.backbones.traits import Traits
 from dtir.registry import BACKBONES
 
 
@@ -14,7 +17,7 @@ class TinyBackbone(nn.Module):
         width: Channels.
     """
 
-    size_multiple = 1
+    traits: ClassVar[Traits] = Traits(size_multiple=1, tiles="exact")
 
     def __init__(self, width: int = 8) -> None:
         super().__init__()

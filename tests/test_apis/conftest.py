@@ -2,12 +2,15 @@ import pytest
 import torch
 from torch import nn
 
+from dtir.models.backbones.traits import Traits
+
 
 class InvertingRestorer(nn.Module):
     """Restores x to 1 - x and keeps the time steps and tile shapes it was called with."""
 
     tasks = ("noisy", "rainy", "hazy")
     num_timesteps = 50
+    traits = Traits(size_multiple=16)
 
     def __init__(self):
         super().__init__()

@@ -10,6 +10,8 @@ from dtir.apis import RestorationInferencer
 from dtir.core.errors import ConfigError, ImageFileError, TaskError
 from dtir.imaging.files import read_picture
 from dtir.models.backbones import NAFNet
+from dtir.models.backbones.parts.layers import pad_to_multiple
+from dtir.models.backbones.traits import Traits
 
 
 @pytest.fixture
@@ -341,3 +343,33 @@ def test_local_network_gives_the_same_picture_in_tiles_and_whole(size):
 def test_what_does_not_sample_has_no_steps_and_no_seed(inverting_restorer, options):
     with pytest.raises(ConfigError, match="restores in one step"):
         RestorationInferencer(inverting_restorer, device="cpu", **options)
+
+
+class Stride32(nn.Module):
+    """Takes its mean over 32 x 32 pixels from a picture: commutes with shifts by 32 alone."""
+
+    def forward(self, x):
+        padded = pad_to_multiple(x, 32)
+        means = nn.functional.avg_pool2d(padded, 32).repeat_interleave(32, -1).repeat_interleave(32, -2)
+        return x - means[..., : x.shape[-2], : x.shape[-1]] / 2
+
+
+def test_a_network_of_stride_32_that_declares_nothing_is_tiled_rightly():
+    picture = random_pixels(200, 333, 3)
+    restorer = NetworkRestorer(Stride32())
+    whole = RestorationInferencer(restorer, device="cpu", tile=None).restore_array(picture, t=0)
+    tiles = RestorationInferencer(restorer, device="cpu", tile=128, overlap=40).restore_array(picture, t=0)
+    np.testing.assert_allclose(tiles[:192, :320], whole[:192, :320], atol=1e-6)
+
+
+def test_a_network_that_enlarges_gives_the_larger_picture_in_tiles_too():
+    class Doubles(nn.Module):
+        traits = Traits(size_multiple=1, scale=2)
+
+        def forward(self, x):
+            return x.repeat_interleave(2, -1).repeat_interleave(2, -2)
+
+    picture = random_pixels(50, 90, 3)
+    tiles = RestorationInferencer(NetworkRestorer(Doubles()), device="cpu", tile=32, overlap=8)
+    expected = picture.repeat(2, 0).repeat(2, 1) / 255
+    np.testing.assert_allclose(tiles.restore_array(picture, t=0), expected, atol=1e-6)

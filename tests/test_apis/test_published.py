@@ -7,7 +7,7 @@ import torch
 
 from dtir.apis import RestorationInferencer, load_backbone
 from dtir.apis.build import load_restorer
-from dtir.apis.published import likeliest_networks
+from dtir.apis.recognition import likeliest_networks
 from dtir.core.errors import CheckpointError, ConfigError
 from dtir.models.backbones import NAFNet
 from dtir.testing import TinyBackbone

@@ -40,7 +40,7 @@ def test_checkpoint_restores_with_the_matched_step_of_the_task(checkpoint):
     with torch.no_grad():
         expected, other = (load_restorer(checkpoint).restore(lq, torch.tensor([t])).clamp(0, 1) for t in (6, 0))
     assert inferencer.tasks == ("noisy", "rainy")
-    assert inferencer.runner.multiple == 2
+    assert inferencer.runner.traits.size_multiple == 2
     output = torch.from_numpy(inferencer.restore_array(picture, task="noisy")).permute(2, 0, 1)[None]
     torch.testing.assert_close(output, expected)
     assert (other - expected).abs().max() > 1e-3

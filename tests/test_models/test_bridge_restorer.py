@@ -10,6 +10,7 @@ from dtir.core.errors import ConfigError
 from dtir.diffusion.schedulers import optimal_transport_pairs
 from dtir.engine.hooks import TaskContextsHook
 from dtir.models import BridgeRestorer
+from dtir.models.backbones.traits import Traits
 from dtir.registry import BACKBONES, RESTORERS
 from dtir.testing.small_backbones import SMALL
 
@@ -35,7 +36,7 @@ SWIN = {**SMALL["UNetModelSwin"], "type": "UNetModelSwin"}
 class Bilinear(nn.Module):
     """a x + b condition + c t."""
 
-    size_multiple = 1
+    traits = Traits(size_multiple=1)
 
     def __init__(self) -> None:
         super().__init__()

@@ -9,6 +9,7 @@ from dtir.core.seeding import derive_seed
 from dtir.diffusion.domain import to_centred, to_image
 from dtir.diffusion.predictions import coefficients
 from dtir.models import ConditionalDiffusionRestorer
+from dtir.models.backbones.traits import Traits
 from dtir.models.restorers import draws as draws_module
 from dtir.registry import BACKBONES, LEVELS, RESTORERS
 from dtir.testing.small_backbones import SMALL
@@ -21,7 +22,7 @@ SMALL_NET = {"type": "ConditionalNAFNet", "width": 4, "enc_blk_nums": [1], "dec_
 class LinearConditional(nn.Module):
     """x / 2 - condition / 4 + level / 2000, pixel by pixel; keeps what it is given."""
 
-    size_multiple = 1
+    traits = Traits(size_multiple=1)
 
     def __init__(self) -> None:
         super().__init__()

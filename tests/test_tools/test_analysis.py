@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from dtir.models.backbones import PReNet
-from dtir.models.backbones.zoo import ZOO, Published
+from dtir.models.backbones.traits import Published
+from dtir.testing import TinyBackbone
 from tools.analysis import benchmark_inference, check_export, get_flops
 
 
@@ -43,7 +44,8 @@ def test_the_method_adds_conditioning_and_adapters():
 
 
 def test_the_table_stands_beside_the_published_figures(monkeypatch, capsys):
-    monkeypatch.setitem(ZOO, "tiny", Published({"type": "TinyBackbone", "width": 4}, 0.5, 2.0, "a paper"))
+    tiny = {"tiny": Published({"width": 4}, 0.5, "a paper", gflops=2.0)}
+    monkeypatch.setattr(TinyBackbone, "PUBLISHED", tiny, raising=False)
     assert run(get_flops, monkeypatch, "tiny", "--no-run", "--markdown") == 0
     assert run(get_flops, monkeypatch, "tiny", "--no-run", "--markdown", "--size", "64") == 0
     rows = [line.split("|") for line in capsys.readouterr().out.splitlines() if "tiny" in line]

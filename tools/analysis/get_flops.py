@@ -32,7 +32,8 @@ from dtir.measure.memory import in_new_process, peak_bytes
 from dtir.measure.timing import seconds_of
 from dtir.models import ConditionedNetwork
 from dtir.models.backbones.parts.pictures import restored_picture
-from dtir.models.backbones.zoo import ZOO, Published
+from dtir.models.backbones.traits import Published
+from dtir.models.backbones.zoo import ZOO
 from dtir.models.modulation import ModulatedNetwork
 from dtir.registry import BACKBONES, RESTORERS, SCOPE
 

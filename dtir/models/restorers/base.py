@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dtir.core.errors import ConfigError
 from dtir.imaging.self_ensemble import averaged_over_symmetries
 from dtir.imaging.tiling import tiled_apply
+from dtir.models.backbones.traits import Traits, traits_of
 
 
 class Restorer(BaseModel, ABC):
@@ -52,6 +53,11 @@ class Restorer(BaseModel, ABC):
         self.auto_task = False
         self.self_ensemble = False
         self.register_buffer("matched_t", torch.full((len(self.tasks),), initial_t))
+
+    @property
+    def traits(self) -> Traits:
+        """What the backbone declares of itself."""
+        return traits_of(self.backbone)
 
     @property
     @abstractmethod
@@ -116,6 +122,6 @@ class Restorer(BaseModel, ABC):
             picture,
             self.tile,
             self.tile_overlap,
-            multiple=getattr(self.backbone, "size_multiple", 16),
+            multiple=self.traits.size_multiple,
         )
         return {**sample, "lq": lq, "pred": restored[0].clamp(0, 1)}

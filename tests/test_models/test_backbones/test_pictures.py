@@ -2,14 +2,16 @@ import pytest
 import torch
 from torch import nn
 
+from dtir.core.errors import ConfigError
 from dtir.models.backbones.parts.layers import pad_to_multiple
-from dtir.models.backbones.parts.pictures import CENTRED_RANGE, IMAGENET_RANGE, restored_picture
+from dtir.models.backbones.parts.pictures import restored_picture
+from dtir.models.backbones.traits import CENTRED_RANGE, IMAGENET_RANGE, Traits, traits_of
 
 
 class Identity(nn.Module):
     """Gives back what it gets, with a second output."""
 
-    input_range = output_range = IMAGENET_RANGE
+    traits = Traits(input_range=IMAGENET_RANGE, output_range=IMAGENET_RANGE)
 
     def forward(self, x):
         self.seen = x
@@ -21,6 +23,44 @@ def test_ranges_are_undone_and_the_first_output_is_the_picture():
     torch.testing.assert_close(restored_picture(network, x), x)
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     torch.testing.assert_close(network.seen, (x - mean.view(3, 1, 1)) / std.view(3, 1, 1))
+
+
+def test_a_network_that_declares_nothing_has_the_defaults():
+    assert traits_of(nn.Conv2d(3, 3, 1)) == Traits()
+
+
+def test_the_former_attributes_are_read_with_a_warning():
+    class Former(Identity):
+        traits = None
+        input_range = CENTRED_RANGE
+        picture_outputs = 1
+
+    with pytest.warns(DeprecationWarning, match=r"Former.*traits = Traits\(input_range=..., pictures=...\)"):
+        assert traits_of(Former()) == Traits(input_range=CENTRED_RANGE, pictures=1)
+
+
+def test_traits_out_of_range_are_named():
+    with pytest.raises(ConfigError, match="size_multiple=0"):
+        Traits(size_multiple=0)
+    with pytest.raises(ConfigError, match=r"tiles='no'.*exact, nearly, global"):
+        Traits(tiles="no")
+    network = nn.Conv2d(3, 3, 1)
+    network.traits = {"scale": 2}
+    with pytest.raises(ConfigError, match=r"Conv2d\.traits is a dict"):
+        traits_of(network)
+
+
+@torch.no_grad()
+def test_a_network_that_does_not_pad_gets_padded_pictures():
+    class Halves(nn.Module):
+        traits = Traits(size_multiple=8, pads=False, scale=2)
+
+        def forward(self, x):
+            assert x.shape[-2] % 8 == x.shape[-1] % 8 == 0
+            return x.repeat_interleave(2, -1).repeat_interleave(2, -2)
+
+    x = torch.rand(2, 3, 5, 11)
+    assert torch.equal(restored_picture(Halves(), x), x.repeat_interleave(2, -1).repeat_interleave(2, -2))
 
 
 def test_centred_range():

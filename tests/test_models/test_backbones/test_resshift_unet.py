@@ -75,14 +75,14 @@ def test_condition_that_does_not_fit_is_named():
 def test_windows_and_levels_of_any_sizes():
     # Windows of 3 at sides 12 and 6, and the lowest level's own side of 3: multiples of 12.
     model = lively(image_size=12, lq_size=12, window_size=3, channel_mult=[1, 1, 1], attention_resolutions=[12, 6])
-    assert model.size_multiple == 12
+    assert model.traits.size_multiple == 12
     assert model(torch.rand(1, 3, 14, 25)).shape == (1, 3, 14, 25)
     # From 25 down to 12 and 6, and up to 24: no layer where only 25 is named.
     odd = lively(image_size=25, lq_size=25, channel_mult=[1, 1, 1], attention_resolutions=[25], window_size=5)
     names = [name for name, _ in odd.named_modules() if name.endswith("patch_embed")]
     assert names == ["input_blocks.1.1.patch_embed", "middle_block.1.patch_embed"]
     # 5 at the first level and 5 at the third.
-    assert odd.size_multiple == 20
+    assert odd.traits.size_multiple == 20
 
 
 def test_published_size_and_keys():

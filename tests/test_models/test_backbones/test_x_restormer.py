@@ -24,7 +24,7 @@ def test_published_size():
     with torch.device("meta"):
         model = XRestormer(num_blocks=[2, 4, 4, 4], spatial_heads=[1, 2, 4, 8])
     assert round(sum(p.numel() for p in model.parameters()) / 1e6, 2) == 26.04
-    assert model.size_multiple == 64
+    assert model.traits.size_multiple == 64
 
 
 def test_overlapping_attention_is_that_of_the_paper():
@@ -52,7 +52,7 @@ def test_overlapping_attention_is_that_of_the_paper():
 
 def test_enlarging_network_takes_any_size():
     model = XRestormer(scale=2, window_size=4, **SMALL)
-    assert model.size_multiple == 16
+    assert model.traits.size_multiple == 16
     assert model(torch.rand(1, 3, 5, 9)).shape == (1, 3, 10, 18)
 
 

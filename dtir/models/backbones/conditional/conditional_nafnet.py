@@ -1,12 +1,13 @@
 """The NAFNets of IR-SDE (Luo et al., "Refusion: Enabling Large-Size Realistic Image Restoration with Latent-Space
 Diffusion Models", CVPR workshops 2023), with the published state-dict keys."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from dtir.models.backbones.image.nafnet import NAFBlock, NAFUNet, SimpleGate
+from dtir.models.backbones.image.nafnet import GOPRO, NAFBlock, NAFUNet, SimpleGate
 from dtir.models.backbones.parts.time_unet import (
     GainNorm,
     SinusoidalPosEmb,
@@ -15,6 +16,8 @@ from dtir.models.backbones.parts.time_unet import (
     modulated,
     time_tensor,
 )
+from dtir.models.backbones.parts.reading import State
+from dtir.models.backbones.traits import Published
 from dtir.registry import BACKBONES
 
 
@@ -96,6 +99,8 @@ class ConditionalNAFNet(TimeNAFNet):
         mask_nc: Channels of a condition after those of the picture, 1 for a mask; the published network has none.
     """
 
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {"irsde_nafnet": Published({"width": 64, **GOPRO}, 76.61)}
+
     def __init__(
         self,
         img_channel: int = 3,
@@ -108,6 +113,15 @@ class ConditionalNAFNet(TimeNAFNet):
     ) -> None:
         super().__init__(2 * img_channel + mask_nc, img_channel, width, middle_blk_num, enc_blk_nums, dec_blk_nums)
         self.mask_channels = mask_nc
+
+    @classmethod
+    def settings_of(cls, state: State) -> dict:
+        """As `NAFUNet.settings_of`, with the channels of a mask."""
+        settings = super().settings_of(state)
+        mask_nc = state["intro.weight"].shape[1] - 2 * settings["img_channel"]
+        if mask_nc < 0:
+            raise KeyError("too few channels for a state and a condition")
+        return {**settings, "mask_nc": mask_nc}
 
     def forward(self, inp: Tensor, cond: Tensor | None = None, time: Tensor | float = 0) -> Tensor:
         """The noise in `inp`.
@@ -136,6 +150,8 @@ class DenoisingNAFNet(TimeNAFNet):
         dec_blk_nums: Blocks of each level on the way up, lowest first.
         upscale: Without effect, as in the published code.
     """
+
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {"irsde_denoising_nafnet": Published({"width": 64, **GOPRO})}
 
     def __init__(
         self,

@@ -1,10 +1,12 @@
 """The U-Nets of IR-SDE (Luo et al., "Image Restoration with Mean-Reverting Stochastic Differential Equations", ICML
 2023), with the published state-dict keys."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 
+from dtir.models.backbones.parts.reading import State, whole
 from dtir.models.backbones.parts.time_unet import (
     Attention,
     LinearAttention,
@@ -13,8 +15,10 @@ from dtir.models.backbones.parts.time_unet import (
     TimeMLP,
     TimeUNet,
     beside_condition,
+    level_widths,
     time_tensor,
 )
+from dtir.models.backbones.traits import Published
 from dtir.registry import BACKBONES
 
 
@@ -36,6 +40,8 @@ class ConditionalUNet(TimeUNet):
         ch_mult: Channels after each level over `nf`, in place of `depth`: how the latent variant is set.
         mask_nc: Channels of a condition after those of the picture, 1 for a mask; the published network has none.
     """
+
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {"irsde_unet": Published({}, 137.15)}
 
     def __init__(
         self,
@@ -59,6 +65,20 @@ class ConditionalUNet(TimeUNet):
             bias=False,
         )
         self.mask_channels = mask_nc
+
+    @classmethod
+    def settings_of(cls, state: State) -> dict:
+        """The constructor arguments of the network with these state-dict keys and shapes.
+
+        Raises:
+            KeyError: The keys are another network's.
+        """
+        (nf, *widths), inputs = level_widths(state), state["init_conv.weight"].shape[1]
+        # Twice the picture's channels, and one of a mask.
+        settings = {"in_nc": inputs // 2, "out_nc": len(state["final_conv.weight"]), "nf": nf, "mask_nc": inputs % 2}
+        if widths == [nf * 2 ** (level + 1) for level in range(len(widths))]:
+            return {**settings, "depth": len(widths)}
+        return {**settings, "ch_mult": [whole(width, nf) for width in widths]}
 
     def forward(self, xt: Tensor, cond: Tensor | None = None, time: Tensor | float = 0) -> Tensor:
         """The noise in `xt`.
@@ -88,6 +108,8 @@ class DenoisingUNet(TimeUNet):
         upscale: Without effect, as in the published code.
     """
 
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {"irsde_denoising_unet": Published()}
+
     def __init__(self, in_nc: int = 3, out_nc: int = 3, nf: int = 64, depth: int = 4, upscale: int = 1) -> None:
         super().__init__(
             [nf * 2**level for level in range(depth + 1)],
@@ -99,6 +121,17 @@ class DenoisingUNet(TimeUNet):
             nn.Conv2d(nf, out_nc, 3, padding=1),
             bias=False,
         )
+
+    @classmethod
+    def settings_of(cls, state: State) -> dict:
+        """The constructor arguments of the network with these state-dict keys and shapes.
+
+        Raises:
+            KeyError: The keys are another network's.
+        """
+        nf, *widths = level_widths(state)
+        outputs, inputs = len(state["final_conv.weight"]), state["init_conv.weight"].shape[1]
+        return {"in_nc": inputs, "out_nc": outputs, "nf": nf, "depth": len(widths)}
 
     def forward(self, x: Tensor, time: Tensor | float = 0) -> Tensor:
         """The noise (B, out_nc, H, W) in states (B, in_nc, H, W) at time steps, one or (B,)."""

@@ -1,14 +1,24 @@
 """DA-CLIP's U-Net (Luo et al., "Controlling Vision-Language Models for Multi-Task Image Restoration", ICLR 2024), with
 the published state-dict keys. The CLIP towers stay outside: their embeddings are arguments."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dtir.models.backbones.parts.layers import PointwiseConv2d
-from dtir.models.backbones.parts.time_unet import HEAD_DIM, LinearAttention, ResBlock, TimeUNet, time_tensor
+from dtir.models.backbones.parts.reading import State, whole
+from dtir.models.backbones.parts.time_unet import (
+    HEAD_DIM,
+    LinearAttention,
+    ResBlock,
+    TimeUNet,
+    level_widths,
+    time_tensor,
+)
+from dtir.models.backbones.traits import Published
 from dtir.registry import BACKBONES
 
 from .conditional_unet import time_mlp
@@ -148,6 +158,10 @@ class DACLIPUNet(TimeUNet):
         upscale: Without effect, as in the published code.
     """
 
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {
+        "daclip_unet": Published({"ch_mult": [1, 2, 4, 8], "use_image_context": True}, 48.98)
+    }
+
     def __init__(
         self,
         in_nc: int = 3,
@@ -180,6 +194,26 @@ class DACLIPUNet(TimeUNet):
             self.prompt = nn.Parameter(torch.rand(1, 4 * nf))
             self.text_mlp = nn.Sequential(nn.Linear(context_dim, 4 * nf), nn.SiLU(), nn.Linear(4 * nf, 4 * nf))
             self.prompt_mlp = nn.Linear(4 * nf, 4 * nf)
+
+    @classmethod
+    def settings_of(cls, state: State) -> dict:
+        """The constructor arguments of the network with these state-dict keys and shapes.
+
+        Raises:
+            KeyError: The keys are another network's.
+        """
+        image, degradation = "mid_attn.fn.fn.transformer_blocks.0.attn2.to_k.weight", "text_mlp.0.weight"
+        context_dim = state[degradation if degradation in state else image].shape[1]
+        nf, *widths = level_widths(state)
+        return {
+            "in_nc": whole(state["init_conv.weight"].shape[1], 2),
+            "out_nc": len(state["final_conv.weight"]),
+            "nf": nf,
+            "ch_mult": [whole(width, nf) for width in widths],
+            "context_dim": context_dim,
+            "use_degra_context": degradation in state,
+            "use_image_context": image in state,
+        }
 
     def forward(
         self,

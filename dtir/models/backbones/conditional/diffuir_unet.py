@@ -1,8 +1,10 @@
 """DiffUIR's U-Net (Zheng et al., "Selective Hourglass Mapping for Universal Image Restoration Based on Diffusion
 Model", CVPR 2024), with the published state-dict keys."""
 
+import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +12,7 @@ from torch.nn import functional as F
 
 from dtir.core.errors import ConfigError
 from dtir.models.backbones.parts.layers import PointwiseConv2d
-from dtir.models.backbones.parts.pictures import CENTRED_RANGE
+from dtir.models.backbones.parts.reading import State, whole
 from dtir.models.backbones.parts.time_unet import (
     Attention,
     LinearAttention,
@@ -18,9 +20,11 @@ from dtir.models.backbones.parts.time_unet import (
     SinusoidalPosEmb,
     TimeMLP,
     TimeUNet,
+    level_widths,
     modulated,
     time_tensor,
 )
+from dtir.models.backbones.traits import CENTRED_RANGE, Published, Traits
 from dtir.registry import BACKBONES
 
 # Which of the two given times an objective looks at.
@@ -102,7 +106,13 @@ class UnetRes(nn.Module):
         ConfigError: More than one U-Net is asked for, or another objective.
     """
 
-    input_range = output_range = CENTRED_RANGE
+    traits: ClassVar[Traits] = Traits(input_range=CENTRED_RANGE, output_range=CENTRED_RANGE, size_multiple=16)
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {
+        "diffuir_t": Published({"dim": 32, "dim_mults": [1, 1, 1, 1]}, 0.886),
+        "diffuir_s": Published({"dim": 32, "dim_mults": [1, 2, 2, 4]}, 3.27, "DiffUIR"),
+        "diffuir_b": Published({"dim": 64, "dim_mults": [1, 2, 2, 4]}, 12.41, "DiffUIR"),
+        "diffuir_l": Published({"dim": 64, "dim_mults": [1, 2, 4, 8]}, 36.26),
+    }
 
     def __init__(
         self,
@@ -144,11 +154,27 @@ class UnetRes(nn.Module):
             PointwiseConv2d(dim, out),
             bias=True,
         )
+        self.traits = dataclasses.replace(type(self).traits, size_multiple=self.unet0.traits.size_multiple)
 
-    @property
-    def size_multiple(self) -> int:
-        """What height and width are padded to a multiple of."""
-        return self.unet0.size_multiple
+    @classmethod
+    def settings_of(cls, state: State) -> dict:
+        """The constructor arguments of the network with these state-dict keys and shapes.
+
+        No key tells the groups of the norms.
+
+        Raises:
+            KeyError: The keys are another network's.
+        """
+        first, *widths = level_widths(state, "unet0.")
+        outputs, inputs = len(state["unet0.final_conv.weight"]), state["unet0.init_conv.weight"].shape[1]
+        # A state and a condition come in, unless there are as many channels as come out.
+        condition = inputs != outputs
+        settings = {"dim": first, "dim_mults": [whole(width, first) for width in widths], "condition": condition}
+        frequencies = state.get("unet0.time_mlp.0.weights")
+        if frequencies is not None:
+            settings |= {"learned_sinusoidal_cond": True, "learned_sinusoidal_dim": 2 * len(frequencies)}
+        channels = whole(inputs, 1 + condition)
+        return {**settings, "channels": channels, "out_dim": None if outputs == channels else outputs}
 
     def ordered_blocks(self) -> list[str]:
         """The residual blocks, shallow to deep."""

@@ -3,18 +3,23 @@
 Written after the facts about it that docs/method.md lists; its code has no licence and was not read.
 """
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from dtir.models.backbones.parts.reading import State, count, whole
 from dtir.models.backbones.parts.time_unet import time_tensor
+from dtir.models.backbones.traits import Published, Traits
 from dtir.registry import BACKBONES
 
 from .conditional_nafnet import TimeNAFNet
 
 LEAST_HIDDEN = 16
+RELEASE = "released with arXiv 2506.21722"
 
 
 class DenseExperts(nn.Module):
@@ -75,7 +80,11 @@ class EEDTPRestorationNet(TimeNAFNet):
             50 and 4; None for none.
     """
 
-    returns_residual = True
+    traits: ClassVar[Traits] = dataclasses.replace(TimeNAFNet.traits, residual=True, licence="")
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {
+        "eedtp": Published({}, 68.28, RELEASE),
+        "eedtp_adapters": Published({"adapters": {"num_experts": 10, "T": 50, "reduction": 4}}, 74.76, RELEASE),
+    }
 
     def __init__(
         self,
@@ -93,6 +102,20 @@ class EEDTPRestorationNet(TimeNAFNet):
             self.moe_adapters = nn.ModuleList(
                 nn.ModuleDict({"adapter": DenseExperts(channels, **settings)}) for channels in levels
             )
+
+    @classmethod
+    def settings_of(cls, state: State) -> dict:
+        """As `NAFUNet.settings_of`, with the adapters."""
+        settings, adapter = super().settings_of(state), "moe_adapters.0.adapter"
+        if f"{adapter}.scale" not in state:
+            return settings
+        hidden, channels = state[f"{adapter}.experts.0.0.weight"].shape[:2]
+        adapters = {
+            "num_experts": count(state, f"{adapter}.experts."),
+            "T": len(state[f"{adapter}.time_emb.weight"]) - 1,
+            "reduction": whole(channels, hidden),
+        }
+        return {**settings, "adapters": adapters}
 
     def forward(self, x: Tensor, time: Tensor | float = 0) -> Tensor:
         """The residual r; the restored pictures are x - r.

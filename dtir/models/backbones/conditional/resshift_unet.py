@@ -1,8 +1,10 @@
 """ResShift's U-Net with Swin transformer layers (Yue et al., "ResShift: Efficient Diffusion Model for Image
 Super-resolution by Residual Shifting", NeurIPS 2023), with the published state-dict keys."""
 
+import dataclasses
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +12,22 @@ from torch.nn import functional as F
 
 from dtir.core.errors import ConfigError
 from dtir.models.backbones.parts.layers import PointwiseConv2d, channels_last, pad_to_multiple
-from dtir.models.backbones.parts.pictures import CENTRED_RANGE
+from dtir.models.backbones.parts.reading import State
 from dtir.models.backbones.parts.resshift_swin import GROUPS, BasicLayer
 from dtir.models.backbones.parts.time_unet import time_tensor
+from dtir.models.backbones.traits import CENTRED_RANGE, Published, Traits
 from dtir.registry import BACKBONES
+
+from .resshift_settings import settings_from
+
+REAL_SR = {
+    "channel_mult": [1, 2, 2, 4],
+    "num_head_channels": 32,
+    "use_scale_shift_norm": True,
+    "swin_embed_dim": 192,
+    "mlp_ratio": 4,
+    "lq_size": 64,
+}
 
 # In a mask; what is missing is 1.
 KNOWN = -1.0
@@ -145,7 +159,13 @@ class UNetModelSwin(nn.Module):
         ConfigError: An option is not one of those named.
     """
 
-    input_range = output_range = CENTRED_RANGE
+    traits: ClassVar[Traits] = Traits(
+        input_range=CENTRED_RANGE,
+        output_range=CENTRED_RANGE,
+        size_multiple=64,
+        licence="S-Lab License 1.0 (non-commercial)",
+    )
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {"resshift": Published(REAL_SR, 118.59, "ResShift")}
 
     def __init__(
         self,
@@ -217,7 +237,8 @@ class UNetModelSwin(nn.Module):
             for level, side in enumerate(at)
             if side in attention_resolutions or level == levels - 1
         ]
-        self.size_multiple = math.lcm(*(min(window_size, side) * 2**level for level, side in windows))
+        multiple = math.lcm(*(min(window_size, side) * 2**level for level, side in windows))
+        self.traits = dataclasses.replace(type(self).traits, size_multiple=multiple)
         self.time_embed = nn.Sequential(nn.Linear(model_channels, emb), nn.SiLU(), nn.Linear(emb, emb))
         self.feature_extractor, extra = _extractor(3 + self.mask_channels, int(halvings))
         first = nn.Conv2d(in_channels + extra, widths[0], 3, padding=1)
@@ -249,6 +270,15 @@ class UNetModelSwin(nn.Module):
                 self.output_blocks.append(TimestepSequential(*layers))
         last = nn.Conv2d(channels, out_channels, 3, padding=1)
         self.out = nn.Sequential(nn.GroupNorm(GROUPS, channels), nn.SiLU(), last)
+
+    @classmethod
+    def settings_of(cls, state: State) -> dict:
+        """The constructor arguments of the network with these state-dict keys and shapes.
+
+        Raises:
+            KeyError: The keys are another network's.
+        """
+        return settings_from(state)
 
     def ordered_blocks(self) -> list[str]:
         """The residual blocks, shallow to deep."""
@@ -302,10 +332,9 @@ class UNetModelSwin(nn.Module):
         height, width = x.shape[-2:]
         condition = self._condition(x, lq, mask)
         # Padded together with the states, so that both stay aligned.
-        condition = self.feature_extractor(
-            channels_last(pad_to_multiple(condition, self.size_multiple * self.cond_ratio))
-        )
-        x = torch.cat([channels_last(pad_to_multiple(x, self.size_multiple)), condition], 1)
+        multiple = self.traits.size_multiple
+        condition = self.feature_extractor(channels_last(pad_to_multiple(condition, multiple * self.cond_ratio)))
+        x = torch.cat([channels_last(pad_to_multiple(x, multiple)), condition], 1)
         emb = timestep_embedding(time_tensor(timesteps, x), self.model_channels)
         emb = self.time_embed(emb.to(self.time_embed[0].weight.dtype))
         skips = []

@@ -1,7 +1,7 @@
 """AirNet (Li et al., "All-In-One Image Restoration for Unknown Corruption", CVPR 2022), with the published keys."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,8 @@ from torch.nn import functional as F
 from dtir.core.errors import ConfigError
 from dtir.models.backbones.parts.deform_conv import DCNLayer
 from dtir.models.backbones.parts.layers import PointwiseConv2d, channels_last
+from dtir.models.backbones.parts.reading import State, count, whole
+from dtir.models.backbones.traits import Published, Traits
 from dtir.registry import BACKBONES
 
 SLOPE = 0.1
@@ -271,6 +273,14 @@ class AirNet(nn.Module):
         ConfigError: `opt` has no `batch_size`, or it is not positive.
     """
 
+    # Any height and width.
+    traits: ClassVar[Traits] = Traits(size_multiple=1, tiles="exact")
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {
+        "airnet": Published({"batch_size": ALL_IN_ONE}, 8.93, "published code; all-in-one checkpoint"),
+        "airnet_denoising": Published({"batch_size": 3}, 8.93),
+        "airnet_one_task": Published({"batch_size": 1}, 8.93),
+    }
+
     def __init__(
         self,
         opt: Any = None,
@@ -286,8 +296,20 @@ class AirNet(nn.Module):
         self.R = DGRN(n_groups, n_blocks, n_feats)
         self.E = CBDE(batch_size, n_feats)
 
-    # Any height and width.
-    size_multiple = 1
+    @classmethod
+    def settings_of(cls, state: State) -> dict:
+        """The constructor arguments of the network with these state-dict keys and shapes.
+
+        Raises:
+            KeyError: The keys are another network's.
+        """
+        length, keys = state["E.E.queue"].shape
+        return {
+            "batch_size": whole(keys, length),
+            "n_groups": count(state, "R.body.") - 1,
+            "n_blocks": count(state, "R.body.0.body.") - 1,
+            "n_feats": len(state["R.head.0.weight"]),
+        }
 
     def ordered_blocks(self) -> list[str]:
         """Names of the degradation-guided blocks: R.body.0.body.0, ..."""

@@ -1,6 +1,7 @@
 """DehazeFormer (Song et al., "Vision Transformers for Single Image Dehazing", TIP 2023), with the published keys."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +14,19 @@ from dtir.models.backbones.parts.layers import (
     pad_to_multiple,
     reflect_pad,
 )
-from dtir.models.backbones.parts.pictures import CENTRED_RANGE
+from dtir.models.backbones.parts.reading import State, count, factor, root
 from dtir.models.backbones.parts.window_attention import attend_in_windows
+from dtir.models.backbones.traits import CENTRED_RANGE, Published, Traits
 from dtir.registry import BACKBONES
 
 CONV_TYPES = (None, "Conv", "DWConv")
 META_WIDTH = 256
+LAYERS = ("layer1", "layer2", "layer3", "layer4", "layer5")
+# Heads of layers without attention, of which nothing is in a state dict: the published ones.
+HEADS = (2, 4, 6, 1, 1)
+WINDOW = 8
+WIDE = {"embed_dims": [48, 96, 192, 96, 48]}
+CONV = {"conv_type": ["Conv"] * 5}
 
 
 class RLN(nn.Module):
@@ -200,7 +208,7 @@ class SKFusion(nn.Module):
 class DehazeFormer(nn.Module):
     """DehazeFormer: a three-level U-Net of transformer blocks that ends in `K x - B + x`.
 
-    Pictures are in [-1, 1]. The published sizes t, s, b, d, w, m and l are in `ZOO`.
+    Pictures are in [-1, 1]. The published sizes are t, s, b, d, w, m and l.
 
     Args:
         in_chans: Channels of the picture.
@@ -217,18 +225,28 @@ class DehazeFormer(nn.Module):
         ConfigError: A list does not have five entries, or the skips do not fit.
     """
 
-    input_range = output_range = CENTRED_RANGE
-    size_multiple = 4
+    traits: ClassVar[Traits] = Traits(
+        input_range=CENTRED_RANGE, output_range=CENTRED_RANGE, size_multiple=4, licence="MIT"
+    )
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {
+        "dehazeformer_t": Published({"depths": [4, 4, 4, 2, 2], "attn_ratio": [0, 0.5, 1, 0, 0]}, 0.687),
+        "dehazeformer_s": Published({"depths": [8, 8, 8, 4, 4]}, 1.28),
+        "dehazeformer_b": Published({}, 2.52),
+        "dehazeformer_d": Published({"depths": [32, 32, 32, 16, 16]}, 4.98),
+        "dehazeformer_w": Published(WIDE, 9.69),
+        "dehazeformer_m": Published({"depths": [12, 12, 12, 6, 6], **CONV}, 4.64),
+        "dehazeformer_l": Published({"depths": [16, 16, 16, 12, 12], **WIDE, **CONV}, 25.45),
+    }
 
     def __init__(
         self,
         in_chans: int = 3,
         out_chans: int = 4,
-        window_size: int = 8,
+        window_size: int = WINDOW,
         embed_dims: Sequence[int] = (24, 48, 96, 48, 24),
         mlp_ratios: Sequence[float] = (2.0, 4.0, 4.0, 2.0, 2.0),
         depths: Sequence[int] = (16, 16, 16, 8, 8),
-        num_heads: Sequence[int] = (2, 4, 6, 1, 1),
+        num_heads: Sequence[int] = HEADS,
         attn_ratio: Sequence[float] = (1 / 4, 1 / 2, 3 / 4, 0, 0),
         conv_type: Sequence[str | None] = ("DWConv",) * 5,
     ) -> None:
@@ -266,15 +284,35 @@ class DehazeFormer(nn.Module):
         self.fusion1, self.fusion2 = SKFusion(second), SKFusion(first)
         self.patch_unembed = nn.ModuleDict({"proj": nn.Sequential(ReflectConv2d(first, out_chans, 3))})
 
+    @classmethod
+    def settings_of(cls, state: State) -> dict:
+        """The constructor arguments of the network with these state-dict keys and shapes.
+
+        Raises:
+            KeyError: The keys are another network's.
+        """
+        mlps = [state[f"{layer}.blocks.0.mlp.mlp.0.weight"] for layer in LAYERS]
+        depths = [count(state, f"{layer}.blocks.") for layer in LAYERS]
+        return {
+            "in_chans": state["patch_embed.proj.weight"].shape[1],
+            "out_chans": len(state["patch_unembed.proj.0.weight"]),
+            "window_size": _window_size(state),
+            "embed_dims": [weight.shape[1] for weight in mlps],
+            "mlp_ratios": [factor([(weight.shape[1], weight.shape[0])]) for weight in mlps],
+            "depths": depths,
+            "num_heads": [_heads(state, *each) for each in zip(LAYERS, depths, HEADS, strict=True)],
+            "attn_ratio": [_attention_blocks(state, *each) / each[1] for each in zip(LAYERS, depths, strict=True)],
+            "conv_type": [_conv_type(state, layer) for layer in LAYERS],
+        }
+
     def ordered_blocks(self) -> list[str]:
         """The transformer blocks, shallow to deep."""
-        layers = [f"layer{k}" for k in range(1, 6)]
-        return [f"{name}.blocks.{i}" for name in layers for i in range(len(getattr(self, name)["blocks"]))]
+        return [f"{name}.blocks.{i}" for name in LAYERS for i in range(len(getattr(self, name)["blocks"]))]
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_chans, H, W) in [-1, 1], H, W >= 1, to the same shape; the values are not clipped."""
         height, width = x.shape[-2:]
-        picture = channels_last(pad_to_multiple(x, self.size_multiple))
+        picture = channels_last(pad_to_multiple(x, self.traits.size_multiple))
         level1 = self.layer1["blocks"](self.patch_embed["proj"](picture))
         level2 = self.layer2["blocks"](self.patch_merge1["proj"](level1))
         x = self.layer3["blocks"](self.patch_merge2["proj"](level2))
@@ -284,6 +322,27 @@ class DehazeFormer(nn.Module):
         x = self.layer5["blocks"](self.fusion2(x, self.skip1(level1)) + x)
         gain, offset = self.patch_unembed["proj"](x).split((1, picture.shape[1]), dim=1)
         return (gain * picture - offset + picture)[..., :height, :width]
+
+
+def _attention_blocks(state: State, layer: str, depth: int) -> int:
+    return sum(f"{layer}.blocks.{i}.attn.QK.weight" in state for i in range(depth))
+
+
+def _heads(state: State, layer: str, depth: int, default: int) -> int:
+    # The last blocks of a layer are those with attention.
+    bias = state.get(f"{layer}.blocks.{depth - 1}.attn.attn.meta.2.bias")
+    return default if bias is None else len(bias)
+
+
+def _window_size(state: State) -> int:
+    positions = [value for key, value in state.items() if key.endswith("attn.attn.relative_positions")]
+    return root(len(positions[0])) if positions else WINDOW
+
+
+def _conv_type(state: State, layer: str) -> str | None:
+    if f"{layer}.blocks.0.attn.conv.0.weight" in state:
+        return "Conv"
+    return "DWConv" if f"{layer}.blocks.0.attn.conv.weight" in state else None
 
 
 def _split(coarse: int, fine: int) -> nn.Sequential:

@@ -1,12 +1,16 @@
 """The project's own network: a plain U-Net of residual convolution blocks, at the size of the paper's network."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dtir.models.backbones.parts.layers import LayerNorm2d, PointwiseConv2d
+from dtir.models.backbones.parts.reading import State
+from dtir.models.backbones.traits import Published, Traits
 from dtir.registry import BACKBONES
 
 from .nafnet import NAFUNet
@@ -52,6 +56,11 @@ class DTIRUNet(NAFUNet):
         ConfigError: The two lists differ in length.
     """
 
+    traits: ClassVar[Traits] = dataclasses.replace(NAFUNet.traits, licence="")
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {
+        "dtir_unet": Published({}, 27.8, "budget: arXiv 2506.21722, table 4", 72.0)
+    }
+
     def __init__(
         self,
         width: int = 48,
@@ -60,6 +69,13 @@ class DTIRUNet(NAFUNet):
         dec_blk_nums: Sequence[int] = (8, 5, 4),
     ) -> None:
         super().__init__(GatedConvBlock, 3, 3, width, middle_blk_num, enc_blk_nums, dec_blk_nums)
+
+    @classmethod
+    def settings_of(cls, state: State) -> dict:
+        """As `NAFUNet.settings_of`."""
+        settings = super().settings_of(state)
+        del settings["img_channel"]
+        return settings
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1], H, W >= 1, to the same shape; the values are not clipped."""

@@ -2,7 +2,7 @@
 TIP 2021), with the published state-dict keys."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from dtir.core.errors import ConfigError
 from dtir.models.backbones.parts.layers import channels_last, reflect_pad
-from dtir.models.backbones.parts.pictures import CENTRED_RANGE
+from dtir.models.backbones.parts.reading import State
+from dtir.models.backbones.traits import CENTRED_RANGE, Published, Traits
 from dtir.registry import BACKBONES
 
 SLOPE = 0.2
@@ -40,9 +41,10 @@ class EnlightenGAN(nn.Module):
         ConfigError: An option is set that no published checkpoint uses.
     """
 
-    input_range = output_range = CENTRED_RANGE
-    picture_outputs = 1
-    size_multiple = 2**LEVELS
+    traits: ClassVar[Traits] = Traits(
+        input_range=CENTRED_RANGE, output_range=CENTRED_RANGE, size_multiple=2**LEVELS, tiles="exact", pictures=1
+    )
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {"enlightengan": Published({}, 8.637)}
 
     def __init__(
         self,
@@ -84,6 +86,18 @@ class EnlightenGAN(nn.Module):
             setattr(self, f"conv{stage}_{k}", nn.Conv2d(channels_in, width, 3, padding=1))
             if self.use_norm and not (last and k == 2):
                 setattr(self, f"bn{stage}_{k}", nn.BatchNorm2d(width))
+
+    @classmethod
+    def settings_of(cls, state: State) -> dict:
+        """The constructor arguments of the network with these keys; none tells the skip and the pooling.
+
+        Raises:
+            KeyError: The keys are another network's.
+        """
+        return {
+            "self_attention": state["conv1_1.weight"].shape[1] == 4,
+            "use_norm": int("bn1_1.weight" in state),
+        }
 
     def ordered_blocks(self) -> list[str]:
         """The second convolution of each of the nine stages."""

@@ -1,13 +1,18 @@
 """GridDehazeNet (Liu et al., "GridDehazeNet: Attention-Based Multi-Scale Network for Image Dehazing", ICCV 2019), with
 the published state-dict keys."""
 
+import dataclasses
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dtir.core.errors import ConfigError
 from dtir.models.backbones.parts.layers import PointwiseConv2d, channels_last
-from dtir.models.backbones.parts.pictures import CENTRED_RANGE
+from dtir.models.backbones.parts.reading import State, count
+from dtir.models.backbones.traits import CENTRED_RANGE, Published, Traits
 from dtir.registry import BACKBONES
 
 
@@ -105,8 +110,8 @@ class GateHazeNet(nn.Module):
             `width` is odd.
     """
 
-    input_range = CENTRED_RANGE
-    size_multiple = 4
+    traits: ClassVar[Traits] = Traits(input_range=CENTRED_RANGE, size_multiple=4, tiles="exact")
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {"griddehazenet": Published({}, 0.958051)}
 
     def __init__(
         self,
@@ -121,6 +126,7 @@ class GateHazeNet(nn.Module):
         attention: bool = True,
     ) -> None:
         super().__init__()
+        self.traits = dataclasses.replace(type(self).traits, size_multiple=2 ** (height - 1))
         if (kernel_size, stride) != (3, 2) or width % 2:
             raise ConfigError(
                 f"GateHazeNet: kernel_size={kernel_size}, stride={stride}, width={width}; the published network has "
@@ -143,6 +149,25 @@ class GateHazeNet(nn.Module):
         for row in reversed(range(height - 1)):
             for column in range(width // 2, width):
                 self.upsample_module[f"{row}_{column}"] = UpSample(widths[row + 1])
+
+    @classmethod
+    def settings_of(cls, state: State) -> dict:
+        """The constructor arguments of the network with these state-dict keys and shapes.
+
+        Raises:
+            KeyError: The keys are another network's.
+        """
+        height, width, _, _ = state["coefficient"].shape
+        first = state["conv_in.weight"]
+        layers = "rdb_in.residual_dense_layers."
+        return {
+            "in_channels": first.shape[1],
+            "depth_rate": len(first),
+            "height": height,
+            "width": width,
+            "num_dense_layer": count(state, layers),
+            "growth_rate": len(state[f"{layers}0.conv.weight"]),
+        }
 
     def ordered_blocks(self) -> list[str]:
         """The residual dense blocks, column by column."""

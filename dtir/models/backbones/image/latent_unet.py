@@ -1,14 +1,18 @@
 """The autoencoder of IR-SDE's latent variant (Luo et al., "Refusion: Enabling Large-Size Realistic Image Restoration
 with Latent-Space Diffusion Models", CVPR workshops 2023), with the published state-dict keys."""
 
+import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from dtir.models.backbones.parts.layers import PointwiseConv2d, channels_last, pad_to_multiple
+from dtir.models.backbones.parts.reading import State, count, whole
 from dtir.models.backbones.parts.time_unet import LinearAttention, PreNorm, ResBlock, Residual, upsample
+from dtir.models.backbones.traits import Published, Traits
 from dtir.registry import BACKBONES
 
 
@@ -30,6 +34,9 @@ class LatentUNet(nn.Module):
         embed_dim: Channels of the latent picture.
     """
 
+    traits: ClassVar[Traits] = Traits(size_multiple=16, licence="MIT")
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {"irsde_latent": Published()}
+
     def __init__(
         self, in_ch: int = 3, out_ch: int = 3, ch: int = 64, ch_mult: Sequence[int] = (1, 2, 4, 4), embed_dim: int = 4
     ) -> None:
@@ -49,11 +56,24 @@ class LatentUNet(nn.Module):
         self.latent_conv = PointwiseConv2d(dims[-1], embed_dim, bias=False)
         self.post_latent_conv = PointwiseConv2d(embed_dim, dims[-1], bias=False)
         self.final_conv = nn.Conv2d(ch, out_ch, 3, padding=1)
+        self.traits = dataclasses.replace(type(self).traits, size_multiple=2 ** len(ch_mult))
 
-    @property
-    def size_multiple(self) -> int:
-        """What height and width are padded to a multiple of, by reflection."""
-        return 2 ** len(self.encoder)
+    @classmethod
+    def settings_of(cls, state: State) -> dict:
+        """The constructor arguments of the network with these state-dict keys and shapes.
+
+        Raises:
+            KeyError: The keys are another network's.
+        """
+        latent, (ch, in_ch, *_) = state["latent_conv.weight"], state["init_conv.weight"].shape
+        widths = [len(state[f"encoder.{level}.3.weight"]) for level in range(count(state, "encoder."))]
+        return {
+            "in_ch": in_ch,
+            "out_ch": len(state["final_conv.weight"]),
+            "ch": ch,
+            "ch_mult": [whole(width, ch) for width in widths],
+            "embed_dim": len(latent),
+        }
 
     def ordered_blocks(self) -> list[str]:
         """The residual blocks, shallow to deep."""
@@ -66,7 +86,7 @@ class LatentUNet(nn.Module):
         Height and width are padded to a multiple of 2^levels, by reflection; latent pictures are smaller by
         2^(levels - 1).
         """
-        x = self.init_conv(channels_last(pad_to_multiple(x, self.size_multiple)))
+        x = self.init_conv(channels_last(pad_to_multiple(x, self.traits.size_multiple)))
         features = [x]
         for block1, block2, attention, down in self.encoder:
             x = block1(x)

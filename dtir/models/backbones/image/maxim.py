@@ -3,7 +3,9 @@
 The published network is written in Flax; modules have its parameter names here, and `from_flax` takes its checkpoints.
 """
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +14,14 @@ from torch.nn import functional as F
 from dtir.core.errors import ConfigError
 from dtir.models.backbones.parts.layers import PointwiseConv2d, channels_last, pad_to_multiple
 from dtir.models.backbones.parts.maxim_layers import RCAB, RDCAB, CrossGatingBlock, MultiAxisLayer, Width, conv3, up
+from dtir.models.backbones.parts.reading import State
+from dtir.models.backbones.traits import Published, Traits
 from dtir.registry import BACKBONES
+
+from .maxim_settings import settings_from
+
+VARIANT = {"features": 32, "num_groups": 2, "num_bottleneck_blocks": 2}
+WIDE = {**VARIANT, "features": 64}
 
 
 class EncoderBlock(nn.Module):
@@ -184,6 +193,18 @@ class MAXIM(nn.Module):
         ConfigError: There are more resolutions with an output than levels.
     """
 
+    traits: ClassVar[Traits] = Traits(size_multiple=64, licence="Apache-2.0")
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {
+        "maxim_s1": Published({**VARIANT, "num_stages": 1}, 6.108515, gflops=93.16),
+        "maxim_s2": Published(VARIANT, 13.35383, gflops=206.74),
+        "maxim_s2_multi_scale": Published({**VARIANT, "num_supervision_scales": 3}, 14.1, "MAXIM", 216.0),
+        "maxim_s3": Published({**VARIANT, "num_stages": 3}, 20.599145, gflops=320.32),
+        "maxim_s3_multi_scale": Published({**VARIANT, "num_stages": 3, "num_supervision_scales": 3}, 22.2, "MAXIM"),
+        "maxim_m1": Published({**WIDE, "num_stages": 1}, 19.361219, gflops=308.5),
+        "maxim_m2": Published(WIDE, 40.83911, gflops=675.26),
+        "maxim_m3": Published({**WIDE, "num_stages": 3}, 62.317001, gflops=1042.01),
+    }
+
     def __init__(
         self,
         features: int = 64,
@@ -232,6 +253,7 @@ class MAXIM(nn.Module):
         self.bottom = width_of(depth)._replace(block=low, grid=low)
         for stage in range(num_stages):
             self._add_stage(stage, use_global_mlp, num_outputs)
+        self.traits = dataclasses.replace(type(self).traits, size_multiple=self._size_multiple())
 
     def _add_stage(self, stage: int, use_global_mlp: bool, num_outputs: int) -> None:
         prefix, later = f"stage_{stage}_", stage > 0
@@ -272,8 +294,18 @@ class MAXIM(nn.Module):
             elif i < self.scales:
                 self.add_module(f"{prefix}output_conv_{i}", conv3(below, num_outputs, bias))
 
-    @property
-    def size_multiple(self) -> int:
+    @classmethod
+    def settings_of(cls, state: State) -> dict:
+        """The constructor arguments of the network with these state-dict keys and shapes.
+
+        Blocks and grids are taken to be squares.
+
+        Raises:
+            KeyError: The keys are another network's.
+        """
+        return settings_from(state)
+
+    def _size_multiple(self) -> int:
         """What height and width are padded to a multiple of, by reflection."""
         sides = [side * 2**i for i, width in enumerate(self.widths) for side in (*width.block, *width.grid)]
         return max(*sides, *(side * 2**self.depth for side in self.bottom.block))
@@ -300,7 +332,7 @@ class MAXIM(nn.Module):
             (B, num_outputs, H, W) before those of half and quarter of it, rounded up.
         """
         height, width = x.shape[-2:]
-        padded = channels_last(pad_to_multiple(x, self.size_multiple))
+        padded = channels_last(pad_to_multiple(x, self.traits.size_multiple))
         # Flax's nearest pixel is the one right below the centre.
         pictures = [padded[..., 2**i // 2 :: 2**i, 2**i // 2 :: 2**i] for i in range(self.scales)]
         earlier, fused, outputs = [None] * self.depth, [None] * self.scales, []

@@ -1,17 +1,20 @@
 """MIRNet (Zamir et al., "Learning Enriched Features for Real Image Restoration and Enhancement", ECCV 2020), with the
 published state-dict keys."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dtir.core.errors import ConfigError
+from dtir.models.backbones.parts.channel_attention import CALayer
 from dtir.models.backbones.parts.layers import PointwiseConv2d, channels_last, pad_to_multiple
+from dtir.models.backbones.parts.reading import State, count
+from dtir.models.backbones.traits import Published, Traits
 from dtir.registry import BACKBONES
-
-from .mprnet import CALayer
 
 
 class SKFF(nn.Module):
@@ -263,6 +266,9 @@ class MIRNet(nn.Module):
         ConfigError: `stride` is not 2.
     """
 
+    traits: ClassVar[Traits] = Traits(size_multiple=4, licence="Academic Public License (non-commercial)")
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {"mirnet": Published({}, 31.79)}
+
     def __init__(
         self,
         in_channels: int = 3,
@@ -280,11 +286,31 @@ class MIRNet(nn.Module):
         if stride != 2:
             raise ConfigError(f"MIRNet: stride={stride}; the published network can only be built with stride=2.")
         act = nn.PReLU()
-        self.size_multiple = 2 ** (height - 1)
+        self.traits = dataclasses.replace(type(self).traits, size_multiple=2 ** (height - 1))
         around = kernel_size // 2
         self.conv_in = nn.Conv2d(in_channels, n_feat, kernel_size, padding=around, bias=bias)
         self.body = nn.Sequential(*[RRG(n_feat, n_MSRB, height, width, act, bias) for _ in range(n_RRG)])
         self.conv_out = nn.Conv2d(n_feat, out_channels, kernel_size, padding=around, bias=bias)
+
+    @classmethod
+    def settings_of(cls, state: State) -> dict:
+        """The constructor arguments of the network with these state-dict keys and shapes.
+
+        Raises:
+            KeyError: The keys are another network's.
+        """
+        first, block = state["conv_in.weight"], "body.0.body.0"
+        return {
+            "in_channels": first.shape[1],
+            "out_channels": len(state["conv_out.weight"]),
+            "n_feat": len(first),
+            "kernel_size": first.shape[-1],
+            "n_RRG": count(state, "body."),
+            "n_MSRB": count(state, "body.0.body.") - 1,
+            "height": count(state, f"{block}.selective_kernel."),
+            "width": count(state, f"{block}.blocks.0."),
+            "bias": "conv_in.bias" in state,
+        }
 
     def ordered_blocks(self) -> list[str]:
         """The multi-scale blocks, shallow to deep."""
@@ -293,5 +319,5 @@ class MIRNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) in [0, 1], H, W >= 1, to (B, out_channels, H, W); the values are not clipped."""
         height, width = x.shape[-2:]
-        picture = channels_last(pad_to_multiple(x, self.size_multiple))
+        picture = channels_last(pad_to_multiple(x, self.traits.size_multiple))
         return (self.conv_out(self.body(self.conv_in(picture))) + picture)[..., :height, :width]

@@ -3,13 +3,17 @@
 1x1 convolutions commute with bilinear upsampling, so features are projected before they are enlarged.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dtir.models.backbones.parts.channel_attention import CALayer
 from dtir.models.backbones.parts.layers import channels_last, pad_to_multiple
+from dtir.models.backbones.parts.reading import State, count, whole
+from dtir.models.backbones.traits import Published, Traits
 from dtir.registry import BACKBONES
 
 
@@ -19,33 +23,6 @@ def _conv(channels: int, out: int, kernel_size: int, bias: bool = False) -> nn.C
 
 def _twice(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-
-
-class CALayer(nn.Module):
-    """Channel attention.
-
-    Args:
-        channel: Channels.
-        reduction: Channels over those of the bottleneck.
-        bias: Whether the convolutions have one.
-    """
-
-    def __init__(self, channel: int, reduction: int, bias: bool) -> None:
-        super().__init__()
-        self.conv_du = nn.Sequential(
-            nn.Conv2d(channel, channel // reduction, 1, bias=bias),
-            nn.ReLU(),
-            nn.Conv2d(channel // reduction, channel, 1, bias=bias),
-            nn.Sigmoid(),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the same shape."""
-        return x * self.weights(x)
-
-    def weights(self, x: Tensor) -> Tensor:
-        """The weights (B, C, 1, 1) of the channels of (B, C, H, W)."""
-        return self.conv_du(x.mean((2, 3), keepdim=True))
 
 
 class CAB(nn.Module):
@@ -311,7 +288,12 @@ class MPRNet(nn.Module):
         bias: Whether the convolutions have one.
     """
 
-    size_multiple = 8
+    traits: ClassVar[Traits] = Traits(size_multiple=8, licence="Academic Public License (non-commercial)")
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {
+        "mprnet_deraining": Published({}, 3.64),
+        "mprnet_denoising": Published({"n_feat": 80, "scale_unetfeats": 48, "scale_orsnetfeats": 32}, 15.74),
+        "mprnet_deblurring": Published({"n_feat": 96, "scale_unetfeats": 48, "scale_orsnetfeats": 32}, 20.13),
+    }
 
     def __init__(
         self,
@@ -342,6 +324,27 @@ class MPRNet(nn.Module):
         self.concat23 = _conv(2 * n_feat, n_feat + scale_orsnetfeats, kernel_size, bias)
         self.tail = _conv(n_feat + scale_orsnetfeats, out_c, kernel_size, bias)
 
+    @classmethod
+    def settings_of(cls, state: State) -> dict:
+        """The constructor arguments of the network with these state-dict keys and shapes.
+
+        Raises:
+            KeyError: The keys are another network's.
+        """
+        shallow, tail = state["shallow_feat1.0.weight"], state["tail.weight"]
+        n_feat = len(shallow)
+        return {
+            "in_c": shallow.shape[1],
+            "out_c": len(tail),
+            "n_feat": n_feat,
+            "scale_unetfeats": len(state["stage1_encoder.encoder_level2.0.body.0.weight"]) - n_feat,
+            "scale_orsnetfeats": tail.shape[1] - n_feat,
+            "num_cab": count(state, "stage3_orsnet.orb1.body.") - 1,
+            "kernel_size": shallow.shape[-1],
+            "reduction": whole(n_feat, len(state["shallow_feat1.1.CA.conv_du.0.weight"])),
+            "bias": "tail.bias" in state,
+        }
+
     def ordered_blocks(self) -> list[str]:
         """The channel attention blocks of the U-Nets and the groups of the last stage, shallow to deep."""
         names = []
@@ -360,7 +363,7 @@ class MPRNet(nn.Module):
             Three tensors (B, out_c, H, W), not clipped.
         """
         height, width = x3_img.shape[-2:]
-        picture = channels_last(pad_to_multiple(x3_img, self.size_multiple))
+        picture = channels_last(pad_to_multiple(x3_img, self.traits.size_multiple))
         halves = picture.chunk(2, dim=2)
         # The parts go through one by one, so that every block sees one feature map per picture.
         first = [self._first_stage(half) for half in halves]

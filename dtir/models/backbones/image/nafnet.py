@@ -1,6 +1,8 @@
 """NAFNet (Chen et al., "Simple Baselines for Image Restoration", ECCV 2022), with the published state-dict keys."""
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +10,12 @@ from torch.nn import functional as F
 
 from dtir.core.errors import ConfigError
 from dtir.models.backbones.parts.layers import LayerNorm2d, PointwiseConv2d, channels_last
+from dtir.models.backbones.parts.reading import State, count
+from dtir.models.backbones.traits import Published, Traits
 from dtir.registry import BACKBONES
+
+GOPRO = {"middle_blk_num": 1, "enc_blk_nums": [1, 1, 1, 28], "dec_blk_nums": [1, 1, 1, 1]}
+SIDD = {"middle_blk_num": 12, "enc_blk_nums": [2, 2, 4, 8], "dec_blk_nums": [2, 2, 2, 2]}
 
 
 class SimpleGate(nn.Module):
@@ -69,6 +76,8 @@ class NAFUNet(nn.Module):
         ConfigError: The two lists differ in length.
     """
 
+    traits: ClassVar[Traits] = Traits(size_multiple=16, licence="MIT")
+
     def __init__(
         self,
         block: Callable[[int], nn.Module],
@@ -103,11 +112,23 @@ class NAFUNet(nn.Module):
             self.ups.append(nn.Sequential(PointwiseConv2d(channels, 2 * channels, bias=False), nn.PixelShuffle(2)))
             channels //= 2
             self.decoders.append(blocks(channels, number))
+        self.traits = dataclasses.replace(type(self).traits, size_multiple=2 ** len(enc_blk_nums))
 
-    @property
-    def size_multiple(self) -> int:
-        """What height and width are padded to a multiple of."""
-        return 2 ** len(self.encoders)
+    @classmethod
+    def settings_of(cls, state: State) -> dict:
+        """The constructor arguments of the network with these state-dict keys and shapes.
+
+        Raises:
+            KeyError: The keys are another network's.
+        """
+        levels = range(count(state, "downs."))
+        return {
+            "img_channel": len(state["ending.weight"]),
+            "width": len(state["intro.weight"]),
+            "middle_blk_num": count(state, "middle_blks."),
+            "enc_blk_nums": [count(state, f"encoders.{level}.") for level in levels],
+            "dec_blk_nums": [count(state, f"decoders.{level}.") for level in levels],
+        }
 
     def ordered_blocks(self) -> list[str]:
         """Names of the blocks, shallow to deep: encoders.0.0, ..., middle_blks.0, ..., decoders.0.0, ..."""
@@ -117,9 +138,10 @@ class NAFUNet(nn.Module):
         return [f"{name}.{k}" for name, level in levels for k in range(len(level))]
 
     def padded(self, x: Tensor) -> Tensor:
-        """(B, C, H, W), H, W >= 1, with zeros below and to the right up to multiples of `size_multiple`."""
+        """(B, C, H, W), H, W >= 1, with zeros below and to the right up to multiples of what the levels need."""
         height, width = x.shape[-2:]
-        return F.pad(x, (0, -width % self.size_multiple, 0, -height % self.size_multiple))
+        multiple = self.traits.size_multiple
+        return F.pad(x, (0, -width % multiple, 0, -height % multiple))
 
     def run(self, x: Tensor, *condition: Tensor, adapt: Callable[[int, Tensor], Tensor] | None = None) -> Tensor:
         """The network without its global skip.
@@ -166,6 +188,13 @@ class NAFNet(NAFUNet):
     Raises:
         ConfigError: The two lists differ in length.
     """
+
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {
+        "nafnet_gopro_w32": Published({"width": 32, **GOPRO}, 17.11),
+        "nafnet_gopro_w64": Published({"width": 64, **GOPRO}, 67.89, "arXiv 2506.21722, table 4", 63.0),
+        "nafnet_sidd_w32": Published({"width": 32, **SIDD}, 29.16),
+        "nafnet_sidd_w64": Published({"width": 64, **SIDD}, 115.98),
+    }
 
     def __init__(
         self,
@@ -238,6 +267,11 @@ class NAFNetLocal(NAFNet):
         ConfigError: `fast_imp` is set.
     """
 
+    traits: ClassVar[Traits] = dataclasses.replace(NAFUNet.traits, tiles="nearly")
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {
+        "nafnet_local_gopro_w32": Published({"width": 32, **GOPRO}, 17.11, "state dict of NAFNet")
+    }
+
     def __init__(
         self,
         img_channel: int = 3,
@@ -258,7 +292,7 @@ class NAFNetLocal(NAFNet):
             self._pool_locally(level, deepest - 1 - depth, train_size[-2:])
 
     def _pool_locally(self, level: nn.Sequential, depth: int, patch: Sequence[int]) -> None:
-        padded = [side + -side % self.size_multiple for side in patch]
+        padded = [side + -side % self.traits.size_multiple for side in patch]
         window = tuple((p >> depth) * int(1.5 * side) // side for p, side in zip(padded, patch, strict=True))
         for block in level:
             block.sca[0] = LocalAvgPool2d(window)

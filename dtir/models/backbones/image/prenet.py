@@ -2,11 +2,15 @@
 2019), with the published state-dict keys."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dtir.models.backbones.parts.reading import State
+from dtir.models.backbones.traits import Published, Traits
 from dtir.registry import BACKBONES
 
 WIDTH = 32
@@ -26,6 +30,7 @@ class ProgressiveNetwork(nn.Module, ABC):
         residual_blocks: 5 residual blocks, or 1 that is run 5 times.
     """
 
+    traits: ClassVar[Traits] = Traits(size_multiple=1, tiles="exact")
     # Whether a stage gives what is added to the rainy picture, or the picture itself.
     global_skip = True
 
@@ -38,6 +43,17 @@ class ProgressiveNetwork(nn.Module, ABC):
             block = nn.Sequential(_conv(WIDTH), nn.ReLU(), _conv(WIDTH), nn.ReLU())
             setattr(self, f"res_conv{k}", block)
         self.conv = nn.Sequential(_conv(WIDTH, 3))
+
+    @classmethod
+    def settings_of(cls, state: State) -> dict:
+        """No constructor arguments: no key tells how often the network is run.
+
+        Raises:
+            KeyError: The keys are another network's.
+        """
+        if "res_conv1.0.weight" not in state:
+            raise KeyError("res_conv1.0.weight")
+        return {}
 
     def ordered_blocks(self) -> list[str]:
         """The first convolution and the residual blocks; each is called in every stage."""
@@ -103,6 +119,8 @@ class PReNet(LSTMNetwork):
         use_GPU: Accepted for the sake of published settings, without effect.
     """
 
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {"prenet": Published({}, 0.168963)}
+
     def __init__(self, recurrent_iter: int = 6, use_GPU: bool = True) -> None:
         super().__init__(recurrent_iter, use_GPU, REPEATS)
 
@@ -115,6 +133,8 @@ class PReNet_r(LSTMNetwork):  # noqa: N801 as published
         recurrent_iter: Stages.
         use_GPU: Accepted for the sake of published settings, without effect.
     """
+
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {"prenet_r": Published({}, 0.094979)}
 
     def __init__(self, recurrent_iter: int = 6, use_GPU: bool = True) -> None:
         super().__init__(recurrent_iter, use_GPU, 1)
@@ -129,6 +149,7 @@ class PReNet_GRU(ProgressiveNetwork):  # noqa: N801 as published
         use_GPU: Accepted for the sake of published settings, without effect.
     """
 
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {"prenet_gru": Published()}
     global_skip = False
 
     def __init__(self, recurrent_iter: int = 6, use_GPU: bool = True) -> None:
@@ -164,6 +185,8 @@ class PRN(MemorylessNetwork):
         use_GPU: Accepted for the sake of published settings, without effect.
     """
 
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {"prn": Published({}, 0.095107)}
+
     def __init__(self, recurrent_iter: int = 6, use_GPU: bool = True) -> None:
         super().__init__(recurrent_iter, use_GPU, REPEATS)
 
@@ -176,6 +199,8 @@ class PRN_r(MemorylessNetwork):  # noqa: N801 as published
         recurrent_iter: Stages.
         use_GPU: Accepted for the sake of published settings, without effect.
     """
+
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {"prn_r": Published()}
 
     def __init__(self, recurrent_iter: int = 6, use_GPU: bool = True) -> None:
         super().__init__(recurrent_iter, use_GPU, 1)

@@ -3,7 +3,9 @@
 Also as trained by RAM (Qin et al., "Restore Anything with Masks", ECCV 2024). State-dict keys are the published ones.
 """
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +13,20 @@ from torch.nn import functional as F
 
 from dtir.core.errors import ConfigError
 from dtir.models.backbones.parts.layers import PointwiseConv2d, channels_last, pad_to_multiple
-from dtir.models.backbones.parts.pictures import IMAGENET_RANGE
+from dtir.models.backbones.parts.reading import State, factor
+from dtir.models.backbones.traits import IMAGENET_RANGE, Published, Traits
 from dtir.registry import BACKBONES
 
-from .restormer import Downsample, OverlapPatchEmbed, TransformerBlock, Upsample, check_levels
+from .restormer import (
+    LEVELS,
+    Downsample,
+    OverlapPatchEmbed,
+    TransformerBlock,
+    Upsample,
+    check_levels,
+    ffn_widths,
+    unet_settings,
+)
 
 # Channels of the prompts, fixed by the published parameters, shallow level first.
 PROMPT_DIMS = (64, 128, 320)
@@ -68,7 +80,10 @@ class PromptIR(nn.Module):
         ConfigError: `decoder` is False, `dim` is not 48, or `num_blocks` or `heads` does not have four entries.
     """
 
-    size_multiple = 8
+    traits: ClassVar[Traits] = Traits(size_multiple=8)
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {
+        "promptir": Published({}, 35.59, "published code; arXiv 2506.21722, table 4", 158.0)
+    }
 
     def __init__(
         self,
@@ -135,6 +150,21 @@ class PromptIR(nn.Module):
         self.reduce_noise_channel_2 = PointwiseConv2d(2 * dim + 128, 2 * dim, bias=bias)
         self.reduce_noise_channel_3 = PointwiseConv2d(4 * dim + 256, 4 * dim, bias=bias)
 
+    @classmethod
+    def settings_of(cls, state: State) -> dict:
+        """The constructor arguments of the network with these state-dict keys and shapes.
+
+        Raises:
+            KeyError: The keys are another network's.
+        """
+        if "prompt1.prompt_param" not in state:
+            raise KeyError("prompt1.prompt_param")
+        return {
+            **unet_settings(state),
+            "heads": [len(state[f"{level}.0.attn.temperature"]) for level in LEVELS],
+            "ffn_expansion_factor": factor(ffn_widths(state, "ffn")),
+        }
+
     def ordered_blocks(self) -> list[str]:
         """Names of the transformer blocks, shallow to deep; those that take up the prompts are among them."""
         names = []
@@ -155,7 +185,7 @@ class PromptIR(nn.Module):
             noise_emb: Not used by the published network either.
         """
         height, width = inp_img.shape[-2:]
-        picture = channels_last(pad_to_multiple(inp_img, self.size_multiple))
+        picture = channels_last(pad_to_multiple(inp_img, self.traits.size_multiple))
         level1 = self.encoder_level1(self.patch_embed(picture))
         level2 = self.encoder_level2(self.down1_2(level1))
         level3 = self.encoder_level3(self.down2_3(level2))
@@ -188,8 +218,10 @@ class RAMPromptIR(PromptIR):
         img_size: Side of the pictures that can be masked; masked pixels are 0, the mean of ImageNet.
     """
 
-    size_multiple = 16
-    input_range = output_range = IMAGENET_RANGE
+    traits: ClassVar[Traits] = dataclasses.replace(
+        PromptIR.traits, size_multiple=16, input_range=IMAGENET_RANGE, output_range=IMAGENET_RANGE
+    )
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {"ram_promptir": Published({}, 35.38)}
 
     def __init__(
         self,

@@ -1,8 +1,10 @@
 """SwinIR as RAM trains it (Qin et al., "Restore Anything with Masks", ECCV 2024; Liang et al., "SwinIR", ICCV workshops
 2021), with the published state-dict keys."""
 
+import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +13,9 @@ from torchvision.ops import StochasticDepth
 
 from dtir.core.errors import ConfigError
 from dtir.models.backbones.parts.layers import pad_to_multiple
-from dtir.models.backbones.parts.pictures import IMAGENET_RANGE
+from dtir.models.backbones.parts.reading import State, count, factor, root
 from dtir.models.backbones.parts.window_attention import WindowAttention, shift_mask
+from dtir.models.backbones.traits import IMAGENET_RANGE, Published, Traits
 from dtir.registry import BACKBONES
 
 UPSAMPLERS = ("", "pixelshuffle")
@@ -163,7 +166,10 @@ class RAMSwinIR(nn.Module):
         ConfigError: An option is not one of those named.
     """
 
-    input_range = output_range = IMAGENET_RANGE
+    traits: ClassVar[Traits] = Traits(
+        input_range=IMAGENET_RANGE, output_range=IMAGENET_RANGE, size_multiple=8, tiles="exact"
+    )
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {"ram_swinir": Published({}, 11.51)}
 
     def __init__(
         self,
@@ -196,7 +202,8 @@ class RAMSwinIR(nn.Module):
             )
         if len(depths) != len(num_heads):
             raise ConfigError(f"RAMSwinIR: depths={list(depths)} and num_heads={list(num_heads)} must be equally long.")
-        self.upscale, self.size_multiple, self.shift, self.umbed = upscale, window_size, window_size // 2, umbed
+        self.upscale, self.window, self.shift, self.umbed = upscale, window_size, window_size // 2, umbed
+        self.traits = dataclasses.replace(type(self).traits, size_multiple=window_size, scale=upscale)
         side = 1 if first_type == "1x1" else 3
         self.conv_first = nn.Conv2d(in_chans, embed_dim, side, padding=side // 2)
         self.mask_token = nn.Parameter(torch.zeros(1, 3, img_size, img_size))
@@ -229,6 +236,34 @@ class RAMSwinIR(nn.Module):
         self.conv_last = nn.Conv2d(width, in_chans, 3, padding=1)
         self.apply(_init)
 
+    @classmethod
+    def settings_of(cls, state: State) -> dict:
+        """The constructor arguments of the network with these state-dict keys and shapes.
+
+        Raises:
+            KeyError: The keys are another network's.
+        """
+        first, layers = state["conv_first.weight"], range(count(state, "layers."))
+        blocks = [f"layers.{i}.residual_group.blocks." for i in layers]
+        table = state[f"{blocks[0]}0.attn.relative_position_bias_table"]
+        hidden = len(state[f"{blocks[0]}0.mlp.fc1.weight"])
+        doublings = sum(f"upsample.{k}.weight" in state for k in range(0, 2 * count(state, "upsample."), 2))
+        return {
+            "img_size": state["mask_token"].shape[-1],
+            "in_chans": first.shape[1],
+            "embed_dim": len(first),
+            "depths": [count(state, block) for block in blocks],
+            "num_heads": [state[f"{block}0.attn.relative_position_bias_table"].shape[1] for block in blocks],
+            "window_size": (root(len(table)) + 1) // 2,
+            "mlp_ratio": factor([(len(first), hidden)]),
+            "qkv_bias": f"{blocks[0]}0.attn.qkv.bias" in state,
+            "patch_norm": "patch_embed.norm.weight" in state,
+            "first_type": "1x1" if first.shape[-1] == 1 else "3x3",
+            "upscale": 2**doublings,
+            "upsampler": "pixelshuffle" if doublings else "",
+            "resi_connection": "3conv" if "conv_after_body.0.weight" in state else "1conv",
+        }
+
     def ordered_blocks(self) -> list[str]:
         """The transformer blocks, shallow to deep."""
         return [
@@ -249,9 +284,9 @@ class RAMSwinIR(nn.Module):
         if mask is not None:
             hidden = mask[:, None]
             x = x * (1 - hidden) + (self.mask_token if mask_tokens is None else mask_tokens) * hidden
-        first = self.conv_first(pad_to_multiple(x, self.size_multiple))
+        first = self.conv_first(pad_to_multiple(x, self.window))
         size = tuple(first.shape[-2:])
-        apart = shift_mask(*size, self.size_multiple, self.shift, first)
+        apart = shift_mask(*size, self.window, self.shift, first)
         tokens = _tokens(first)
         if "norm" in self.patch_embed:
             tokens = self.patch_embed["norm"](tokens)

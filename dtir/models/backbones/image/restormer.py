@@ -3,7 +3,8 @@
 State-dict keys are the published ones. The blocks also build PromptIR and X-Restormer.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +12,13 @@ from torch.nn import functional as F
 
 from dtir.core.errors import ConfigError
 from dtir.models.backbones.parts.layers import PointwiseConv2d, channels_last, pad_to_multiple
+from dtir.models.backbones.parts.reading import State, count, factor
+from dtir.models.backbones.traits import Published, Traits
 from dtir.registry import BACKBONES
 
 NORMS = ("WithBias", "BiasFree")
 NORM_EPS = 1e-5
+LEVELS = ("encoder_level1", "encoder_level2", "encoder_level3", "latent")
 # Of a channel without any signal, as in `torch.nn.functional.normalize`.
 LEAST_LENGTH = 1e-12
 
@@ -203,7 +207,7 @@ class RestormerUNet(nn.Module):
         bias: Whether the 1x1 convolutions and the last one have one.
     """
 
-    size_multiple = 8
+    traits: ClassVar[Traits] = Traits(size_multiple=8)
 
     def __init__(
         self,
@@ -241,14 +245,13 @@ class RestormerUNet(nn.Module):
 
     def ordered_blocks(self) -> list[str]:
         """Names of the transformer blocks, shallow to deep."""
-        levels = ["encoder_level1", "encoder_level2", "encoder_level3", "latent"]
-        levels += ["decoder_level3", "decoder_level2", "decoder_level1", "refinement"]
+        levels = [*LEVELS, "decoder_level3", "decoder_level2", "decoder_level1", "refinement"]
         return [f"{level}.{k}" for level in levels for k in range(len(getattr(self, level)))]
 
     def forward(self, inp_img: Tensor) -> Tensor:
         """(B, inp_channels, H, W) in [0, 1], H, W >= 1, to (B, out_channels, H, W); the values are not clipped."""
         height, width = inp_img.shape[-2:]
-        picture = channels_last(pad_to_multiple(inp_img, self.size_multiple))
+        picture = channels_last(pad_to_multiple(inp_img, self.traits.size_multiple))
         return self.restore_padded(picture)[..., :height, :width]
 
     def restore_padded(self, picture: Tensor) -> Tensor:
@@ -288,6 +291,13 @@ class Restormer(RestormerUNet):
         ConfigError: `num_blocks` or `heads` does not have four entries, or the norm is unknown.
     """
 
+    traits: ClassVar[Traits] = Traits(size_multiple=8, licence="Academic Public License (non-commercial)")
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {
+        "restormer": Published({}, 26.127),
+        "restormer_denoising": Published({"LayerNorm_type": "BiasFree"}, 26.112),
+        "restormer_dual_pixel": Published({"inp_channels": 6, "dual_pixel_task": True}, 26.133, channels=6),
+    }
+
     def __init__(
         self,
         inp_channels: int = 3,
@@ -315,11 +325,48 @@ class Restormer(RestormerUNet):
         if dual_pixel_task:
             self.skip_conv = PointwiseConv2d(dim, 2 * dim, bias=bias)
 
+    @classmethod
+    def settings_of(cls, state: State) -> dict:
+        """The constructor arguments of the network with these state-dict keys and shapes.
+
+        Raises:
+            KeyError: The keys are another network's.
+        """
+        return {
+            **unet_settings(state),
+            "heads": [len(state[f"{level}.0.attn.temperature"]) for level in LEVELS],
+            "ffn_expansion_factor": factor(ffn_widths(state, "ffn")),
+            "dual_pixel_task": "skip_conv.weight" in state,
+        }
+
     def finish(self, x: Tensor, embedded: Tensor, picture: Tensor) -> Tensor:
         """Features (B, 2 dim, H, W) to the output, with the skip of the picture or of its features."""
         if self.dual_pixel_task:
             return self.output(x + self.skip_conv(embedded))
         return super().finish(x, embedded, picture)
+
+
+def unet_settings(state: State) -> dict:
+    """The arguments that Restormer, X-Restormer and PromptIR share, from keys and shapes.
+
+    Raises:
+        KeyError: The keys are another network's.
+    """
+    return {
+        "inp_channels": state["patch_embed.proj.weight"].shape[1],
+        "out_channels": len(state["output.weight"]),
+        "dim": len(state["patch_embed.proj.weight"]),
+        "num_blocks": [count(state, f"{level}.") for level in LEVELS],
+        "num_refinement_blocks": count(state, "refinement."),
+        "bias": "output.bias" in state,
+        "LayerNorm_type": NORMS["latent.0.norm1.body.bias" not in state],
+    }
+
+
+def ffn_widths(state: State, part: str) -> list[tuple[int, int]]:
+    """Channels and hidden channels of a feed-forward part at each of the four levels."""
+    weights = [state[f"{level}.0.{part}.project_out.weight"] for level in LEVELS]
+    return [(weight.shape[0], weight.shape[1]) for weight in weights]
 
 
 def check_levels(network: str, **lists: Sequence[int]) -> None:

@@ -11,6 +11,8 @@ from torch.nn import functional as F
 
 from dtir.core.errors import ConfigError
 from dtir.models.backbones.parts.layers import channels_last
+from dtir.models.backbones.parts.reading import State
+from dtir.models.backbones.traits import Published, Traits
 from dtir.registry import BACKBONES
 
 WIDTH = 32
@@ -162,8 +164,8 @@ class URetinexNet(nn.Module):
         ConfigError: There is no step, or a weight is not positive.
     """
 
-    size_multiple = 1
-    picture_outputs = 1
+    traits: ClassVar[Traits] = Traits(size_multiple=1, pictures=1)
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {"uretinex": Published({}, 0.340105)}
 
     def __init__(
         self,
@@ -198,6 +200,17 @@ class URetinexNet(nn.Module):
         "unfolding": {"model_R": "model_R", "model_L": "model_L"},
         "L_adjust": {"adjust_model": "model_A"},
     }
+
+    @classmethod
+    def settings_of(cls, state: State) -> dict:
+        """The constructor arguments of the network with these keys; none tells the weights and the ratio.
+
+        Raises:
+            KeyError: The keys are another network's.
+        """
+        if "model_Decom_low.decom.0.weight" not in state:
+            raise KeyError("model_Decom_low.decom.0.weight")
+        return {"concat_L": "model_R.conv2.weight" in state}
 
     @classmethod
     def read_files(cls, files: Mapping[str, Mapping]) -> tuple[dict, dict[str, Tensor]]:

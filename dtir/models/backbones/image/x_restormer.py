@@ -1,8 +1,10 @@
 """X-Restormer (Chen et al., "A Comparative Study of Image Restoration Networks for General Backbone Network Design",
 ECCV 2024), with the published state-dict keys."""
 
+import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +12,25 @@ from torch.nn import functional as F
 
 from dtir.core.errors import ConfigError
 from dtir.models.backbones.parts.layers import PointwiseConv2d, channels_last, pad_to_multiple
+from dtir.models.backbones.parts.reading import State, factor, whole
+from dtir.models.backbones.traits import Published, Traits
 from dtir.registry import BACKBONES
 
-from .restormer import Attention, FeedForward, LayerNorm, RestormerUNet, check_levels
+from .restormer import (
+    LEVELS,
+    Attention,
+    FeedForward,
+    LayerNorm,
+    RestormerUNet,
+    check_levels,
+    ffn_widths,
+    unet_settings,
+)
+
+# Of the checkpoints; the class has other defaults.
+CHECKPOINTS = {"num_blocks": [2, 4, 4, 4], "spatial_heads": [1, 2, 4, 8]}
+# The key window is larger than the window by this share in all published settings; the keys tell the former alone.
+OVERLAP = 0.5
 
 
 class RelPosEmb(nn.Module):
@@ -176,6 +194,12 @@ class XRestormer(RestormerUNet):
         ConfigError: One of the lists does not have four entries, or the norm is unknown.
     """
 
+    traits: ClassVar[Traits] = Traits(size_multiple=64)
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {
+        "x_restormer": Published(CHECKPOINTS, 26.04),
+        "x_restormer_sr4": Published({**CHECKPOINTS, "scale": 4}, 26.04),
+    }
+
     def __init__(
         self,
         inp_channels: int = 3,
@@ -221,13 +245,35 @@ class XRestormer(RestormerUNet):
             bias,
         )
         self.scale = scale
-        whole = 8 * window_size
-        self.size_multiple = whole // math.gcd(whole, scale)
+        lowest = 8 * window_size
+        multiple = lowest // math.gcd(lowest, scale)
+        self.traits = dataclasses.replace(type(self).traits, size_multiple=multiple, scale=scale)
+
+    @classmethod
+    def settings_of(cls, state: State) -> dict:
+        """The constructor arguments of the network with these state-dict keys and shapes.
+
+        No key tells `scale`, which stays 1, and windows are taken to overlap by half.
+
+        Raises:
+            KeyError: The keys are another network's.
+        """
+        positions = state["latent.0.spatial_attn.rel_pos_emb.rel_height"]
+        dim_head = positions.shape[1]
+        inner = [len(state[f"{level}.0.spatial_attn.qkv.weight"]) for level in LEVELS]
+        return {
+            **unet_settings(state),
+            "channel_heads": [len(state[f"{level}.0.channel_attn.temperature"]) for level in LEVELS],
+            "spatial_heads": [whole(width, 3 * dim_head) for width in inner],
+            "window_size": round((len(positions) + 1) / 2 / (1 + OVERLAP)),
+            "spatial_dim_head": dim_head,
+            "ffn_expansion_factor": factor(ffn_widths(state, "channel_ffn")),
+        }
 
     def forward(self, inp_img: Tensor) -> Tensor:
         """(B, inp_channels, H, W) in [0, 1], H, W >= 1, to (B, out_channels, scale H, scale W), not clipped."""
         height, width = inp_img.shape[-2:]
-        picture = pad_to_multiple(inp_img, self.size_multiple)
+        picture = pad_to_multiple(inp_img, self.traits.size_multiple)
         if self.scale > 1:
             picture = F.interpolate(picture, scale_factor=self.scale, mode="bilinear", align_corners=False)
         out = self.restore_padded(channels_last(picture))

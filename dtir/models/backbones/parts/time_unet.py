@@ -4,15 +4,20 @@ The published norms use eps 1e-5 in float32 and 1e-3 in other types; here they a
 so that automatic mixed precision does not change what a network computes.
 """
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dtir.models.backbones.traits import Traits
+
 from .layers import PointwiseConv2d, channels_last, pad_to_multiple
+from .reading import State, count
 
 HEADS, HEAD_DIM = 4, 32
 
@@ -242,6 +247,8 @@ class TimeUNet(nn.Module):
         bias: Whether the convolutions that end the lowest and the highest level have one.
     """
 
+    traits: ClassVar[Traits] = Traits(size_multiple=16, licence="MIT")
+
     def __init__(
         self,
         dims: Sequence[int],
@@ -271,11 +278,7 @@ class TimeUNet(nn.Module):
         self.mid_block2 = resblock(dims[-1], dims[-1])
         self.final_res_block = resblock(2 * dims[0], dims[0])
         self.final_conv = final_conv
-
-    @property
-    def size_multiple(self) -> int:
-        """What height and width are padded to a multiple of, by reflection."""
-        return 2 ** len(self.downs)
+        self.traits = dataclasses.replace(type(self).traits, size_multiple=2 ** len(self.downs))
 
     def ordered_blocks(self) -> list[str]:
         """The residual blocks, shallow to deep."""
@@ -295,7 +298,7 @@ class TimeUNet(nn.Module):
             (B, C', H, W).
         """
         height, width = x.shape[-2:]
-        first = self.init_conv(channels_last(pad_to_multiple(x, self.size_multiple)))
+        first = self.init_conv(channels_last(pad_to_multiple(x, self.traits.size_multiple)))
         x, skips = first, []
         for block1, block2, attention, down in self.downs:
             x = block1(x, t)
@@ -310,6 +313,16 @@ class TimeUNet(nn.Module):
             x = up(attention(x, context))
         x = self.final_res_block(torch.cat([x, first], 1), t)
         return self.final_conv(x)[..., :height, :width]
+
+
+def level_widths(state: State, prefix: str = "") -> list[int]:
+    """Channels of the first features and after each level, from the keys of a `TimeUNet` below a prefix.
+
+    Raises:
+        KeyError: The keys are another network's.
+    """
+    levels = range(count(state, f"{prefix}downs."))
+    return [len(state[f"{prefix}init_conv.weight"]), *(len(state[f"{prefix}downs.{i}.3.weight"]) for i in levels)]
 
 
 def upsample(coarse: int, fine: int) -> nn.Sequential:
