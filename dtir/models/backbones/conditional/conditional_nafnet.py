@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dtir.models.backbones.image.nafnet import GOPRO, NAFBlock, NAFUNet, SimpleGate
+from dtir.models.backbones.parts.reading import State
 from dtir.models.backbones.parts.time_unet import (
     GainNorm,
     SinusoidalPosEmb,
@@ -16,7 +17,6 @@ from dtir.models.backbones.parts.time_unet import (
     modulated,
     time_tensor,
 )
-from dtir.models.backbones.parts.reading import State
 from dtir.models.backbones.traits import Published
 from dtir.registry import BACKBONES
 
