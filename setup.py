@@ -19,7 +19,11 @@ def read_requirements(name: str) -> list[str]:
     return [line for line in stripped if line]
 
 
-EXTRAS = {name: read_requirements(name) for name in ("tests", "docs", "optional", "hub")}
+EXTRAS = {
+    path.stem: read_requirements(path.stem)
+    for path in sorted((ROOT / "requirements").glob("*.txt"))
+    if path.stem != "runtime"
+}
 
 setup(
     name="dtir",

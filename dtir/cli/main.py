@@ -19,6 +19,7 @@ COMMANDS = (
     "train",
     "test",
     "eval",
+    "compare",
     "report",
 )
 

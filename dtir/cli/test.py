@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     cfg.resume = False
     chosen = {"AutoTaskHook": args.task, "SelfEnsembleHook": args.tta, "SaveImagesHook": args.save_images}
     kinds = [kind for kind, wanted in chosen.items() if wanted]
-    cfg.custom_hooks = [*cfg.get("custom_hooks", []), *_missing_hooks(cfg, [*kinds, "TestReportHook"])]
+    cfg.custom_hooks = [*cfg.get("custom_hooks", []), *_missing_hooks(cfg, [*kinds, "TestReportHook", "CostHook"])]
     metrics = build_runner(cfg).test()
     if args.out and is_main_process():
         with atomic_write(args.out, "w", encoding="utf-8") as file:

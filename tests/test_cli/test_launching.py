@@ -90,9 +90,9 @@ def test_testing_writes_the_metrics(runner, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("words", "kinds"),
     [
-        ([], ["TestReportHook"]),
-        (["--tta", "--save-images"], ["SelfEnsembleHook", "SaveImagesHook", "TestReportHook"]),
-        (["--task", "auto"], ["AutoTaskHook", "TestReportHook"]),
+        ([], ["TestReportHook", "CostHook"]),
+        (["--tta", "--save-images"], ["SelfEnsembleHook", "SaveImagesHook", "TestReportHook", "CostHook"]),
+        (["--task", "auto"], ["AutoTaskHook", "TestReportHook", "CostHook"]),
     ],
 )
 def test_options_of_testing_are_hooks(runner, monkeypatch, words, kinds):
@@ -110,7 +110,7 @@ def test_a_configs_own_hook_of_tests_is_kept(runner, monkeypatch):
 
     test_command.run(parse("test", "c.py", "w.pth"))
 
-    assert runner.cfg.custom_hooks == own
+    assert runner.cfg.custom_hooks == [*own, {"type": "CostHook"}]
 
 
 @pytest.mark.parametrize("kind", ["", "type='RecordedTestLoop'", "type='TestLoop'"])

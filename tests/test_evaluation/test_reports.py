@@ -74,5 +74,5 @@ def test_a_file_shows_the_chart_of_the_page(tmp_path):
     assert chart.content in chart
     assert "b &amp; c" in text
     assert "var(" not in text
-    with pytest.raises(ConfigError, match=r"chart\.gif': a chart is written as \.svg or \.png"):
+    with pytest.raises(ConfigError, match=r"chart\.gif': a chart is written as one of \.svg, \.png, \.pdf"):
         save_sheet(tmp_path / "chart.gif", [chart])

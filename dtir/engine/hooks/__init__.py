@@ -2,6 +2,7 @@
 
 from .blind_task import AutoTaskHook, BlindTaskHook, ClassifierCheckpointHook
 from .checkpoint import AtomicCheckpointHook
+from .cost import CostHook
 from .ema import ForeachEMA, StageEMAHook
 from .expert_use import ExpertUseHook
 from .forgetting import ForgettingHook
@@ -18,6 +19,7 @@ __all__ = [
     "AutoTaskHook",
     "BlindTaskHook",
     "ClassifierCheckpointHook",
+    "CostHook",
     "ExpertUseHook",
     "ForeachEMA",
     "ForgettingHook",

@@ -1,5 +1,6 @@
-"""Charts as a file: the ones of the page, side by side, as SVG or PNG."""
+"""Charts as a file: the ones of the page, side by side, as SVG, PNG or PDF."""
 
+import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,23 +15,23 @@ _GAP, _TITLE, _LINE = 18, 22, 16
 _LETTER = 6.4
 # Pixels of a PNG for each unit of the drawing: text of 11 units stays readable on a dense screen.
 _SCALE = 2.0
-_KINDS = (".svg", ".png")
+_KINDS = (".svg", ".png", ".pdf")
 
 
 def save_sheet(path: str | Path, charts: Sequence[Drawing], columns: int = 1) -> None:
     """Writes charts in rows of `columns`, each under its title and over its legend, atomically.
 
     Args:
-        path: File to write; its ending says the kind: .svg or .png.
+        path: File to write; its ending says the kind: .svg, .png or .pdf.
         charts: At least one.
         columns: Charts in a row.
 
     Raises:
-        ConfigError: The ending is another one.
+        ConfigError: The ending is another one, or a PDF is asked for and the extra `publish` is not installed.
     """
     path = Path(path)
     if path.suffix.lower() not in _KINDS:
-        raise ConfigError(f"'{path}': a chart is written as {' or '.join(_KINDS)}; name such a file.")
+        raise ConfigError(f"'{path}': a chart is written as one of {', '.join(_KINDS)}; name such a file.")
     data = _encoded(sheet(charts, columns), path.suffix.lower())
     with atomic_write(path) as file:
         file.write(data)
@@ -39,10 +40,23 @@ def save_sheet(path: str | Path, charts: Sequence[Drawing], columns: int = 1) ->
 def _encoded(markup: str, kind: str) -> bytes:
     if kind == ".svg":
         return markup.encode()
+    if kind == ".pdf":
+        return _pdf(markup)
     import pyvips
 
     picture = pyvips.Image.svgload_buffer(markup.encode(), scale=_SCALE).flatten(background=255)
     return picture.write_to_buffer(kind)
+
+
+def _pdf(markup: str) -> bytes:
+    try:
+        from reportlab.graphics.renderPDF import drawToString
+        from svglib.svglib import svg2rlg
+    except ImportError as error:
+        raise ConfigError(
+            f"a chart as PDF needs the extra 'publish' ({error}): pip install 'dtir[publish]', or write .svg or .png."
+        ) from error
+    return drawToString(svg2rlg(io.StringIO(markup)))
 
 
 def sheet(charts: Sequence[Drawing], columns: int = 1) -> str:
