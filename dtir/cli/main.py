@@ -21,6 +21,7 @@ COMMANDS = (
     "eval",
     "compare",
     "report",
+    "adapt",
 )
 
 

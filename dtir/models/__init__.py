@@ -4,6 +4,7 @@ from . import adapters, backbones, losses
 from .adapters.folding import FixedStep
 from .conditioning import ConditionedNetwork, OwnTimeNetwork, TimeEmbedding
 from .data_preprocessor import RestorationDataPreprocessor
+from .extension import ExtendedNetwork
 from .restorers import (
     BridgeRestorer,
     ConditionalDiffusionRestorer,
@@ -21,6 +22,7 @@ __all__ = [
     "ConditionedNetwork",
     "DACLIPRestorer",
     "DiffusionRestorer",
+    "ExtendedNetwork",
     "FixedStep",
     "OwnTimeNetwork",
     "RestorationDataPreprocessor",

@@ -93,6 +93,9 @@ class ConditionedNetwork(ModulatedNetwork):
             called with something else than features, or has no place for the adapter.
     """
 
+    # Steps at which parts of their own take part, see `ExtendedNetwork`.
+    extended_steps: Sequence[int] = ()
+
     def __init__(
         self,
         backbone: nn.Module | dict,

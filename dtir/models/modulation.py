@@ -1,7 +1,7 @@
 """Scales, shifts and adapters that are attached to a backbone's blocks from outside, by hooks."""
 
 import fnmatch
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -18,12 +18,20 @@ from .probing import block_calls, channels_of, named_blocks, pointwise_channels,
 
 
 class Modulation(NamedTuple):
-    """What one block gets in one forward pass: gain and shift (B, C) or (1, C), the time prompt (B, D), the adapter."""
+    """What one block gets in one forward pass.
+
+    Attributes:
+        gain, shift: (B, C) or (1, C).
+        prompt: The time prompt (B, D).
+        adapter: The block's adapter.
+        extend: Changes the block's output last.
+    """
 
     gain: Tensor
     shift: Tensor
     prompt: Tensor
     adapter: nn.Module | None
+    extend: Callable[[Tensor], Tensor] | None = None
 
 
 class RunningPass:
@@ -93,9 +101,11 @@ class BlockHooks:
             )
         return None if self.current is None else self.current.adapter.added(output, args[0], self.current.prompt)
 
-    def leave(self, block: nn.Module, args: tuple, output: object) -> None:
+    def leave(self, block: nn.Module, args: tuple, output: object) -> object | None:
         """Forward hook of the block, the last of its hooks."""
+        extend = None if self.current is None else self.current.extend
         self.inside, self.current = False, None
+        return None if extend is None else extend(output)
 
     def _modulation_for(self, x: Tensor) -> Modulation | None:
         if self.running.modulations is not None:
@@ -162,7 +172,14 @@ class ModulatedNetwork(nn.Module):
             self.adapters[str(hooks[name].index)] = built
             layer.register_forward_hook(hooks[name].add)
 
-    def modulated(self, x: Tensor, gains: Sequence[Tensor], shifts: Sequence[Tensor], prompt: Tensor) -> Tensor:
+    def modulated(
+        self,
+        x: Tensor,
+        gains: Sequence[Tensor],
+        shifts: Sequence[Tensor],
+        prompt: Tensor,
+        extensions: Sequence[Callable[[Tensor], Tensor]] | None = None,
+    ) -> Tensor:
         """What the backbone makes of pictures, modulated.
 
         Args:
@@ -170,14 +187,15 @@ class ModulatedNetwork(nn.Module):
             gains: One per block, (B, C) or (1, C).
             shifts: The same.
             prompt: Time prompt of the adapters, (B, D).
+            extensions: One per block: what changes its output last; None for nothing.
 
         Returns:
             (B, 3, H, W).
         """
-        adapters = dict(self.adapters)
+        adapters, extensions = dict(self.adapters), extensions or [None] * len(gains)
         modulations = [
-            Modulation(gain, shift, prompt, adapters.get(str(k)))
-            for k, (gain, shift) in enumerate(zip(gains, shifts, strict=True))
+            Modulation(gain, shift, prompt, adapters.get(str(k)), extend)
+            for k, (gain, shift, extend) in enumerate(zip(gains, shifts, extensions, strict=True))
         ]
         with self._running.holding(modulations):
             return restored_picture(self.backbone, x)

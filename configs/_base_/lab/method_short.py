@@ -1,5 +1,5 @@
-# Fewer steps of a narrower network on smaller patches, measured on the centres of the test pictures: a few minutes of
-# one CPU core for a training. The widths of everything are halved.
+# Fewer steps of a network of half the widths on smaller patches, measured on the centres of the test pictures: a few
+# minutes of one CPU core for a training.
 _base_ = "method.py"
 
 backbone = dict(width=8)

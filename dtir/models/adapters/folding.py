@@ -137,6 +137,8 @@ def fold(network: ConditionedNetwork, t: int) -> FixedStep:
     """
     if not 0 <= t <= network.num_timesteps:
         raise ConfigError(f"t={t} is not a time step of this network; expected 0..{network.num_timesteps}.")
+    if t in network.extended_steps:
+        raise ConfigError(f"t={t} is that of a task that was learned later (dtir adapt), whose parts cannot be folded.")
     network = copy.deepcopy(network).eval()
     gains, shifts, prompt = network.modulation(torch.tensor([t], device=network.to_modulation.weight.device))
     config, blocks = _folded_adapter(network), named_blocks(network.backbone)

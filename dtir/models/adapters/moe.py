@@ -118,7 +118,7 @@ def apply_bottleneck(x: Tensor, down: Tensor, up: Tensor, activation: str | None
     Returns:
         (B, C', H, W) or (B, N, C').
     """
-    first, down = _tokens(x), down.to(x.dtype).mT
+    first, down = tokens(x), down.to(x.dtype).mT
     if activation is None and down.shape[1] * up.shape[2] < down.shape[2] * (down.shape[1] + up.shape[2]):
         # Wider inside than a matrix from C to C' has entries: cheaper as that matrix.
         second = torch.bmm(down, up.to(x.dtype))
@@ -126,15 +126,15 @@ def apply_bottleneck(x: Tensor, down: Tensor, up: Tensor, activation: str | None
         first = ACTIVATIONS[activation](torch.bmm(first, down))
         second = up.to(first.dtype)
     if base is not None and base.dtype == second.dtype:
-        y = torch.baddbmm(_tokens(base), first, second)
+        y = torch.baddbmm(tokens(base), first, second)
     else:
         # Under autocast: what is added to is not rounded.
         y = torch.bmm(first, second).to(x.dtype)
-        y = y if base is None else _tokens(base) + y
+        y = y if base is None else tokens(base) + y
     return y.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2) if x.ndim == 4 else y
 
 
-def _tokens(x: Tensor) -> Tensor:
+def tokens(x: Tensor) -> Tensor:
     """(B, C, H, W) to (B, H W, C); (B, N, C) as it is."""
     return x.permute(0, 2, 3, 1).flatten(1, 2) if x.ndim == 4 else x
 

@@ -1,0 +1,349 @@
+"""Teaches a trained network a new kind of damage from a few pairs, by parts of its own or by all of it."""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.registry import DefaultScope
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dtir.apis.build import load_restorer
+from dtir.apis.device import resolve_device
+from dtir.apis.importance import OutputImportance
+from dtir.apis.model_names import find_model
+from dtir.core.errors import ConfigError, DatasetError, TaskError
+from dtir.core.seeding import derive_seed
+from dtir.datasets import PairedDataset
+from dtir.evaluation.metrics.functional import psnr, to_8_bit
+from dtir.models import ConditionedNetwork, DiffusionRestorer, ExtendedNetwork
+from dtir.registry import RESTORERS, SCOPE
+from dtir.tasks import SET_MARK
+
+METHODS = ("adapters", "full")
+# Of the pairs, every fifth is held out.
+HELD_OUT_EVERY = 5
+LEAST_PAIRS = 3
+# Crops that the steps to start from are judged by, and every how many steps one is.
+JUDGED, JUDGED_EVERY = 8, 5
+PATIENCE = 5
+
+
+@dataclass(frozen=True)
+class AdaptationSettings:
+    """How a task is learned.
+
+    Attributes:
+        method: "adapters" trains parts of the new task's own, and leaves every old task bit for bit what it was; "full"
+            trains the whole network, which is held near what it was where its old outputs depend on it.
+        iters: Most optimiser steps; it ends before where the held-out pairs stop gaining.
+        lr: Peak learning rate; None is 2e-3 for adapters and 2e-4 for the whole network.
+        batch_size: Crops per step.
+        patch: Side of the crops in pixels.
+        rank: Channels inside of each adapter.
+        importance: Weight of what holds the whole network, see `OutputImportance`.
+        interval: Steps between two looks at the held-out pairs.
+        seed: Of the crops and of the split.
+    """
+
+    method: str = "adapters"
+    iters: int = 1000
+    lr: float | None = None
+    batch_size: int = 8
+    patch: int = 96
+    rank: int = 8
+    importance: float = 10.0
+    interval: int = 50
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise ConfigError(f"method '{self.method}'; expected one of {', '.join(METHODS)}.")
+        numbers = (self.iters, self.batch_size, self.patch, self.rank, self.interval)
+        if min(numbers) < 1 or (self.lr is not None and self.lr <= 0) or self.importance < 0 or self.seed < 0:
+            raise ConfigError(
+                "iters, batch_size, patch, rank, interval and lr must be positive, importance and seed not negative."
+            )
+
+    @property
+    def peak_lr(self) -> float:
+        """The learning rate in use."""
+        return self.lr or {"adapters": 2e-3, "full": 2e-4}[self.method]
+
+
+@dataclass
+class Adaptation:
+    """A network that learned a task, and how.
+
+    Attributes:
+        restorer: The network; `model_cfg` is its config, `estimator` that of the old one.
+        name: The new task.
+        step: Its time step.
+        start: The step at which the network restored its pairs best before.
+        trained, held_out: Names of the pairs.
+        inputs, before, after: PSNR of the held-out pairs in dB: of the input, at `start` before, and by the result.
+        pictures: The held-out pairs as uint8 (H, W, 3): input, restored, GT.
+        history: (steps, mean PSNR of the held-out pairs, loss) of every look.
+        drift: By old task, how far its restored held-out pictures moved: the largest difference in levels of 255.
+    """
+
+    restorer: DiffusionRestorer
+    name: str
+    step: int
+    start: int
+    trained: list[str]
+    held_out: list[str]
+    inputs: list[float] = field(default_factory=list)
+    before: list[float] = field(default_factory=list)
+    after: list[float] = field(default_factory=list)
+    history: list[tuple[int, float, float]] = field(default_factory=list)
+    pictures: list[tuple[np.ndarray, ...]] = field(default_factory=list)
+    drift: dict[str, float] = field(default_factory=dict)
+
+
+OnLook = Callable[[int, int, float, float], None]
+
+
+def adapt(
+    model: str | Path,
+    pairs: str | Path,
+    name: str,
+    settings: AdaptationSettings | None = None,
+    device: str | None = None,
+    on_look: OnLook | None = None,
+) -> Adaptation:
+    """Learns a new task from pairs.
+
+    Args:
+        model: What `find_model` takes: a model file or a checkpoint of the method.
+        pairs: Folder with LQ/ and GT/, pictures of equal names and sizes.
+        name: Name of the new task.
+        settings: How.
+        device: Where; by default CUDA if there is one.
+        on_look: Called as `on_look(steps done, most steps, PSNR in dB, loss)` at every look at the held-out pairs.
+
+    Returns:
+        The network with the parts or weights that did best on the held-out pairs.
+
+    Raises:
+        CheckpointError: The model cannot be read.
+        ConfigError: It has no time conditioning, or no free time step.
+        DatasetError: The folder has no pairs, or fewer than three.
+        TaskError: The name is taken or no name.
+    """
+    settings = settings or AdaptationSettings()
+    place = resolve_device(device)
+    old = load_restorer(find_model(model), place)
+    _check(old, name)
+    dataset = PairedDataset(name, Path(pairs).resolve(), patch=settings.patch)
+    train, held = split(len(dataset), settings.seed)
+    data = _Pairs(dataset, train, settings, place)
+    shown = [dataset[index] for index in held]
+    start = best_start(old, data.judged())
+    step = free_step(old, start)
+    restorer = extended(old, name, step, start, settings).to(place)
+    names = [record["name"] for record in dataset.records]
+    result = Adaptation(restorer, name, step, start, [names[k] for k in train], [names[k] for k in held])
+    result.before = scores(restorer, shown, len(restorer.tasks) - 1)
+    _train(result, data, shown, settings, on_look)
+    _look_at(result, old, shown)
+    return result
+
+
+@torch.inference_mode()
+def _look_at(result: Adaptation, old: DiffusionRestorer, shown: Sequence[dict]) -> None:
+    task = len(result.restorer.tasks) - 1
+    result.after = scores(result.restorer, shown, task)
+    for item in shown:
+        lq, gt = item["inputs"], item["data_samples"]["gt"]
+        restored = (_restored(result.restorer, item, task).cpu() * 255).round().to(torch.uint8)
+        result.inputs.append(psnr(lq[None] / 255, gt[None] / 255, eps=1e-10).item())
+        result.pictures.append(tuple(picture.permute(1, 2, 0).numpy() for picture in (lq, restored, gt)))
+    result.drift = _drift(old, result.restorer, shown)
+
+
+def _check(model: nn.Module, name: str) -> None:
+    if not isinstance(model, DiffusionRestorer) or not isinstance(model.network, ConditionedNetwork):
+        raise ConfigError(
+            f"{type(model).__name__} cannot learn a task later: it takes a DiffusionRestorer with TimeConditioning."
+        )
+    if not name or SET_MARK in name or name in model.tasks:
+        raise TaskError(f"the new task's name '{name}' must be new, not empty and without {SET_MARK}.")
+
+
+def split(count: int, seed: int) -> tuple[list[int], list[int]]:
+    """Indices of the pairs to train on and of those held out, one in five and at least one.
+
+    Raises:
+        DatasetError: There are fewer than three pairs.
+    """
+    if count < LEAST_PAIRS:
+        raise DatasetError(f"{count} pairs are too few: at least {LEAST_PAIRS} are needed, one of them to judge by.")
+    order = np.random.default_rng((seed, count)).permutation(count).tolist()
+    held = max(1, count // HELD_OUT_EVERY)
+    return sorted(order[held:]), sorted(order[:held])
+
+
+class _Pairs:
+    """Random crops of the pairs to train on: which ones depends on seed and step alone."""
+
+    def __init__(self, dataset: PairedDataset, chosen: Sequence[int], settings: AdaptationSettings, device) -> None:
+        self.dataset, self.chosen, self.settings, self.device = dataset, chosen, settings, device
+
+    def batch(self, iteration: int) -> tuple[Tensor, Tensor]:
+        """LQ and GT (B, 3, patch, patch) in [0, 1]."""
+        rng = np.random.default_rng((self.settings.seed, 1, iteration))
+        picked = rng.choice(self.chosen, self.settings.batch_size)
+        return self._stack([self.dataset.training_item(int(index), rng) for index in picked])
+
+    def judged(self) -> tuple[Tensor, Tensor]:
+        """A few crops, always the same."""
+        rng = np.random.default_rng((self.settings.seed, 2))
+        return self._stack([self.dataset.training_item(index, rng) for index in self.chosen[:JUDGED]])
+
+    def _stack(self, items: Sequence[dict]) -> tuple[Tensor, Tensor]:
+        pictures = ([item["inputs"] for item in items], [item["data_samples"]["gt"] for item in items])
+        lq, gt = (torch.stack(part).to(self.device).float() / 255 for part in pictures)
+        return lq, gt
+
+
+@torch.inference_mode()
+def best_start(model: DiffusionRestorer, crops: tuple[Tensor, Tensor]) -> int:
+    """The step at which the network as it is restores the crops best: steps of its tasks, and every fifth."""
+    lq, gt = crops
+    steps = sorted({*model.matched_t.clamp(min=0).tolist(), *range(0, model.num_timesteps + 1, JUDGED_EVERY)})
+    steps = [t for t in steps if t not in model.network.extended_steps]
+
+    def score(t: int) -> float:
+        restored = model.restore(lq, torch.full((len(lq),), t, device=lq.device))
+        return psnr(restored.clamp(0, 1), gt, eps=1e-10).mean().item()
+
+    return max(steps, key=score)
+
+
+def free_step(model: DiffusionRestorer, start: int) -> int:
+    """The step nearest to `start` that no task has.
+
+    Raises:
+        ConfigError: All are taken.
+    """
+    taken = {*model.matched_t.tolist(), *model.network.extended_steps}
+    free = [t for t in range(1, model.num_timesteps + 1) if t not in taken]
+    if not free:
+        raise ConfigError(f"all {model.num_timesteps} time steps of the network are taken by tasks.")
+    return min(free, key=lambda t: abs(t - start))
+
+
+def extended(
+    old: DiffusionRestorer, name: str, step: int, start: int, settings: AdaptationSettings
+) -> DiffusionRestorer:
+    """A copy of the network with one task more, which restores as before at all other steps."""
+    config = copy.deepcopy(old.model_cfg)
+    network = config["network"]
+    extensions = [*network.get("extensions", ()), {"step": step, "start": start, "rank": settings.rank}]
+    config["network"] = {**network, "type": "ExtendedConditioning", "extensions": extensions}
+    config["tasks"] = [*old.tasks, name]
+    with torch.random.fork_rng(devices=[]), DefaultScope.overwrite_default_scope(SCOPE):
+        torch.manual_seed(derive_seed(settings.seed, step))
+        restorer = RESTORERS.build(config)
+    own = old.state_dict()
+    # The estimator is a part of the old model, too, but not of its config.
+    state = {key: own.get(key, value) for key, value in restorer.state_dict().items()}
+    state["matched_t"] = torch.cat([old.matched_t, old.matched_t.new_tensor([step])])
+    restorer.load_state_dict(state)
+    restorer.model_cfg, restorer.estimator = config, old.estimator
+    return restorer.eval()
+
+
+@torch.inference_mode()
+def scores(model: DiffusionRestorer, items: Sequence[dict], task: int) -> list[float]:
+    """PSNR in dB of pairs restored as a task: RGB, 8 bits."""
+    values = []
+    for item in items:
+        restored, gt = _restored(model, item, task), item["data_samples"]["gt"][None] / 255
+        values.append(psnr(to_8_bit(restored[None].cpu()), gt, eps=1e-10).item())
+    return values
+
+
+def _restored(model: DiffusionRestorer, item: dict, task: int) -> Tensor:
+    (sample,) = model([item["inputs"]], [{"task": task}], mode="predict")
+    return sample["pred"]
+
+
+def _train(
+    result: Adaptation, data: _Pairs, shown: Sequence[dict], settings: AdaptationSettings, on_look: OnLook | None
+) -> None:
+    """Trains in place, and goes back to the state of the best look."""
+    model = result.restorer
+    task = len(model.tasks) - 1
+    params = trainable(model, settings.method)
+    held = _held(result, data, settings) if settings.method == "full" else None
+    optimizer = torch.optim.AdamW(params, lr=settings.peak_lr, betas=(0.9, 0.99), weight_decay=0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.peak_lr, settings.iters, pct_start=0.1)
+    best, best_state, worse, loss = float(np.mean(result.before)), copy.deepcopy(model.state_dict()), 0, float("nan")
+    result.history.append((0, best, loss))
+    for iteration in range(1, settings.iters + 1):
+        loss = _step(model, data.batch(iteration), result.step, optimizer, params, held)
+        schedule.step()
+        if iteration % settings.interval and iteration != settings.iters:
+            continue
+        score = float(np.mean(scores(model, shown, task)))
+        result.history.append((iteration, score, loss))
+        if on_look:
+            on_look(iteration, settings.iters, score, loss)
+        worse = 0 if score > best else worse + 1
+        if score > best:
+            best, best_state = score, copy.deepcopy(model.state_dict())
+        if worse == PATIENCE:
+            break
+    model.load_state_dict(best_state)
+    model.requires_grad_(False)
+
+
+def trainable(model: DiffusionRestorer, method: str) -> list[nn.Parameter]:
+    """The parameters that the method trains; all others are frozen."""
+    network: ExtendedNetwork = model.network
+    part = network.extensions[-1] if method == "adapters" else network
+    model.requires_grad_(False)
+    part.requires_grad_(True)
+    return list(part.parameters())
+
+
+def _held(result: Adaptation, data: _Pairs, settings: AdaptationSettings) -> OutputImportance:
+    model = result.restorer
+    old_steps = model.matched_t[:-1].clamp(min=0).unique()
+    pictures = torch.cat(data.judged())
+    return OutputImportance(model.network, pictures, old_steps, settings.importance)
+
+
+def _step(
+    model: DiffusionRestorer,
+    crops: tuple[Tensor, Tensor],
+    t: int,
+    optimizer: torch.optim.Optimizer,
+    params: Sequence[nn.Parameter],
+    held: OutputImportance | None,
+) -> float:
+    lq, gt = crops
+    # L1 and not the loss that the network was trained with: that may be blind to mild damage (`PSNRLoss.eps`).
+    loss = F.l1_loss(model.network(lq, torch.full((len(lq),), t, device=lq.device)), gt)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    if held is not None:
+        held.add_gradient()
+    nn.utils.clip_grad_norm_(params, 1.0)
+    optimizer.step()
+    return loss.item()
+
+
+@torch.inference_mode()
+def _drift(old: DiffusionRestorer, new: DiffusionRestorer, shown: Sequence[dict]) -> dict[str, float]:
+    """By old task, the largest difference between what both make of the pictures, in levels of 255."""
+    drift = {}
+    for task, name in enumerate(old.tasks):
+        differences = [(_restored(new, item, task) - _restored(old, item, task)).abs().max() for item in shown[:2]]
+        drift[name] = 255 * max(differences).item()
+    return drift

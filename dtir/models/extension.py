@@ -1,0 +1,80 @@
+"""Parts of their own for tasks that a trained network learns later: at all other steps it stays what it was."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dtir.core.errors import ConfigError
+from dtir.models.adapters.moe import tokens
+from dtir.models.conditioning import ConditionedNetwork
+from dtir.models.probing import block_calls, channels_of, named_blocks
+from dtir.registry import CONDITIONING
+
+
+class TaskBottleneck(nn.Module):
+    """Adds to features what a narrow layer makes of them, nothing at first.
+
+    Args:
+        channels: C.
+        rank: Channels inside.
+    """
+
+    def __init__(self, channels: int, rank: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(channels, rank)
+        self.up = nn.Linear(rank, channels)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) or tokens (B, N, C) to the same shape."""
+        change = self.up(F.gelu(self.down(tokens(x))))
+        return x + (change.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2) if x.ndim == 4 else change)
+
+
+@CONDITIONING.register_module(name="ExtendedConditioning")
+class ExtendedNetwork(ConditionedNetwork):
+    """A `ConditionedNetwork` that learned tasks later, each with a step and, after each block, a `TaskBottleneck`.
+
+    At the step of such a task the network runs at another step, from which learning started, with that task's
+    bottlenecks; at every other step it computes exactly what it did before. The keys of its state dict stay; those of
+    the bottlenecks are `extensions.<number>.<block>.*`.
+
+    Args:
+        extensions: One per task: `step` of its own, the step `start`, and `rank` of its bottlenecks.
+        options: As of `ConditionedNetwork`.
+
+    Raises:
+        ConfigError: As `ConditionedNetwork`, or two extensions have one step.
+    """
+
+    def __init__(self, backbone: nn.Module | dict, extensions: Sequence[dict], **options) -> None:
+        super().__init__(backbone, **options)
+        steps = [extension["step"] for extension in extensions]
+        if len(set(steps)) < len(steps):
+            raise ConfigError(f"model.network.extensions: the steps {steps} must differ.")
+        self.extended_steps, self.starts = steps, [extension["start"] for extension in extensions]
+        blocks = named_blocks(self.backbone)
+        widths = [channels_of(output, name) for name, (_, output) in block_calls(self.backbone, blocks).items()]
+        self.extensions = nn.ModuleList(
+            nn.ModuleList(TaskBottleneck(width, extension["rank"]) for width in widths) for extension in extensions
+        )
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        """F(x, t), as `ConditionedNetwork.forward`."""
+        chosen = [t == step for step in self.extended_steps]
+        start = t
+        for mask, step in zip(chosen, self.starts, strict=True):
+            start = torch.where(mask, step, start)
+        extensions = [partial(self._extend, chosen, k) for k in range(len(self.widths))]
+        return self.modulated(x, *self.modulation(start), extensions=extensions)
+
+    def _extend(self, chosen: Sequence[Tensor], block: int, output: Tensor) -> Tensor:
+        for mask, extension in zip(chosen, self.extensions, strict=True):
+            own = mask.view(-1, *[1] * (output.ndim - 1))
+            # Chosen and not multiplied by 0: what other samples keep is bit for bit what it was.
+            output = torch.where(own, extension[block](output), output)
+        return output
