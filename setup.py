@@ -1,9 +1,11 @@
 """Packaging of dtir: `pip install -e .`, extras `tests`, `docs`, `hub`, `optional` and `all`."""
 
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 
@@ -24,6 +26,16 @@ EXTRAS = {
     for path in sorted((ROOT / "requirements").glob("*.txt"))
     if path.stem != "runtime"
 }
+
+
+class BuildWithConfigs(build_py):
+    """Puts the configs into the wheel, as the folder `dtir/configs`: `_base_ = "dtir::dtir/nafnet_10task.py"`."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            shutil.copytree(ROOT / "configs", Path(self.build_lib) / "dtir" / "configs", dirs_exist_ok=True)
+
 
 setup(
     name="dtir",
@@ -46,5 +58,6 @@ setup(
     install_requires=read_requirements("runtime"),
     extras_require={**EXTRAS, "all": sorted({line for lines in EXTRAS.values() for line in lines})},
     entry_points={"console_scripts": ["dtir = dtir.cli:main"]},
+    cmdclass={"build_py": BuildWithConfigs},
     zip_safe=False,
 )

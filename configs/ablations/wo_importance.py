@@ -1,3 +1,4 @@
+# Without ParameterImportance.
 _base_ = "../dtir/dtir_unet_10task.py"
 
 train_cfg = dict(

@@ -1,3 +1,4 @@
+# Without LayerDecay.
 _base_ = "../dtir/dtir_unet_10task.py"
 
 train_cfg = dict(

@@ -1,3 +1,4 @@
+# Without adapters and what belongs to them.
 _base_ = "../dtir/dtir_unet_10task.py"
 
 model = dict(network=dict(adapter=None))

@@ -1,3 +1,4 @@
+# IR-SDE on heavy rain, as published.
 _base_ = [
     "../_base_/diffusion_runtime.py",
     "../_base_/models/irsde.py",

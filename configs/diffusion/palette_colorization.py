@@ -1,3 +1,4 @@
+# Palette colours grey photographs.
 _base_ = [
     "../_base_/diffusion_runtime.py",
     "../_base_/models/palette.py",

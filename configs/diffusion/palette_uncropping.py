@@ -1,3 +1,4 @@
+# Palette continues photographs beyond their border.
 _base_ = [
     "../_base_/diffusion_runtime.py",
     "../_base_/models/palette.py",

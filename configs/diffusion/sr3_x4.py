@@ -1,3 +1,4 @@
+# SR3 enlarges photographs four times.
 _base_ = [
     "../_base_/diffusion_runtime.py",
     "../_base_/models/sr3.py",

@@ -1,3 +1,4 @@
+# DTIR-UNet trained the diffusion way on light rain (Setting A).
 _base_ = [
     "../_base_/default_runtime.py",
     "../_base_/models/dtir_unet.py",

@@ -1,3 +1,4 @@
+# NAFNet trained the diffusion way on the ten tasks of Setting B.
 _base_ = [
     "../_base_/universal_runtime.py",
     "../_base_/models/nafnet_32.py",

@@ -1,3 +1,4 @@
+# NAFNet trained the diffusion way on snow (Setting A).
 _base_ = [
     "../_base_/default_runtime.py",
     "../_base_/models/nafnet_32.py",

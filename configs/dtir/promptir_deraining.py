@@ -1,3 +1,4 @@
+# PromptIR trained the diffusion way on light rain (Setting A).
 _base_ = [
     "../_base_/default_runtime.py",
     "../_base_/models/promptir.py",

@@ -1,3 +1,4 @@
+# X-Restormer trained the diffusion way on haze (Setting A).
 _base_ = [
     "../_base_/default_runtime.py",
     "../_base_/models/x_restormer.py",

@@ -1,3 +1,4 @@
+# The released recipe on low light (Setting A).
 _base_ = [
     "../_base_/eedtp_runtime.py",
     "../_base_/models/eedtp.py",

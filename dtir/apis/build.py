@@ -1,5 +1,7 @@
 """From a checkpoint or a model file to a model that restores."""
 
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -7,6 +9,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor
 
 from dtir.apis.model_files import SUFFIX, read_model_file
+from dtir.config.imports import add_import_folders, import_all
 from dtir.core.checkpoint import load_checkpoint, load_state
 from dtir.core.errors import CheckpointError
 from dtir.engine.hooks.blind_task import estimator_of
@@ -41,7 +44,7 @@ def _from_checkpoint(path: str | Path) -> Restorer:
             f"'{path}' does not describe its model (meta.model_cfg, state_dict); only checkpoints written by a dtir "
             f"training can be used here. Found: {', '.join(map(str, list(checkpoint)[:5]))}."
         )
-    model = _build(config, path)
+    model = _build(config, path, checkpoint["meta"].get("custom_imports", ()))
     load_state(model, checkpoint["state_dict"], path)
     # A `TaskClassifier` is an estimator that was trained by itself.
     model.estimator = estimator_of(checkpoint, model.tasks) or model.estimator
@@ -63,14 +66,31 @@ def _estimator(settings: dict, state: dict[str, Tensor], path: str | Path) -> Ta
     return estimator
 
 
-def _build(config: dict, path: str | Path) -> Restorer:
+def _build(config: dict, path: str | Path, imports: Sequence[str] = ()) -> Restorer:
+    """Builds a restorer; modules that the training imported are imported where a part is not known without them."""
     try:
-        with DefaultScope.overwrite_default_scope(SCOPE):
-            model = RESTORERS.build(config)
+        return _built(config)
+    except KeyError:
+        add_import_folders()
+        known = [name for name in imports if _is_there(name)]
+    import_all(known, f"'{path}': custom_imports")
+    try:
+        return _built(config)
     except KeyError as error:
+        modules = f"; the training imported {', '.join(imports)}" if imports else ""
         raise CheckpointError(
             f"'{path}' has a part that is not known here: {str(error.args[0]).split('. ')[0]}. Import the module that "
-            "registers it first (dtir restore: --import MODULE)."
+            f"registers it first (--import MODULE){modules}."
         ) from error
+
+
+def _is_there(module: str) -> bool:
+    # Of a dotted name the packages are imported by the search.
+    return find_spec(module.partition(".")[0]) is not None
+
+
+def _built(config: dict) -> Restorer:
+    with DefaultScope.overwrite_default_scope(SCOPE):
+        model = RESTORERS.build(config)
     model.model_cfg = config
     return model

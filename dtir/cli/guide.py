@@ -2,6 +2,7 @@
 
 import argparse
 
+from dtir.cli.importing import add_import_argument
 from dtir.cli.output import print_report
 from dtir.cli.restore import EXIT_FAILED_PICTURES
 from dtir.core.errors import ConfigError
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--recursive", action="store_true", help="also restore pictures in sub-folders")
     parser.add_argument("--overwrite", action="store_true", help="write outputs that exist anew")
+    add_import_argument(parser)
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... (default: cuda if there is one)")
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dtir.cli.importing import add_import_argument
 from dtir.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="set keys of the config, by dotted path"
     )
+    add_import_argument(parser)
     parser.add_argument("--launcher", choices=LAUNCHERS, default="none", help="what started the processes")
     parser.add_argument("--local-rank", "--local_rank", type=int, default=0, help=argparse.SUPPRESS)
 

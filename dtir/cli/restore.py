@@ -1,14 +1,10 @@
 """`dtir restore`: restores picture files and folders. Heavy modules are imported when the command runs."""
 
 import argparse
-import importlib
-import sys
-from collections.abc import Sequence
-from pathlib import Path
 
 from dtir.apis.wish import MOST_PASSES
+from dtir.cli.importing import add_import_argument
 from dtir.cli.output import print_outcome, print_report
-from dtir.core.errors import ConfigError
 
 EXIT_FAILED_PICTURES = 1
 
@@ -69,15 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--colour", action="store_true", help="write grey pictures in colour: for a checkpoint that colours"
     )
-    parser.add_argument(
-        "--import",
-        dest="imports",
-        action="append",
-        default=[],
-        metavar="MODULE",
-        help="Python module to import first: one with networks of your own, as in custom_imports of the config; "
-        "may be given several times",
-    )
+    add_import_argument(parser)
 
 
 def _tile_size(text: str) -> int | str | None:
@@ -93,7 +81,6 @@ def run(args: argparse.Namespace) -> int:
     """Runs `dtir restore`; returns 1 if a picture failed, else 0."""
     from dtir.apis.inferencer import RestorationInferencer
 
-    _import_modules(args.imports)
     inferencer = RestorationInferencer(
         args.model,
         args.device,
@@ -120,16 +107,3 @@ def run(args: argparse.Namespace) -> int:
     )
     print_report(report, args.out)
     return EXIT_FAILED_PICTURES if report.failed else 0
-
-
-def _import_modules(names: Sequence[str]) -> None:
-    # An installed command does not look for modules in the present folder by itself.
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
-    for name in names:
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            raise ConfigError(
-                f"--import {name}: {error}. It must be installed, lie in the present folder or be on PYTHONPATH."
-            ) from error

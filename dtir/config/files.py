@@ -1,12 +1,14 @@
 """Reading config files: the chain of `_base_` files, with errors that name file and line."""
 
 import ast
-import sys
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config
 
+from dtir.config.imports import add_import_folders
+from dtir.config.locations import locate, located_bases
 from dtir.core.errors import ConfigError
 from dtir.core.names import nearest_name
 
@@ -19,7 +21,7 @@ def config_chain(path: str | Path) -> list[Path]:
     Raises:
         ConfigError: A file is missing or has a syntax error, or a config is its own base.
     """
-    path = Path(path)
+    path = locate(path)
     _require_file(path, f"config '{path}' does not exist.")
     return _chain(path, ())
 
@@ -27,17 +29,18 @@ def config_chain(path: str | Path) -> list[Path]:
 def read_config(path: str | Path, options: Sequence[str] = ()) -> Config:
     """Reads a config with its bases, imports its `custom_imports`, and applies `key=value` options.
 
-    Modules in the present folder and beside the config can be named in `custom_imports`.
+    The name of the config and of each base may be `dtir::path`, a config that comes with dtir. Modules in the present
+    folder and beside the config can be named in `custom_imports`.
 
     Raises:
         ConfigError: A file is missing, is no valid config, or names a module that cannot be imported; or an option
             cannot be applied.
     """
-    config_chain(path)
-    # At the end, so that no installed package is hidden.
-    sys.path.extend(folder for folder in (str(Path.cwd()), str(Path(path).resolve().parent)) if folder not in sys.path)
+    path = config_chain(path)[-1]
+    add_import_folders(path.resolve().parent)
     try:
-        cfg = Config.fromfile(path)
+        with located_bases(path) as file:
+            cfg = Config.fromfile(file)
     except Exception as error:
         # A config is a program: whatever it raises is the config's error.
         raise ConfigError(f"{path}: {_describe(error, Path(path))}") from error
@@ -58,7 +61,7 @@ def _chain(path: Path, below: tuple[Path, ...]) -> list[Path]:
         raise ConfigError(f"{path}: the config is its own base, through {' -> '.join(str(file) for file in below)}.")
     files: list[Path] = []
     for base in _bases(path):
-        file = path.parent / base
+        file = locate(base, path.parent)
         _require_file(file, f"{path}: the base config '{base}' does not exist ({file}).")
         files += [part for part in _chain(file, (*below, path.resolve())) if part not in files]
     return [*files, path]
@@ -84,7 +87,7 @@ def _bases(path: Path) -> list[str]:
 
 def _parse(path: Path) -> ast.Module:
     try:
-        return ast.parse(path.read_text(encoding="utf-8"), str(path))
+        return ast.parse(path.read_text(encoding="utf-8-sig"), str(path))
     except (SyntaxError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}{_line_of(error)}: not valid Python: {_message(error)}.") from error
 
@@ -93,7 +96,8 @@ def _load_data(path: Path) -> dict:
     import mmengine
 
     try:
-        return mmengine.load(path)
+        # Without the byte-order mark that some editors begin a file with.
+        return mmengine.load(io.StringIO(path.read_text(encoding="utf-8-sig")), file_format=path.suffix[1:])
     except Exception as error:
         # json and yaml have no error class in common.
         raise ConfigError(f"{path}: not a valid {path.suffix} file: {error}") from error

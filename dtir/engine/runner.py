@@ -14,6 +14,7 @@ from mmengine.dist import master_only
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
+from dtir.config.imports import imports_of
 from dtir.core.atomic import atomic_save
 from dtir.core.checkpoint import find_last_checkpoint, load_checkpoint, load_state, to_cpu
 from dtir.core.errors import CheckpointError, DtirError
@@ -186,6 +187,7 @@ class StagedRunner(Runner):
             "seed": self.seed,
             "tasks": list(self.model.tasks),
             "model_cfg": _plain(self.cfg.model),
+            "custom_imports": imports_of(self.cfg.get("custom_imports")),
             "cfg": self.cfg.pretty_text,
             "experiment_name": self.experiment_name,
             "time": time.strftime("%Y-%m-%dT%H:%M:%S"),

@@ -1,3 +1,5 @@
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -66,3 +68,19 @@ def test_network_of_the_users_own_has_to_be_imported(checkpoint):
     atomic_save(content, checkpoint)
     with pytest.raises(CheckpointError, match=r"NotImportedNet is not in .*--import MODULE"):
         load_restorer(checkpoint)
+
+
+def test_the_modules_of_a_checkpoint_are_imported_where_they_are_found(checkpoint, tmp_path, monkeypatch):
+    text = (
+        "from dtir.registry import BACKBONES\nfrom dtir.models.backbones.image.nafnet import NAFNet\n\n\n"
+        "@BACKBONES.register_module()\nclass StoredNet(NAFNet):\n    pass\n"
+    )
+    (tmp_path / "stored_net_module.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    content = torch.load(checkpoint, weights_only=True)
+    content["meta"]["model_cfg"]["network"]["backbone"]["type"] = "StoredNet"
+    content["meta"]["custom_imports"] = ["stored_net_module", "module_that_is_gone"]
+    atomic_save(content, checkpoint)
+
+    assert type(load_restorer(checkpoint).backbone).__name__ == "StoredNet"

@@ -189,7 +189,8 @@ def test_own_modules_are_imported_from_the_present_folder(restorer, pictures, tm
     arguments = (pictures, "--t", 0, "--out", tmp_path / "out", "--import")
     assert restore(*arguments, "my_cli_probe") == 0
     assert sys.modules.pop("my_cli_probe").imported
-    assert restore(*arguments, "no_such_module_here") == 2
+    with pytest.raises(SystemExit, match="2"):
+        restore(*arguments, "no_such_module_here")
     assert "--import no_such_module_here" in capsys.readouterr().err
 
 

@@ -15,7 +15,7 @@ REPO = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def metadata() -> dict:
     """The arguments that setup.py passes to setuptools."""
-    record = "setuptools.setup = lambda **arguments: print(json.dumps(arguments))"
+    record = "setuptools.setup = lambda **arguments: print(json.dumps(arguments, default=repr))"
     code = f"import json, runpy, setuptools; {record}; runpy.run_path('setup.py')"
     pytest.importorskip("setuptools")
     out = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=True).stdout

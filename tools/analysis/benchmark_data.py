@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader
 
+from dtir.cli.importing import add_import_argument
 from dtir.cli.launching import load_config
 from dtir.core.errors import ConfigError, DtirError
 from dtir.datasets import MultiTaskDataset, PackedPictures, SampleKey, write_pack
@@ -242,6 +243,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--patches", type=int, default=64, metavar="N", help="patches of a round (64)")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rounds to take the median of (5)")
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="set keys of the config")
+    add_import_argument(parser)
     args = parser.parse_args(argv)
     if min(args.pictures, args.patches, args.rounds) < 1 or args.workers < 0:
         parser.error("--pictures, --patches and --rounds need at least 1, --workers at least 0")

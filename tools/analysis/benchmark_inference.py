@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from dtir.cli.importing import add_import_argument
 from dtir.core.errors import ConfigError, DtirError
 from dtir.measure.memory import in_new_process, peak_bytes
 from dtir.measure.timing import alternate
@@ -137,6 +138,7 @@ def main() -> int:
     parser.add_argument("--format", choices=FORMATS, default="contiguous", help="memory format of our network")
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
     parser.add_argument("--reference", metavar="FILE:CLASS", help="other code of the same network")
+    add_import_argument(parser)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     columns = ["network", "pass", "s", "peak MiB"]

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from dtir.cli.importing import add_import_argument
 from dtir.cli.launching import load_config
 from dtir.engine import StagedRunner
 from dtir.measure.timing import WARM_UP_ROUNDS, alternate, synchronize
@@ -72,6 +73,7 @@ def main() -> None:
     parser.add_argument("config")
     parser.add_argument("--steps", type=int, default=40, help="measured steps of each kind")
     parser.add_argument("--workers", type=int, default=2, help="data workers")
+    add_import_argument(parser)
     args = parser.parse_args()
     config = load_config(args.config, [f"train_dataloader.num_workers={args.workers}"])
 

@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from dtir.cli.importing import add_import_argument
 from dtir.cli.launching import load_config
 from dtir.core.errors import ConfigError, DtirError
 from dtir.datasets import MultiTaskDataset, SampleKey
@@ -103,6 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--num", type=int, default=4, help="pairs per task (4)")
     parser.add_argument("--out", default="work_dirs/browse", metavar="DIR", help="folder of the sheet")
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="set keys of the config")
+    add_import_argument(parser)
     args = parser.parse_args(argv)
     if args.num < 1:
         parser.error(f"--num {args.num}: expected at least 1")

@@ -21,6 +21,7 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor, nn
 
+from dtir.cli.importing import add_import_argument
 from dtir.models.backbones.parts.pictures import restored_picture
 from dtir.registry import BACKBONES
 from dtir.testing.small_backbones import SMALL
@@ -96,6 +97,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", help="registered classes; all of them by default")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
+    add_import_argument(parser)
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)

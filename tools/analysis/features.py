@@ -15,6 +15,7 @@ from mmengine.registry import DefaultScope
 from rich.console import Console
 
 from dtir.apis.build import load_restorer
+from dtir.cli.importing import add_import_argument
 from dtir.cli.launching import load_config
 from dtir.core.errors import ConfigError, DtirError
 from dtir.evaluation.reports.embedding import crops_of, deepest_block, feature_map, pooled_features, write_embedding
@@ -73,6 +74,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=64, help="height and width of a crop (default 64)")
     parser.add_argument("--crops", type=int, default=16, help="most crops of a picture (default 16)")
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="set keys of the config")
+    add_import_argument(parser)
     args = parser.parse_args()
     try:
         print(collect(args))

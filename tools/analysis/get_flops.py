@@ -25,6 +25,7 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor, nn
 
+from dtir.cli.importing import add_import_argument
 from dtir.cli.launching import load_config
 from dtir.core.errors import ConfigError, DtirError
 from dtir.measure.complexity import count_macs, count_parameters
@@ -189,6 +190,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--no-run", action="store_true", help="count only")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
+    add_import_argument(parser)
     args = parser.parse_args()
     errors = Console(stderr=True)
     names = args.networks or list(ZOO)

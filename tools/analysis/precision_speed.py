@@ -17,6 +17,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from benchmarks.lab import markdown
+from dtir.cli.importing import add_import_argument
 from dtir.cli.launching import load_config
 from dtir.core.atomic import atomic_write
 from dtir.measure.timing import alternate
@@ -85,6 +86,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20, help="measured rounds")
     parser.add_argument("--no-compile", dest="compile", action="store_false", help="leave out torch.compile")
     parser.add_argument("--out", type=Path, help="JSON file of the figures")
+    add_import_argument(parser)
     args = parser.parse_args()
     rows = measure(load_config(args.config), args)
     first = rows[0]

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dtir.apis.build import load_restorer
+from dtir.cli.importing import add_import_argument
 from dtir.core.atomic import atomic_save
 from dtir.core.checkpoint import load_checkpoint, to_cpu
 from dtir.core.errors import ConfigError, DtirError
@@ -73,6 +74,7 @@ def main() -> int:
     parser.add_argument("checkpoint", help="checkpoint written by training")
     parser.add_argument("--task", required=True, help="task to fold for")
     parser.add_argument("--out", required=True, help="file to write")
+    add_import_argument(parser)
     args = parser.parse_args()
     try:
         networks = fold_checkpoint(args.checkpoint, args.task, args.out)

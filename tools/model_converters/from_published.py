@@ -18,6 +18,7 @@ from mmengine.registry import DefaultScope
 
 from dtir import __version__
 from dtir.apis.published import read_published
+from dtir.cli.importing import add_import_argument
 from dtir.cli.launching import load_config
 from dtir.core.atomic import atomic_save
 from dtir.core.checkpoint import load_state, to_cpu
@@ -61,6 +62,7 @@ def main() -> int:
     parser.add_argument("target", help="file to write")
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS, metavar="TASK")
     parser.add_argument("--config", help="training config whose model takes the weights")
+    add_import_argument(parser)
     args = parser.parse_args()
     try:
         convert(args.name, args.source, args.target, args.tasks, args.config)
