@@ -1,20 +1,35 @@
-"""Restores one picture file into another."""
+"""Restores one picture file into another, page by page."""
 
-import dataclasses
+import contextlib
+import functools
 import shutil
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from dtir.apis.arrays import to_array, to_image
 from dtir.apis.folder import OnTile
+from dtir.apis.large import LargePage
 from dtir.apis.outcome import Outcome
 from dtir.apis.passes import PassRestorer
 from dtir.apis.wish import Wish
 from dtir.core.atomic import atomic_write
 from dtir.core.errors import ImageFileError
-from dtir.imaging.files import read_picture, write_picture
+from dtir.imaging.contents import losses
+from dtir.imaging.files import open_pages, picture_of, samples, write_samples, written_form
+from dtir.imaging.formats import format_of
+from dtir.imaging.opening import Source, open_source
+from dtir.imaging.picture import Form
+from dtir.imaging.vips import libvips
+
+if TYPE_CHECKING:
+    import pyvips
+
+# Above so many pixels of all pages together a file is restored in bands: whole, it would take 40 bytes for each.
+LARGE_PIXELS = 2**24
 
 
 @dataclass(frozen=True)
@@ -27,6 +42,7 @@ class FileRestorer:
         mask: (H, W) bool, True where pixels are missing, of every picture; or None.
         keep_grey: Writes grey files for grey files.
         overwrite: Writes outputs that exist anew.
+        large: Pixels above which a file is restored in bands of rows.
     """
 
     passes: PassRestorer
@@ -34,15 +50,22 @@ class FileRestorer:
     mask: Tensor | None = None
     keep_grey: bool = True
     overwrite: bool = False
+    large: int = LARGE_PIXELS
 
     def check(self) -> None:
-        """Raises before any work what would be raised of every file; see `PassRestorer.check`."""
+        """Raises before any work what would be raised of every file; see `PassRestorer.check`.
+
+        Raises:
+            LibraryError: libvips cannot be loaded.
+        """
+        libvips()
         self.passes.check(self.wish, self.mask is not None)
 
     def __call__(self, source: Path, target: Path, on_tile: OnTile | None = None) -> Outcome | None:
         """Restores `source` into `target`, in the format of its extension; None where `target` exists and stays.
 
-        A picture that is left as it is is copied bit for bit, where the format is the same.
+        A picture that is left as it is is copied bit for bit, where the format is the same. What the output does not
+        hold of the input is among the outcome's warnings.
 
         Raises:
             ImageFileError: The picture cannot be read, restored or written, or `target` is the picture itself.
@@ -52,14 +75,46 @@ class FileRestorer:
             raise ImageFileError(f"{source}: the output would replace the input; choose another output folder.")
         if target.exists() and not self.overwrite:
             return None
-        picture = read_picture(source)
+        with contextlib.ExitStack() as files:
+            forms, done = self._restored(source, target, files, on_tile)
+            outcome = together([outcome for _, outcome in done])
+            if not outcome.changed and format_of(source) is format_of(target):
+                copy_file(source, target)
+                return outcome
+            write_samples(target, [image for image, _ in done], forms)
+        lost = losses(source, target)
+        return replace(outcome, warnings=(*outcome.warnings, lost)) if lost else outcome
+
+    def _restored(
+        self, source: Path, target: Path, files: contextlib.ExitStack, on_tile: OnTile | None
+    ) -> tuple[list[Form], list[tuple["pyvips.Image", Outcome]]]:
+        pages = open_pages(source) if format_of(target).pages else [open_source(source)]
+        forms = [written_form(self._kept(page.form), target) for page in pages]
+        pixels = sum(page.pixels.width * page.pixels.height for page in pages)
+        if pixels <= self.large or self.mask is not None or not self.passes.runner.in_bands:
+            return forms, [self._whole(page, form, on_tile) for page, form in zip(pages, forms, strict=True)]
+        done = []
+        for number, form in enumerate(forms):
+            reopen = functools.partial(open_source, source, page=number)
+            done.append(LargePage(reopen, self.passes, target.parent, files).restore(self.wish, form, on_tile))
+        return forms, done
+
+    def _kept(self, form: Form) -> Form:
+        return replace(form, was_grey=form.was_grey and self.keep_grey)
+
+    def _whole(self, page: Source, form: Form, on_tile: OnTile | None) -> tuple["pyvips.Image", Outcome]:
+        picture = picture_of(page)
         restored, outcome = self.passes.restore(to_image(picture.rgb), self.wish, self.mask, on_tile)
-        if not outcome.changed and source.suffix.lower() == target.suffix.lower():
-            copy_file(source, target)
-            return outcome
-        picture.form = dataclasses.replace(picture.form, was_grey=picture.form.was_grey and self.keep_grey)
-        write_picture(target, picture, to_array(restored))
-        return outcome
+        pixels = samples(to_array(restored), picture.extra, picture.form.peak, form)
+        return libvips().Image.new_from_array(pixels), outcome
+
+
+def together(outcomes: Sequence[Outcome]) -> Outcome:
+    """What was done to the pages of a file: that of the first that was changed, and in words what differs from it."""
+    first = next((outcome for outcome in outcomes if outcome.changed), outcomes[0])
+    differing = [f"page {n}: {outcome}" for n, outcome in enumerate(outcomes, 1) if str(outcome) != str(first)]
+    seconds = sum(outcome.seconds for outcome in outcomes)
+    return replace(first, seconds=seconds, warnings=(*first.warnings, *differing))
 
 
 def copy_file(source: Path, target: Path) -> None:

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from dtir.apis.folder import OnTile
 from dtir.core.errors import ConfigError, ImageFileError
+from dtir.imaging.rows import Rows
 from dtir.imaging.self_ensemble import averaged_over_symmetries
+from dtir.imaging.tiled_rows import tiled_rows
 from dtir.imaging.tiling import check_tiling, tiled_apply
 from dtir.models.backbones.traits import traits_of
 
@@ -46,6 +48,8 @@ class NetworkRunner:
         self.tile, self.overlap, self.batch_size = tile, overlap, batch_size
         self.device, self.amp = device, amp
         self._apply_in_tiles = getattr(restorer, "apply_in_tiles", tiled_apply)
+        # Whether each tile is restored by itself, so that the whole picture is never needed.
+        self.in_bands = tile is not None and getattr(restorer, "tiles_alone", not hasattr(restorer, "apply_in_tiles"))
         restore = restorer.restore
         self._restore = functools.partial(averaged_over_symmetries, restore) if self_ensemble else restore
 
@@ -102,6 +106,30 @@ class NetworkRunner:
                 device=self.device,
             )
             return output.clamp_(0, 1)
+
+    def restore_rows(
+        self, rows: Rows, size: tuple[int, int], step: int, on_tile: OnTile | None = None
+    ) -> Iterator[Tensor]:
+        """As `restore`, of a picture that is read in rows and handed out in bands (1, 3, h, W), see `tiled_rows`.
+
+        Raises:
+            ImageFileError: see `restore`.
+        """
+        tile = AUTO_TILE if self.tile == "auto" else self.tile
+        shape = torch.empty(1, 3, *size, device="meta")
+        with torch.inference_mode(), _explain_out_of_memory(shape, tile):
+            for band in tiled_rows(
+                lambda tiles: self._restore_tiles(tiles, step),
+                rows,
+                size,
+                tile=tile,
+                overlap=self.overlap,
+                batch_size=self.batch_size,
+                multiple=self.multiple,
+                callback=on_tile,
+                device=self.device,
+            ):
+                yield band.clamp_(0, 1)
 
     def _tile_for(self, image: Tensor) -> int | None:
         if self.tile != "auto":

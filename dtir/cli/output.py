@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 def print_outcome(job: "Job", outcome: object) -> None:
     """Prints what was found on a picture and done to it."""
-    print(f"{job.source}: {outcome}")
+    print("; ".join((f"{job.source}: {outcome}", *outcome.warnings)))
 
 
 def print_report(report: "RestoreReport", out: str) -> None:

@@ -47,22 +47,18 @@ def read_picture(path: str | os.PathLike) -> Picture:
     Raises:
         ImageFileError: the file is missing, empty, damaged, no picture, or of a kind that is not restored.
     """
-    return _picture(open_source(path))
+    return picture_of(open_source(path))
 
 
-def read_pages(path: str | os.PathLike) -> list[Picture]:
-    """Reads all pages or frames of a file; only the first where they differ in size, depth or channels.
+def open_pages(path: str | os.PathLike) -> list[Source]:
+    """Opens all pages or frames of a file; only the first where they differ in size, depth or channels.
 
     Raises:
         ImageFileError: see `read_picture`.
     """
     first = open_source(path)
     sources = [first, *(open_source(path, page=page) for page in range(1, first.pages))]
-    return [_picture(source) for source in (sources if _alike(sources) else [first])]
-
-
-def _alike(sources: Sequence[Source]) -> bool:
-    return len({_shape(source) for source in sources}) == 1
+    return sources if len({_shape(source) for source in sources}) == 1 else [first]
 
 
 def _shape(source: Source) -> tuple:
@@ -70,7 +66,12 @@ def _shape(source: Source) -> tuple:
     return pixels.width, pixels.height, pixels.format, form.peak, form.was_grey, form.extra, form.orientation
 
 
-def _picture(source: Source) -> Picture:
+def picture_of(source: Source) -> Picture:
+    """Decodes an opened file.
+
+    Raises:
+        ImageFileError: It is damaged or ends early.
+    """
     pixels, form = source.read(), source.form
     colours = 1 if form.was_grey else 3
     unit = pixels[:, :, :colours].astype(np.float32) / np.float32(form.peak)
@@ -81,7 +82,7 @@ def _picture(source: Source) -> Picture:
 def write_picture(path: str | os.PathLike, picture: Picture, rgb: np.ndarray) -> None:
     """Writes the restored `rgb` in the form of `picture`: depth, greyness, opacity, orientation, metadata.
 
-    The format is that of `path`'s extension; what it cannot hold is left out (see `dtir.imaging.contents`). JPEG is
+    The format is that of `path`'s extension; what it cannot hold is left out (`dtir.imaging.contents.losses`). JPEG is
     written at quality 95 without chroma subsampling, WebP and AVIF lossless. The file appears whole or not at all.
 
     Args:
@@ -92,23 +93,9 @@ def write_picture(path: str | os.PathLike, picture: Picture, rgb: np.ndarray) ->
     Raises:
         ImageFileError: the format is unknown, or the folder cannot be written to, or the disk is full.
     """
-    write_pages(path, [picture], [rgb])
-
-
-def write_pages(path: str | os.PathLike, pictures: Sequence[Picture], restored: Sequence[np.ndarray]) -> None:
-    """Writes restored pages of one size, see `write_picture`; a format without pages gets the first.
-
-    Raises:
-        ImageFileError: see `write_picture`.
-    """
-    kind = format_of(path)
-    number = len(pictures) if kind.pages else 1
-    forms = [written_form(picture.form, path) for picture in pictures[:number]]
-    pages = [
-        libvips().Image.new_from_array(samples(rgb, picture.extra, picture.form.peak, form))
-        for rgb, picture, form in zip(restored[:number], pictures[:number], forms, strict=True)
-    ]
-    write_samples(path, pages, forms)
+    form = written_form(picture.form, path)
+    pixels = samples(rgb, picture.extra, picture.form.peak, form)
+    write_samples(path, [libvips().Image.new_from_array(pixels)], [form])
 
 
 def written_form(form: Form, path: str | os.PathLike) -> Form:

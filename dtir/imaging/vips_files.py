@@ -9,7 +9,16 @@ from dtir.core.errors import ImageFileError
 from dtir.imaging.formats import Format
 from dtir.imaging.picture import NO_OPACITY, PREMULTIPLIED, STRAIGHT, Form
 from dtir.imaging.png_chunks import HEAD_BYTES, with_chunks
-from dtir.imaging.tiff_tags import EXTRA_SAMPLES, PHOTOMETRIC, TILE_WIDTH, Tags, add_tags, kept_tags, shorts
+from dtir.imaging.tiff_tags import (
+    EXTRA_SAMPLES,
+    PHOTOMETRIC,
+    SAMPLE_BITS,
+    TILE_WIDTH,
+    Tags,
+    add_tags,
+    kept_tags,
+    shorts,
+)
 from dtir.imaging.vips import copy_fields, libvips, turned
 
 if TYPE_CHECKING:
@@ -35,7 +44,14 @@ _CLASSIC_TIFF_BYTES = 4_000_000_000
 
 
 def tiff_form(tags: Tags) -> Form:
-    """What a TIFF page's tags say of its form."""
+    """What a TIFF page's tags say of its form.
+
+    Raises:
+        ImageFileError: Its samples are of a kind that is not restored; the message lacks the file's name.
+    """
+    bits = max(tags[SAMPLE_BITS].numbers) if SAMPLE_BITS in tags else 1
+    if bits > 16:
+        raise ImageFileError(f"holds samples of {bits} bits: convert it to 8 or 16 bits.")
     extra = tags[EXTRA_SAMPLES].numbers if EXTRA_SAMPLES in tags else ()
     return Form(
         extra=extra,
@@ -178,8 +194,8 @@ def write_vips(file: IO[bytes], pages: Sequence["pyvips.Image"], forms: Sequence
     _set_whole(image, "page-height", stored[0].height)
     if form.orientation != 1:
         _set_whole(image, "orientation", form.orientation if kind.turned else 1)
-    # Otherwise libvips would add a block of its own.
-    keep = "all" if image.get_typeof("exif-data") else "xmp:iptc:icc:other"
+    # libvips would add a block of its own; JPEG needs one, or libvips drops the resolution with it.
+    keep = "all" if image.get_typeof("exif-data") or kind.name == "JPEG" else "xmp:iptc:icc:other"
     options = {"keep": keep} | kind.options | _options_for(image, form, kind)
     image.write_to_target(_target(file, form.chunks if kind.name == "PNG" else b""), kind.extensions[0], **options)
     if kind.name == "TIFF":

@@ -253,7 +253,7 @@ def test_missing_empty_and_foreign_files_are_errors(tmp_path):
 def test_float_files_are_refused(tmp_path):
     pixels = scene().astype(np.float32)
     cv2.imwrite(str(tmp_path / "a.tif"), pixels)
-    with pytest.raises(ImageFileError, match="samples of type float: convert it to 8 or 16 bits"):
+    with pytest.raises(ImageFileError, match="samples of 32 bits: convert it to 8 or 16 bits"):
         read_rgb(tmp_path / "a.tif")
 
 

@@ -28,12 +28,14 @@ class Restorer(BaseModel, ABC):
         estimator: Tells the task from a degraded picture (`TaskEstimator`), None where none was trained.
         auto_task: Whether prediction uses it in place of the samples' tasks.
         self_ensemble: Whether prediction is the mean over the eight flips and turns of the picture.
+        tiles_alone: Whether `apply_in_tiles` restores each tile by itself.
 
     Raises:
         ConfigError: A task is named twice or none is given.
     """
 
     backbone: nn.Module
+    tiles_alone = True
 
     def __init__(
         self,

@@ -38,6 +38,7 @@ class SamplingRestorer(Restorer):
     """
 
     sampling_scheduler: Scheduler | Bridge
+    tiles_alone = False
 
     def __init__(
         self,

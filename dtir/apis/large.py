@@ -1,0 +1,123 @@
+"""Pictures that are too large for memory, restored in passes from one file of rows into the next."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from dtir.apis.folder import OnTile
+from dtir.apis.outcome import Estimate, Outcome, Pass
+from dtir.apis.passes import PassRestorer
+from dtir.apis.wish import Wish
+from dtir.imaging.files import samples
+from dtir.imaging.opening import Source
+from dtir.imaging.picture import Form
+from dtir.imaging.rows import RowFile, Rows, SourceRows
+from dtir.imaging.tiled_rows import ROWS_AT_ONCE
+from dtir.models.estimator import SIDE
+
+if TYPE_CHECKING:
+    import pyvips
+
+
+class LargePage:
+    """One page of a file, restored in bands of rows: the same passes as `PassRestorer.restore` makes of a whole one.
+
+    Args:
+        reopen: Opens the page anew, in order.
+        passes: The network, the steps and the estimator.
+        folder: Where files of rows lie while it is restored: 12 bytes per pixel for each of two passes, and the output
+            uncompressed.
+        files: Closes them.
+    """
+
+    def __init__(
+        self, reopen: Callable[[], Source], passes: PassRestorer, folder: Path, files: contextlib.ExitStack
+    ) -> None:
+        self.reopen, self.passes, self.folder, self.files = reopen, passes, folder, files
+        pixels = reopen().pixels
+        self.size = pixels.height, pixels.width
+
+    def restore(self, wish: Wish, form: Form, on_tile: OnTile | None) -> tuple["pyvips.Image", Outcome]:
+        """Restores the page.
+
+        Args:
+            wish: What is to be done.
+            form: In which it is written.
+            on_tile: Called as `on_tile(tiles done, tiles in all)` in every pass.
+
+        Returns:
+            The samples that are written, to be used while `files` is open; and what was done.
+
+        Raises:
+            TaskError, ConfigError, ImageFileError: See `PassRestorer.restore`; or the disk is full.
+        """
+        start = time.perf_counter()
+        passes, stopped = [], None
+        if wish.named:
+            passes = [Pass(wish.task, None, self.passes.steps.choose(wish.task, wish.t))]
+            bands = self._bands(self.reopened().rgb, passes[0].step, on_tile)
+        else:
+            rows, passes, stopped = self._blind(wish.passes, on_tile)
+            bands = (rows(first, last) for first, last in spans(self.size[0]))
+        image = self._written(bands, wish.strength, form)
+        return image, Outcome(tuple(passes), stopped, wish.strength, time.perf_counter() - start)
+
+    def reopened(self) -> SourceRows:
+        """The page's rows from the top."""
+        return SourceRows(self.reopen())
+
+    def _bands(self, rows: Rows, step: int, on_tile: OnTile | None) -> Iterator[np.ndarray]:
+        for band in self.passes.runner.restore_rows(rows, self.size, step, on_tile):
+            yield band[0].permute(1, 2, 0).numpy()
+
+    def _blind(self, most: int, on_tile: OnTile | None) -> tuple[Rows, list[Pass], Estimate | None]:
+        """As `PassRestorer` does; the estimator sees the middle."""
+        judge, passes, latest = self.passes.judge, [], None
+        for _ in range(most):
+            found = judge.estimate(self._middle(latest or self.reopened().rgb))
+            if not judge.calls_for(found) or found.task in {done.task for done in passes}:
+                return latest or self.reopened().rgb, passes, found
+            passes.append(Pass(*found, self.passes.steps.of_task(found.task)))
+            made = RowFile(self.folder, self.size[1], 3, np.float32)
+            self.files.callback(made.close)
+            for band in self._bands(latest or self.reopened().rgb, passes[-1].step, on_tile):
+                made.append(band)
+            if latest is not None:
+                latest.close()
+            latest = made
+        return latest, passes, None
+
+    def _middle(self, rows: Rows) -> torch.Tensor:
+        top, left = (max(0, (length - SIDE) // 2) for length in self.size)
+        seen = rows(top, min(top + SIDE, self.size[0]))[:, left : left + SIDE]
+        return torch.from_numpy(np.ascontiguousarray(seen)).permute(2, 0, 1)[None]
+
+    def _written(self, bands: Iterator[np.ndarray], strength: float, form: Form) -> "pyvips.Image":
+        before, done = self.reopened(), 0
+        channels = (1 if form.was_grey else 3) + len(form.extra)
+        made = RowFile(self.folder, self.size[1], channels, np.uint8 if form.peak < 256 else np.uint16)
+        self.files.callback(made.close)
+        for band in bands:
+            for first, last in spans(len(band)):
+                held = before(done, done + last - first)
+                made.append(_blended(held, before.source.form, band[first:last], strength, form))
+                done += last - first
+        return made.as_image()
+
+
+def spans(height: int) -> Iterator[tuple[int, int]]:
+    """The first and last (exclusive) rows of the parts that so many rows are handled in."""
+    return ((first, min(first + ROWS_AT_ONCE, height)) for first in range(0, height, ROWS_AT_ONCE))
+
+
+def _blended(held: np.ndarray, held_form: Form, restored: np.ndarray, strength: float, form: Form) -> np.ndarray:
+    colours = 1 if held_form.was_grey else 3
+    if strength != 1:
+        before = held[:, :, :colours].astype(np.float32) / np.float32(held_form.peak)
+        restored = before + np.float32(strength) * (restored - before)
+    return samples(restored, held[:, :, colours:], held_form.peak, form)
