@@ -41,6 +41,7 @@ class LargePage:
         self.reopen, self.passes, self.folder, self.files = reopen, passes, folder, files
         pixels = reopen().pixels
         self.size = pixels.height, pixels.width
+        self.notes: list[str] = []
 
     def restore(self, wish: Wish, form: Form, on_tile: OnTile | None) -> tuple["pyvips.Image", Outcome]:
         """Restores the page.
@@ -65,14 +66,14 @@ class LargePage:
             rows, passes, stopped = self._blind(wish.passes, on_tile)
             bands = (rows(first, last) for first, last in spans(self.size[0]))
         image = self._written(bands, wish.strength, form)
-        return image, Outcome(tuple(passes), stopped, wish.strength, time.perf_counter() - start)
+        return image, Outcome(tuple(passes), stopped, wish.strength, time.perf_counter() - start, tuple(self.notes))
 
     def reopened(self) -> SourceRows:
         """The page's rows from the top."""
         return SourceRows(self.reopen())
 
     def _bands(self, rows: Rows, step: int, on_tile: OnTile | None) -> Iterator[np.ndarray]:
-        for band in self.passes.runner.restore_rows(rows, self.size, step, on_tile):
+        for band in self.passes.runner.restore_rows(rows, self.size, step, on_tile, self.notes):
             yield band[0].permute(1, 2, 0).numpy()
 
     def _blind(self, most: int, on_tile: OnTile | None) -> tuple[Rows, list[Pass], Estimate | None]:

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import logging
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -108,28 +109,67 @@ class NetworkRunner:
             return output.clamp_(0, 1)
 
     def restore_rows(
-        self, rows: Rows, size: tuple[int, int], step: int, on_tile: OnTile | None = None
+        self,
+        rows: Rows,
+        size: tuple[int, int],
+        step: int,
+        on_tile: OnTile | None = None,
+        notes: list[str] | None = None,
     ) -> Iterator[Tensor]:
         """As `restore`, of a picture that is read in rows and handed out in bands (1, 3, h, W), see `tiled_rows`.
+
+        Smaller tiles are tried before the first band; only tiles that are not finite are restored again in float32.
 
         Raises:
             ImageFileError: see `restore`.
         """
-        tile = AUTO_TILE if self.tile == "auto" else self.tile
-        shape = torch.empty(1, 3, *size, device="meta")
-        with torch.inference_mode(), _explain_out_of_memory(shape, tile):
-            for band in tiled_rows(
-                lambda tiles: self._restore_tiles(tiles, step),
+        notes = [] if notes is None else notes
+        with torch.inference_mode():
+            tile, batch_size = self._fitting_tile(size, step, notes)
+            bands = tiled_rows(
+                lambda tiles: self._restore_finite(tiles, step, notes),
                 rows,
                 size,
                 tile=tile,
                 overlap=self.overlap,
-                batch_size=self.batch_size,
-                multiple=self.multiple,
+                batch_size=batch_size,
+                multiple=self.traits.size_multiple,
                 callback=on_tile,
                 device=self.device,
-            ):
+            )
+            for band in bands:
                 yield band.clamp_(0, 1)
+
+    def _fitting_tile(self, size: tuple[int, int], step: int, notes: list[str]) -> tuple[int, int]:
+        """Side and number of tiles for which the memory suffices, found by trying."""
+        tile, batch_size = AUTO_TILE if self.tile == "auto" else self.tile, self.batch_size
+        image = torch.empty(1, 3, *size, device="meta")
+        while True:
+            try:
+                self._restore_finite(torch.zeros(batch_size, 3, tile, tile, device=self.device), step, [])
+                return tile, batch_size
+            except (MemoryError, RuntimeError) as error:
+                if not _is_lack_of_memory(error):
+                    raise
+                smaller = self._smaller_tile(image, tile)
+                if smaller is None:
+                    raise ImageFileError(_too_large(image, tile)) from error
+            tile, batch_size = smaller, 1
+            _note(notes, f"not enough memory; restored in tiles of {tile} pixels instead.")
+
+    def _restore_finite(self, tiles: Tensor, step: int, notes: list[str]) -> Tensor:
+        try:
+            return self._restore_tiles(tiles, step, self.amp)
+        except _NotFiniteError as error:
+            if self.amp is None:
+                raise ImageFileError(f"{error} The checkpoint may come from a run that diverged.") from error
+            again = f"{error} {self.amp} was too coarse; some tiles were restored again in float32."
+        if again not in notes:
+            _note(notes, again)
+        try:
+            return self._restore_tiles(tiles, step, None)
+        except _NotFiniteError as error:
+            raise ImageFileError(f"{error} The checkpoint may come from a run that diverged.") from error
 
     def _tile_for(self, image: Tensor) -> int | None:
         if self.tile != "auto":
