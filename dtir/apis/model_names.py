@@ -5,7 +5,7 @@ from pathlib import Path
 import dtir
 from dtir.apis.model_files import SUFFIX
 from dtir.apis.model_index import fetch, listed_models
-from dtir.core.checkpoint import find_last_checkpoint
+from dtir.core.checkpoint_files import check_checkpoint_file, find_last_checkpoint, local_path
 from dtir.core.errors import CheckpointError
 from dtir.core.names import did_you_mean
 
@@ -31,15 +31,16 @@ def find_model(model: str | Path | None = None, folder: Path = PACKAGED) -> Path
         folder: Of the models of the package.
 
     Raises:
-        CheckpointError: There is none; the message names those there are.
+        CheckpointError: There is none; the message names those there are. Or it is a URL, or a file that cannot be a
+            checkpoint.
     """
     if model is None:
         return _named(DEFAULT_MODEL, folder)
-    path = Path(model)
+    path = local_path(model)
     if path.is_dir():
         return _in_folder(path)
     if path.is_file():
-        return path
+        return check_checkpoint_file(path)
     if isinstance(model, Path) or path.suffix or len(path.parts) > 1:
         raise CheckpointError(f"no model or checkpoint at '{model}'; check the path.")
     return _named(str(model), folder)

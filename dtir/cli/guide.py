@@ -5,6 +5,7 @@ import argparse
 from dtir.cli.importing import add_import_argument
 from dtir.cli.output import print_report
 from dtir.cli.restore import EXIT_FAILED_PICTURES
+from dtir.core.checkpoint_files import check_checkpoint_file
 from dtir.core.errors import ConfigError
 
 HELP = "restore with a known operator, untrained"
@@ -41,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs `dtir guide`; returns 1 if a picture failed, else 0."""
+    check_checkpoint_file(args.checkpoint)
     from dtir.apis.guided import GuidedRestorer, guided_settings
     from dtir.apis.guided_files import guide_paths
 

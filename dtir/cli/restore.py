@@ -79,10 +79,14 @@ def _tile_size(text: str) -> int | str | None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs `dtir restore`; returns 1 if a picture failed, else 0."""
+    from dtir.apis.model_names import find_model
+
+    # Said before anything heavy is imported.
+    model = find_model(args.model)
     from dtir.apis.inferencer import RestorationInferencer
 
     inferencer = RestorationInferencer(
-        args.model,
+        model,
         args.device,
         args.tile,
         args.overlap,

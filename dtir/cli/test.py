@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dtir.cli.launching import add_common_arguments, build_runner, prepare, require
+from dtir.core.checkpoint_files import check_checkpoint_file
 from dtir.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         DtirError: Whatever is the user's to mend.
     """
+    check_checkpoint_file(args.checkpoint)
     from mmengine.dist import is_main_process
 
     from dtir.core.atomic import atomic_write

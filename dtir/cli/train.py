@@ -3,6 +3,7 @@
 import argparse
 
 from dtir.cli.launching import add_common_arguments, build_runner, prepare, require
+from dtir.core.checkpoint_files import check_checkpoint_file
 
 HELP = "train a config, or resume its training"
 DESCRIPTION = None
@@ -31,6 +32,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         DtirError: Whatever is the user's to mend.
     """
+    if args.resume not in (None, NEWEST):
+        check_checkpoint_file(args.resume)
     cfg = prepare(args)
     require(cfg, args.config, "train_dataloader", "train_cfg", "optim_wrapper")
     if args.amp:

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from dtir.core.checkpoint_files import LAST_CHECKPOINT, check_checkpoint_file, find_last_checkpoint, is_safetensors
 from dtir.core.errors import CheckpointError
 
-LAST_CHECKPOINT = "last_checkpoint"
+__all__ = ["LAST_CHECKPOINT", "find_last_checkpoint", "load_checkpoint", "load_state", "to_cpu"]
 
 
 def load_checkpoint(
@@ -19,20 +22,23 @@ def load_checkpoint(
     """Reads a checkpoint without running code from it.
 
     Args:
-        path: A file written by `torch.save`.
+        path: A file written by `torch.save`, or a safetensors file, which then is a dict of tensors.
         map_location: Device of the tensors.
         plain_types: Classes that only hold values, to be accepted in the file, such as `argparse.Namespace`.
 
     Raises:
-        CheckpointError: The file is missing, damaged, not a checkpoint, or holds pickled code.
+        CheckpointError: The file is missing, damaged, not a checkpoint (see `check_checkpoint_file`), or holds pickled
+            code.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"no checkpoint at '{path}'.")
+    path = check_checkpoint_file(path)
+    if is_safetensors(path):
+        return _load_safetensors(path, map_location)
     try:
         with torch.serialization.safe_globals(list(plain_types)):
             checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
+        if "truncated" in str(error):
+            raise CheckpointError(f"'{path}' is cut off; copy or download it again.") from error
         raise CheckpointError(
             f"'{path}' holds pickled Python objects beside tensors, or is not a checkpoint; loading it could run code, "
             f"so it is refused. Save only tensors and plain types, for example the bare state dict. ({_reason(error)})"
@@ -42,6 +48,13 @@ def load_checkpoint(
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f"'{path}' holds a {type(checkpoint).__name__}; expected a dict with 'state_dict'.")
     return checkpoint
+
+
+def _load_safetensors(path: Path, map_location: str | torch.device) -> dict[str, Tensor]:
+    try:
+        return load_file(path, device=str(map_location))
+    except SafetensorError as error:
+        raise CheckpointError(f"'{path}' is a damaged safetensors file: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:
@@ -74,21 +87,6 @@ def load_state(model: nn.Module, state: dict[str, Tensor], source: str | Path) -
             "Use the config that the checkpoint was trained with."
         )
     model.load_state_dict(state)
-
-
-def find_last_checkpoint(work_dir: str | Path) -> Path | None:
-    """The newest checkpoint of a run, as its `last_checkpoint` file names it; None if the run has none.
-
-    Raises:
-        CheckpointError: The named file is gone.
-    """
-    pointer = Path(work_dir) / LAST_CHECKPOINT
-    if not pointer.is_file():
-        return None
-    path = Path(work_dir) / pointer.read_text(encoding="utf-8").strip()
-    if not path.is_file():
-        raise CheckpointError(f"'{pointer}' names '{path.name}', which is not there. Pass a checkpoint to --resume.")
-    return path
 
 
 def to_cpu(value: object) -> object:
