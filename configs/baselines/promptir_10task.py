@@ -11,4 +11,9 @@ train_cfg = dict(
     find_unused_parameters=True,
     stages=[dict(name="train", iters=1_000_000, lr=2e-4, warmup_iters=100_000, validate=True)],
 )
-optim_wrapper = dict(type="StagedOptimWrapper", optimizer=dict(type="AdamW", lr=2e-4, weight_decay=0.01))
+# The published recipe decays every parameter.
+optim_wrapper = dict(
+    type="StagedOptimWrapper",
+    optimizer=dict(type="AdamW", lr=2e-4, weight_decay=0.01),
+    paramwise_cfg=dict(bias_decay_mult=1.0, norm_decay_mult=1.0, flat_decay_mult=1.0),
+)

@@ -13,8 +13,10 @@ train_cfg = dict(
         dict(name="cosine", iters=208_000, lr=3e-4, min_lr=1e-6, validate=True),
     ],
 )
+# The published recipe decays every parameter.
 optim_wrapper = dict(
     type="StagedOptimWrapper",
     optimizer=dict(type="AdamW", lr=3e-4, betas=(0.9, 0.999), weight_decay=1e-4),
+    paramwise_cfg=dict(bias_decay_mult=1.0, norm_decay_mult=1.0, flat_decay_mult=1.0),
     clip_grad=0.01,
 )

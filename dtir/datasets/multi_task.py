@@ -23,7 +23,7 @@ class MultiTaskDataset(Dataset):
     Args:
         datasets: one dataset or config per task; each has `task`, `training_item` and integer items as
             `RestorationDataset` has. For testing a task may have more, told apart by their `task_name`.
-        seed: non-negative seed of the run.
+        seed: non-negative seed of the training items; None for that of the run (`randomness.seed`), 0 outside of one.
 
     Attributes:
         tasks: names of the tasks, in the order of `datasets`.
@@ -34,7 +34,7 @@ class MultiTaskDataset(Dataset):
         DatasetError: there is no dataset, or two are of one task and test set.
     """
 
-    def __init__(self, datasets: Sequence[dict | Dataset], seed: Seed = 0):
+    def __init__(self, datasets: Sequence[dict | Dataset], seed: Seed | None = None):
         self.datasets = [DATASETS.build(item) if isinstance(item, dict) else item for item in datasets]
         self.seed = seed
         self.tasks = tuple(dict.fromkeys(dataset.task for dataset in self.datasets))
@@ -78,7 +78,7 @@ class MultiTaskDataset(Dataset):
         return _with_task(item, self._numbers[member])
 
     def _training_item(self, key: SampleKey) -> dict:
-        rng = np.random.default_rng((self.seed, key.stage, key.draw))
+        rng = np.random.default_rng((self.seed or 0, key.stage, key.draw))
         # A dataset of the user's own need not know about stages with patches of another size.
         options = {} if key.patch is None else {"patch": key.patch}
         return _with_task(self.datasets[key.task].training_item(key.index, rng, key.generative, **options), key.task)

@@ -1,5 +1,6 @@
 """mmengine's runner with safe, exact checkpoints, and process groups on CPU and GPU."""
 
+import functools
 import os
 import time
 from contextlib import nullcontext
@@ -11,6 +12,7 @@ import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import master_only
+from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
@@ -58,6 +60,12 @@ class StagedRunner(Runner):
             if hook is not None:
                 self.register_hook(_with_type(hook, DEFAULT_HOOKS.get(name)))
 
+    def build_optim_wrapper(self, optim_wrapper: dict | OptimWrapper) -> OptimWrapper:
+        """Builds the optimiser with `StagedOptimWrapperConstructor`, where the config names no other constructor."""
+        if isinstance(optim_wrapper, dict):
+            optim_wrapper = {"constructor": "dtir.StagedOptimWrapperConstructor", **optim_wrapper}
+        return super().build_optim_wrapper(optim_wrapper)
+
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Builds the validation loop.
 
@@ -74,6 +82,11 @@ class StagedRunner(Runner):
         """
         config = {"type": "dtir.RecordedTestLoop", **loop} if isinstance(loop, dict) else loop
         return _with_numbered_tasks(super().build_test_loop(config), self.model)
+
+    @functools.cached_property
+    def config_text(self) -> str:
+        """The config as Python; formatting it takes longer than many a step, and every checkpoint holds it."""
+        return self.cfg.pretty_text
 
     def train(self) -> nn.Module:
         """Trains, and lets hooks give back what they hold (`close(runner)`), after an error too."""
@@ -116,6 +129,7 @@ class StagedRunner(Runner):
         Raises:
             CheckpointError: The file is no checkpoint of a dtir training, or of another one.
         """
+        self._resume = True
         checkpoint = self.load_checkpoint(filename)
         meta = checkpoint.get("meta", {})
         if "optimizer" not in checkpoint or "iter" not in meta:
@@ -188,7 +202,7 @@ class StagedRunner(Runner):
             "tasks": list(self.model.tasks),
             "model_cfg": _plain(self.cfg.model),
             "custom_imports": imports_of(self.cfg.get("custom_imports")),
-            "cfg": self.cfg.pretty_text,
+            "cfg": self.config_text,
             "experiment_name": self.experiment_name,
             "time": time.strftime("%Y-%m-%dT%H:%M:%S"),
         }

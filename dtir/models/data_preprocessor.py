@@ -31,8 +31,9 @@ class RestorationDataPreprocessor(BaseDataPreprocessor):
 
         Returns:
             In training `inputs` LQ (B, 3, H, W) in [0, 1] and `data_samples` with `gt` (B, 3, H, W) in [0, 1], `task`
-            (B,), `num_generative` (int), and `slots` (B,): the places of the samples in the batch as drawn. Otherwise
-            `inputs` is a list of uint8 (3, H, W), and `data_samples` a list of one dict per picture.
+            (B,), `num_generative` (int), `slots` (B,), the places of the samples in the batch as drawn, and `step_size`
+            (int), how many those are. Otherwise `inputs` is a list of uint8 (3, H, W), and `data_samples` a list of one
+            dict per picture.
         """
         if training:
             return self._training_batch(data)
@@ -56,6 +57,7 @@ class RestorationDataPreprocessor(BaseDataPreprocessor):
                 "task": task,
                 "num_generative": num_generative,
                 "slots": slots,
+                "step_size": len(slots),
             },
         }
 

@@ -1,5 +1,6 @@
 """Regularizers of generalisation-enhanced fine-tuning (method.md 3)."""
 
+from .anchored import AnchoredPenalty
 from .base import Regularizer
 from .expert_balance import ExpertBalance
 from .importance import ParameterImportance
@@ -8,6 +9,7 @@ from .orthogonality import OrthogonalityLoss, OrthogonalProjection
 from .released import ReleasedImportance, ReleasedOrthogonality
 
 __all__ = [
+    "AnchoredPenalty",
     "ExpertBalance",
     "LayerDecay",
     "OrthogonalProjection",

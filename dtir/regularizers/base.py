@@ -1,17 +1,16 @@
 """What plugs into training from outside: a regularizer."""
 
-from collections.abc import Mapping, Sequence
-
-from mmengine.hooks import Hook
-from torch import Tensor, nn
+from torch import nn
 
 from dtir.core.errors import ConfigError
+from dtir.core.stage_hook import StageHook, TrainStep
 
 
-class Regularizer(Hook):
+class Regularizer(StageHook):
     """A hook that shapes training through the loop's stage points; neither the loop nor the restorer knows its kind.
 
-    Subclasses are registered in `REGULARIZERS`, named in `train_cfg.regularizers`, and override what they need.
+    Subclasses are registered in `REGULARIZERS`, named in `train_cfg.regularizers`, and override what they need. What
+    they compute has to be a function of the whole step's samples, so that neither processes nor micro-batches matter.
 
     Attributes:
         key: Key of the regularizer's state in the checkpoint, or None if it has no state.
@@ -21,15 +20,13 @@ class Regularizer(Hook):
     key: str | None = None
     needs_loss_gradients: bool = False
 
-    def before_stage(self, runner, stage, fresh: bool) -> None:
-        """A stage begins.
+    def previews(self, step: TrainStep) -> bool:
+        """Whether `preview_loss` is wanted where a step has several micro-batches.
 
-        Args:
-            runner: The runner.
-            stage: The `ScheduledStage`.
-            fresh: False where a resumed run comes back into the middle of the stage; state that the stage's start
-                computed is then already loaded and must not be computed anew.
+        Each of them then takes one more forward pass, before the first is used: for terms whose gradient at one sample
+        depends on all samples of the step.
         """
+        return False
 
     def network_of(self, runner) -> nn.Module:
         """The model's time-conditioned network.
@@ -45,25 +42,6 @@ class Regularizer(Hook):
             )
         return network
 
-    def after_loss(self, runner, losses: dict[str, Tensor]) -> None:
-        """The losses of a (micro-)batch are known; terms (scalars, summed for the backward) may be added."""
-
-    def gradient_policy(self, runner, loss_gradients: Mapping[str, Sequence[Tensor]]) -> None:
-        """Changes the losses' gradients in place, reduced over all processes and unscaled, before they are summed.
-
-        Called only in runs in which a regularizer sets `needs_loss_gradients`.
-
-        Args:
-            runner: The runner.
-            loss_gradients: Per loss name its gradients, in the order of `runner.train_loop.trainable_parameters`.
-        """
-
-    def before_optim_step(self, runner) -> None:
-        """`p.grad` is the total, reduced and unscaled, not yet clipped; analytic gradients may be added to it."""
-
-    def after_stage(self, runner, stage) -> None:
-        """A stage has run to its end."""
-
     def state_dict(self) -> dict:
         """State for the checkpoint: CPU tensors and plain types."""
         return {}
@@ -77,6 +55,6 @@ class Regularizer(Hook):
             checkpoint[self.key] = self.state_dict()
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Loads the state from `key` when a run is resumed."""
-        if self.key is not None and self.key in checkpoint:
+        """Loads the state from `key` where a run is resumed; weights of another run (`load_from`) start without it."""
+        if self.key is not None and runner._resume and self.key in checkpoint:
             self.load_state_dict(checkpoint[self.key])

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 import torch.distributed as dist
+from mmengine.dist import get_world_size
 from torch import Tensor
 
 from dtir.core.errors import ConfigError
@@ -56,20 +57,21 @@ class LayerDecay(Regularizer):
         self.blocks = torch.arange(num_blocks(network), device=device)
         self.steps = torch.zeros(2, device=device)
 
-    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
-        """Starts a new step."""
+    def before_step(self, runner, step) -> None:
+        """Starts new sums."""
         self.scaled = [torch.zeros_like(p) for p in self.wanted] if self.active else []
         self.steps = torch.zeros_like(self.steps)
 
-    def after_loss(self, runner, losses: dict[str, Tensor]) -> None:
+    def after_loss(self, runner, step, losses: dict[str, Tensor]) -> None:
         """Adds up the generative samples' gradients, each with the shares of its own step."""
         if not self.active:
             return
-        loop, model = runner.train_loop, runner.model
-        matched = model.timestep_of(loop.samples["task"][: loop.samples["num_generative"]])
+        model, optim, samples = runner.model, runner.optim_wrapper, step.samples
+        matched = model.timestep_of(samples["task"][: samples["num_generative"]])
         self.steps += torch.stack([matched.sum().float(), self.steps.new_tensor(float(len(matched)))])
         for term, t in zip(model.generative_terms.unbind(), matched.unbind(), strict=True):
-            gradients = torch.autograd.grad(term / loop.accumulate, self.wanted, retain_graph=True, allow_unused=True)
+            scaled = optim.scale_loss(term / step.accumulate)
+            gradients = torch.autograd.grad(scaled, self.wanted, retain_graph=True, allow_unused=True)
             shares = self.shares(t)
             for total, gradient, depth in zip(self.scaled, gradients, self.depths, strict=True):
                 if gradient is not None:
@@ -80,18 +82,14 @@ class LayerDecay(Regularizer):
         share = torch.exp(-self.a * self.blocks * (t / self.T_ref if self.coupled else 1.0))
         return torch.where(share < LEAST_SHARE, 0, share)
 
-    def gradient_policy(self, runner, loss_gradients: Mapping[str, Sequence[Tensor]]) -> None:
+    def gradient_policy(self, runner, step, loss_gradients: Mapping[str, Sequence[Tensor]]) -> None:
         """Replaces the gradient of the generative loss; `generative_t`, logged, is the mean t* of the samples."""
         if not self.active:
             return
-        if _processes() > 1:
+        if get_world_size() > 1:
             for tensor in (self.steps, *self.scaled):
                 dist.all_reduce(tensor)
-            torch._foreach_div_(self.scaled, _processes())
+        torch._foreach_div_(self.scaled, get_world_size() * runner.optim_wrapper.loss_scale)
         total, count = self.steps.unbind()
-        runner.train_loop.logged["generative_t"] = total / count.clamp(min=1)
+        step.log(generative_t=total / count.clamp(min=1))
         torch._foreach_copy_(list(loss_gradients[GENERATIVE]), self.scaled)
-
-
-def _processes() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 import torch
+from mmengine.dist import get_world_size
 from torch import Tensor
-from torch.nn import functional as F
 
 from dtir.core.errors import ConfigError
 from dtir.registry import REGULARIZERS
 from dtir.regularizers.base import Regularizer
+from dtir.regularizers.cosines import GradientSums, unit
 from dtir.regularizers.depth import num_blocks, parameter_depths
 from dtir.regularizers.layer_decay import GENERATIVE, RESTORING
 from dtir.regularizers.second_order import twice_differentiable
@@ -56,17 +57,17 @@ class ShallowGradients(Regularizer):
         if output.requires_grad:
             self.features.append(output)
 
-    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
+    def before_step(self, runner, step) -> None:
         """Forgets passes that were not for training, such as those for an estimate between stages."""
         self.features = []
 
-    def taken_features(self, runner) -> list[Tensor]:
+    def taken_features(self, runner, step) -> list[Tensor]:
         """The features of the present micro-batch, one per forward pass, generative samples first.
 
         Empty where nothing in the shallow blocks is trained.
         """
         features, self.features = self.features, []
-        samples = runner.train_loop.samples
+        samples = step.samples
         mixed = 0 < samples["num_generative"] < len(samples["task"])
         # Of a block that a recurrent network calls several times, the last call in each forward pass.
         calls = len(features) // (2 if runner.model.separate_objectives and mixed else 1)
@@ -80,8 +81,8 @@ class OrthogonalProjection(ShallowGradients):
     The two gradients are those of the objectives' mean losses, reduced over all processes, so that every process
     projects alike. Without one of them, as in pre-training, nothing is taken. It comes after the regularizers that
     change gradients otherwise, such as `LayerDecay`, wherever it stands among them. Logged are `grad_cosine`, the
-    cosine before the projection, and `orth_same` and `orth_cross`, the s and d of `OrthogonalityLoss`, of the last
-    micro-batch of the first process.
+    cosine before the projection, and `orth_same` and `orth_cross`, the s and d of `OrthogonalityLoss`, of the samples
+    of the first process.
 
     Args:
         shallow: Share of the ordered blocks that are shallow.
@@ -96,6 +97,8 @@ class OrthogonalProjection(ShallowGradients):
     def __init__(self, shallow: float = 0.25) -> None:
         super().__init__(shallow)
         self.rows: dict[int, list[Tensor]] = {}
+        self.num_generative = 0
+        self.sums: GradientSums | None = None
 
     def before_stage(self, runner, stage, fresh: bool) -> None:
         """Finds the stage's shallow parameters."""
@@ -108,9 +111,20 @@ class OrthogonalProjection(ShallowGradients):
         # Of the projection to gains and shifts, which serves all blocks, no part is shallow by itself.
         self.places = [k for k, p in enumerate(wanted) if (depths[names[id(p)]] < limit).all()]
 
-    def after_loss(self, runner, losses: dict[str, Tensor]) -> None:
+    def before_step(self, runner, step) -> None:
+        """Starts new sums."""
+        super().before_step(runner, step)
+        self.rows, self.sums = {}, None
+
+    def preview_loss(self, runner, step, losses: dict[str, Tensor]) -> None:
+        """Forgets the features of samples that come once more."""
+        self.features = []
+
+    def after_loss(self, runner, step, losses: dict[str, Tensor]) -> None:
         """Lets the backward passes to come leave the samples' gradients here."""
-        features, self.rows = self.taken_features(runner), {}
+        features = self.taken_features(runner, step)
+        self._collect()
+        self.num_generative = step.samples["num_generative"]
         own = sum(losses[name].requires_grad for name in (GENERATIVE, RESTORING)) // max(1, len(features))
         for index, value in enumerate(features):
             value.register_hook(functools.partial(self._add_row, index, own))
@@ -121,7 +135,7 @@ class OrthogonalProjection(ShallowGradients):
         if len(rows) < own:
             rows.append(gradient.detach())
 
-    def gradient_policy(self, runner, loss_gradients: Mapping[str, Sequence[Tensor]]) -> None:
+    def gradient_policy(self, runner, step, loss_gradients: Mapping[str, Sequence[Tensor]]) -> None:
         """Projects the generative gradient."""
         if not self.places:
             return
@@ -130,17 +144,21 @@ class OrthogonalProjection(ShallowGradients):
         squares = _sum(torch._foreach_mul(restoring, restoring))
         own = _sum(torch._foreach_mul(generative, generative))
         cosine = product / (squares * own).sqrt().clamp(min=torch.finfo(torch.float64).tiny)
-        runner.train_loop.logged["grad_cosine"] = cosine.float()
-        self._log_samples(runner)
+        step.log(grad_cosine=cosine.float())
+        self._collect()
+        if self.sums is not None:
+            same, cross = self.sums.cosines()
+            step.log(orth_same=same, orth_cross=cross)
         share = torch.where(squares > 0, product / squares, 0).to(restoring[0].dtype)
         torch._foreach_sub_(generative, torch._foreach_mul(restoring, share))
 
-    def _log_samples(self, runner) -> None:
+    def _collect(self) -> None:
+        """Adds what the last backward pass left to the step's sums."""
         rows, self.rows = self.rows, {}
         if rows:
-            gradients = torch.cat([sum(rows[index]) for index in sorted(rows)])
-            same, cross = cosines(gradients, runner.train_loop.samples["num_generative"])
-            runner.train_loop.logged.update(orth_same=same, orth_cross=cross)
+            gradients = torch.cat([sum(rows[index]) for index in sorted(rows)]).flatten(1).float()
+            sums = GradientSums.of(gradients, self.num_generative)
+            self.sums = sums if self.sums is None else self.sums + sums
 
 
 def _sum(tensors: Sequence[Tensor]) -> Tensor:
@@ -152,9 +170,10 @@ class OrthogonalityLoss(ShallowGradients):
     """Adds `weight ((1 - s) + |d|)` to the loss (Lu et al., arXiv 2506.21722, Eq. 6-9, 17-20).
 
     s is the mean cosine between the gradients of samples of the same objective, d that between samples of different
-    ones. A sample's gradient is that of its loss at the features where the shallow blocks end, so that one backward
-    pass gives all; the total is differentiated once more, for which the network's convolutions and norms are those of
-    `second_order`. Of a batch without both objectives only (1 - s) is left, and of one without any pair nothing.
+    ones, over all samples of an optimiser step, of whatever process and micro-batch. A sample's gradient is that of its
+    loss at the features where the shallow blocks end, so that one backward pass gives all; the total is differentiated
+    once more, for which the network's convolutions and norms are those of `second_order`. Of a step without both
+    objectives only (1 - s) is left, and of one without any pair nothing. Micro-batches each take one forward pass more.
     Logged are s and d, `orth_same` and `orth_cross`, and `grad_cosine`, the cosine between the sums of the two
     objectives' gradients at these features.
 
@@ -174,6 +193,7 @@ class OrthogonalityLoss(ShallowGradients):
             raise ConfigError(f"OrthogonalityLoss: interval={interval} must be at least 1.")
         self.weight, self.interval = weight, interval
         self.values: dict[str, Tensor] = {}
+        self.sums: GradientSums | None = None
         self.iteration = ExitStack()
 
     def before_stage(self, runner, stage, fresh: bool) -> None:
@@ -181,48 +201,63 @@ class OrthogonalityLoss(ShallowGradients):
         super().before_stage(runner, stage, fresh)
         self.values = {}
 
-    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
+    def before_step(self, runner, step) -> None:
         """Makes the second derivative cheap, where it will be taken."""
-        super().before_train_iter(runner, batch_idx, data_batch)
-        if self._due(runner):
+        super().before_step(runner, step)
+        self.sums = None
+        if self._due(step):
             self.iteration.enter_context(twice_differentiable(runner.model))
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Leaves the network as it was."""
         self.iteration.close()
 
-    def after_loss(self, runner, losses: dict[str, Tensor]) -> None:
+    def previews(self, step) -> bool:
+        """Where the term is added: its slope at a sample depends on the gradients of all samples of the step."""
+        return self._due(step)
+
+    def preview_loss(self, runner, step, losses: dict[str, Tensor]) -> None:
+        """Adds up the gradients of a micro-batch's samples."""
+        features = self.taken_features(runner, step)
+        if features and self._due(step):
+            sums = self._sums(self._gradients(runner, step, losses, features), step)
+            self.sums = sums if self.sums is None else self.sums + sums
+
+    def after_loss(self, runner, step, losses: dict[str, Tensor]) -> None:
         """Adds the term, unless nothing in the shallow blocks is trained."""
-        features = self.taken_features(runner)
-        if features and self._due(runner):
-            gradients = torch.cat(torch.autograd.grad(sum(losses.values()), features, create_graph=True))
-            n = runner.train_loop.samples["num_generative"]
-            same, cross = cosines(gradients, n)
-            losses["loss_orthogonality"] = self.interval * self.weight * (1 - same + cross.abs())
-            flat = gradients.detach().flatten(1).float()
-            between = F.cosine_similarity(flat[:n].sum(0), flat[n:].sum(0), dim=0)
-            self.values = {"orth_same": same.detach(), "orth_cross": cross.detach(), "grad_cosine": between}
-        runner.train_loop.logged.update(self.values)
+        features = self.taken_features(runner, step)
+        if features and self._due(step):
+            gradients = self._gradients(runner, step, losses, features, create_graph=True)
+            if step.accumulate == 1:
+                self.sums = self._sums(gradients.detach(), step)
+            if step.micro == 0:
+                self.sums = self.sums.reduced()
+            losses["loss_orthogonality"] = self.interval * self.weight * self._term(gradients, step)
+            same, cross = self.sums.cosines()
+            between = self.sums.objective_cosine()
+            self.values = {"orth_same": same, "orth_cross": cross, "grad_cosine": between}
+        step.log(**self.values)
 
-    def _due(self, runner) -> bool:
-        return runner.train_loop.local_iter % self.interval == 0
+    def _gradients(self, runner, step, losses: dict[str, Tensor], features: list[Tensor], **options) -> Tensor:
+        """Gradients (B, F) of the samples, those of the generative ones first.
 
+        They are those of the scaled losses: in half precision, others would be rounded to zero. Only directions matter.
+        """
+        total = runner.optim_wrapper.scale_loss(sum(losses.values()) / step.accumulate)
+        return torch.cat(torch.autograd.grad(total, features, **options)).flatten(1).float()
 
-def cosines(gradients: Tensor, num_generative: int) -> tuple[Tensor, Tensor]:
-    """Mean cosine over pairs of the same objective, 1 without any, and over pairs of different ones, 0 without any.
+    @staticmethod
+    def _sums(gradients: Tensor, step) -> GradientSums:
+        return GradientSums.of(gradients, step.samples["num_generative"])
 
-    Args:
-        gradients: One per sample (B, ...), those of the generative samples first.
-        num_generative: How many these are.
+    def _term(self, gradients: Tensor, step) -> Tensor:
+        """The step's term, with this micro-batch's part of its gradient."""
+        same, cross = self.sums.cosines()
+        units = unit(gradients)
+        slope = self.sums.slope(units.detach(), step.samples["num_generative"])
+        # The loop takes the mean over micro-batches and processes, of parts that are to be added up.
+        part = (slope * units).sum() * (step.accumulate * get_world_size())
+        return 1 - same + cross.abs() + part - part.detach()
 
-    Returns:
-        s and d, scalars.
-    """
-    unit = F.normalize(gradients.flatten(1).float(), dim=1)
-    table = unit @ unit.t()
-    n, batch = num_generative, len(unit)
-    generative, restoring, cross = table[:n, :n], table[n:, n:], table[:n, n:]
-    pairs = n * (n - 1) + (batch - n) * (batch - n - 1)
-    within = generative.sum() - generative.trace() + restoring.sum() - restoring.trace()
-    same = within / pairs if pairs else torch.ones_like(within)
-    return same, cross.mean() if cross.numel() else torch.zeros_like(within)
+    def _due(self, step) -> bool:
+        return step.iteration % self.interval == 0

@@ -17,17 +17,17 @@ from dtir.core.errors import ConfigError
 from dtir.core.seeding import derive_seed
 from dtir.models.restorers.draws import BatchDraws
 from dtir.registry import REGULARIZERS
+from dtir.regularizers.anchored import AnchoredPenalty
 from dtir.regularizers.base import Regularizer
-from dtir.regularizers.importance import ParameterImportance
+from dtir.regularizers.estimation import generative_batches
 
 # Keeps the draw apart from the micro-batches', which count up from 0 at this place of the address.
 _STEP_STREAM = 2**31 - 1
 
 
-def is_generative_step(runner, probability: float) -> bool:
-    """Whether the present step takes the generative terms, too: the same in all processes and in a resumed run."""
-    loop = runner.train_loop
-    seed = derive_seed(runner.seed, loop.stage.index, loop.local_iter, _STEP_STREAM)
+def is_generative_step(runner, step, probability: float) -> bool:
+    """Whether a step takes the generative terms, too: the same in all processes and in a resumed run."""
+    seed = derive_seed(runner.seed, step.stage.index, step.iteration, _STEP_STREAM)
     return np.random.default_rng(seed).random() < probability
 
 
@@ -37,15 +37,15 @@ def _check_probability(kind: str, probability: float) -> None:
 
 
 @REGULARIZERS.register_module()
-class ReleasedImportance(ParameterImportance):
-    """Holds parameters near those of the stage's start by importances of whole batches, summed.
+class ReleasedImportance(AnchoredPenalty):
+    """The penalty by importances of whole batches, in some of the steps.
 
     With omega the mean over batches of `|gradient of the batch's generative loss|` and d the change since then,
 
         L_reg = weight sum_i (omega_i |d_i| + omega_i^2 d_i^2 / 2).
 
-    Unlike the mean over parameters and the per-sample statistics of `ParameterImportance`, neither vanishes with the
-    size of the network nor estimates its curvature.
+    The square of a batch's mean gradient is not the curvature, which the per-sample statistics of
+    `ParameterImportance` estimate.
 
     Args:
         weight: lambda.
@@ -68,42 +68,40 @@ class ReleasedImportance(ParameterImportance):
         batch_size: int = 16,
         reestimate: bool = False,
     ) -> None:
-        super().__init__(
-            weight, before, num_samples=num_batches * batch_size, chunk=batch_size, decay=0, reestimate=reestimate
-        )
+        super().__init__(weight, before, decay=0.0, reestimate=reestimate)
         _check_probability(type(self).__name__, probability)
-        self.probability = probability
+        self.probability, self.num_batches, self.batch_size = probability, num_batches, batch_size
 
-    def estimate(self, runner, seed_stage: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Omega and its square, over all processes, by parameter name."""
+    def importances(self, runner, seed_stage: int) -> dict[str, dict[str, Tensor]]:
+        """`omega`, over all processes."""
         model = runner.model
         network = self.network_of(runner)
         params = dict(network.named_parameters())
         sums = {name: torch.zeros_like(p) for name, p in params.items()}
-        num_batches = self.num_samples // self.chunk
-        chunks = [range(k * self.chunk, (k + 1) * self.chunk) for k in range(get_rank(), num_batches, get_world_size())]
-        for batch in self.batches(runner, seed_stage, chunks):
+        size, mine = self.batch_size, range(get_rank(), self.num_batches, get_world_size())
+        chunks = [range(k * size, (k + 1) * size) for k in mine]
+        for batch in generative_batches(runner, seed_stage, chunks, self.num_batches * size):
             loss = model.generative_loss(batch["x"] - network(batch["x"], batch["t"]), batch["noise"]).mean()
             for name, magnitude in gradient_magnitudes(loss, params).items():
                 sums[name] += magnitude
         for tensor in sums.values():
             if get_world_size() > 1:
                 dist.all_reduce(tensor)
-            tensor.div_(num_batches)
-        omega = {name: value.cpu().float() for name, value in sums.items()}
-        return omega, {name: value.square() for name, value in omega.items()}
+            tensor.div_(self.num_batches)
+        return {"omega": {name: value.cpu().float() for name, value in sums.items()}}
 
-    def balances(self, network: nn.Module) -> dict[str, Tensor]:
-        """`weight` for every parameter: the term is a sum over them."""
-        return {name: torch.tensor(self.weight) for name, _ in network.named_parameters()}
+    def coefficients(self, name: str) -> tuple[Tensor, Tensor]:
+        """As in `AnchoredPenalty`."""
+        omega = self.state["omega"][name]
+        return omega, omega.square()
 
-    def before_optim_step(self, runner) -> None:
+    def before_optim_step(self, runner, step) -> None:
         """Adds the term's gradient in the generative steps; what is logged stands until the next one."""
-        if is_generative_step(runner, self.probability):
-            super().before_optim_step(runner)
-        runner.train_loop.logged["importance"] = self.value
+        if is_generative_step(runner, step, self.probability):
+            super().before_optim_step(runner, step)
+        step.log(**self.values)
 
-    def value_due(self, runner) -> bool:
+    def logs(self, step) -> bool:
         """Always: generative steps are few."""
         return True
 
@@ -140,16 +138,16 @@ class ReleasedOrthogonality(Regularizer):
         self.generative: list[Tensor] = []
         self.value = torch.zeros(())
 
-    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
-        """Starts a new step."""
+    def before_step(self, runner, step) -> None:
+        """Starts a new sum."""
         self.generative = []
 
-    def after_loss(self, runner, losses: dict[str, Tensor]) -> None:
+    def after_loss(self, runner, step, losses: dict[str, Tensor]) -> None:
         """Takes the generative gradient of the micro-batch."""
-        if not is_generative_step(runner, self.probability):
+        if not is_generative_step(runner, step, self.probability):
             return
-        model, samples = runner.model, runner.train_loop.samples
-        draws = BatchDraws(samples["gt"], samples["noise_seed"], samples["slots"])
+        model, samples = runner.model, step.samples
+        draws = BatchDraws(samples["gt"], samples["noise_seed"], samples["slots"], samples["step_size"])
         t = draws.steps(model.num_timesteps)
         loss = model.generative_losses(samples["gt"], t, draws.noise()).mean()
         params = runner.train_loop.trainable_parameters
@@ -159,11 +157,11 @@ class ReleasedOrthogonality(Regularizer):
             torch._foreach_add_(gradients, self.generative)
         self.generative = gradients
 
-    def before_optim_step(self, runner) -> None:
+    def before_optim_step(self, runner, step) -> None:
         """Compares it with the restoring one; what is logged stands until the next generative step."""
         if self.generative:
             self.value = self._one_minus_cosine(runner.train_loop.trainable_parameters)
-        runner.train_loop.logged["orthogonality"] = self.value
+        step.log(orthogonality=self.value)
 
     def _one_minus_cosine(self, params: Sequence[nn.Parameter]) -> Tensor:
         restoring = [torch.zeros_like(p) if p.grad is None else p.grad for p in params]

@@ -5,13 +5,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.hooks import Hook
 from tiny_run import CONFIG, ROOT, last_state, run_process, tiny_config, train, train_command
 
 from dtir.apis import RestorationInferencer
 from dtir.core.errors import CheckpointError, ConfigError
 from dtir.engine import StagedRunner
 from dtir.models.estimator import TaskEstimator
+from dtir.testing.stopping import stopped
 
 MATCHING = {"type": "TimestepMatchingHook", "before": "finetune", "num_images": 1, "batch_size": 2}
 OPTIONS = {
@@ -64,20 +64,9 @@ def test_the_restorers_training_is_not_touched(trained, tmp_path):
     assert all(torch.equal(value, beside[key]) for key, value in plain.items())
 
 
-class StoppedError(RuntimeError):
-    pass
-
-
-class StopHook(Hook):
-    def before_train_iter(self, runner, batch_idx, data_batch=None):
-        if runner.iter == 45:
-            raise StoppedError
-
-
 def test_a_resumed_run_ends_with_the_same_estimator(trained, tmp_path):
     runner = StagedRunner.from_cfg(tiny_config(tmp_path, **OPTIONS))
-    runner.register_hook(StopHook())
-    with pytest.raises(StoppedError):
+    with stopped(runner, "before_optim_step", 45):
         runner.train()
     train(tmp_path, resume=True, **OPTIONS)
     whole, resumed = (last_state(folder)["estimator"]["state_dict"] for folder in (trained, tmp_path))

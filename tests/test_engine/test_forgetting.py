@@ -3,12 +3,12 @@ import math
 
 import cv2
 import pytest
-from mmengine.hooks import Hook
 from tiny_run import last_state, tiny_config, train
 
 from dtir.engine import StagedRunner
 from dtir.evaluation.reports import write_forgetting
 from dtir.evaluation.reports.forgetting import forgotten
+from dtir.testing.stopping import stopped
 
 HOOKS = [
     {"type": "TimestepMatchingHook", "before": "finetune", "num_images": 1, "batch_size": 2},
@@ -42,21 +42,10 @@ def test_every_task_after_every_validated_stage(tmp_path):
     assert picture.std() > 10
 
 
-class StoppedError(RuntimeError):
-    pass
-
-
-class StopHook(Hook):
-    def before_train_iter(self, runner, batch_idx, data_batch=None):
-        if runner.iter == 9:
-            raise StoppedError
-
-
 def test_a_resumed_run_goes_on_with_the_matrix(tmp_path):
     train(tmp_path / "whole", **OPTIONS)
     runner = StagedRunner.from_cfg(tiny_config(tmp_path / "stopped", **OPTIONS))
-    runner.register_hook(StopHook())
-    with pytest.raises(StoppedError):
+    with stopped(runner, "before_optim_step", 9):
         runner.train()
     train(tmp_path / "stopped", resume=True, **OPTIONS)
     assert rows(tmp_path / "stopped") == rows(tmp_path / "whole")

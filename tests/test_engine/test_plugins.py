@@ -70,10 +70,10 @@ class RecordingRegularizer(Regularizer):
     def before_stage(self, runner, stage, fresh):
         self.calls.append(("before_stage", stage.name, fresh))
 
-    def after_loss(self, runner, losses):
+    def after_loss(self, runner, step, losses):
         losses["loss_extra"] = 1e-3 * sum(p.square().sum() for p in runner.model.parameters())
 
-    def before_optim_step(self, runner):
+    def before_optim_step(self, runner, step):
         self.steps += 1
         self.calls.append(("before_optim_step", [p.grad is not None for p in runner.train_loop.trainable_parameters]))
 
@@ -93,7 +93,7 @@ class GenerativeOffRegularizer(Regularizer):
 
     needs_loss_gradients = True
 
-    def gradient_policy(self, runner, loss_gradients):
+    def gradient_policy(self, runner, step, loss_gradients):
         assert set(loss_gradients) == {"loss_restoration", "loss_generative"}
         torch._foreach_zero_(loss_gradients["loss_generative"])
 
@@ -139,9 +139,14 @@ def test_stages_freeze_what_they_do_not_train(tmp_path):
     trained = train(tmp_path / "run", **{"train_cfg.stages": stages}).model.state_dict()
     changed = {key for key, value in trained.items() if not torch.equal(value, initial[key])}
     assert changed - {"matched_t"} == {"network.backbone.tail.weight", "network.backbone.tail.bias"}
-    stages[0]["trainable"] = ["nothing.*"]
+    stages[0]["trainable"] = []
     with pytest.raises(ConfigError, match="stage 'finetune' trains nothing"):
         train(tmp_path / "none", **{"train_cfg.stages": stages})
+    stages[0]["trainable"] = ["network.*", "network.bakcbone.*"]
+    with pytest.raises(
+        ConfigError, match=r"'network\.bakcbone\.\*', which matches no parameter .*network\.backbone\.\*"
+    ):
+        train(tmp_path / "typo", **{"train_cfg.stages": stages})
 
 
 def test_tasks_of_model_and_data_must_agree(tmp_path):
@@ -152,7 +157,7 @@ def test_tasks_of_model_and_data_must_agree(tmp_path):
 class NanHook(Hook):
     """Spoils the loss."""
 
-    def after_loss(self, runner, losses):
+    def after_loss(self, runner, step, losses):
         losses["loss_restoration"] = losses["loss_restoration"] * float("nan")
 
 

@@ -6,29 +6,12 @@ import subprocess
 import time
 
 import pytest
-from mmengine.hooks import Hook
 from tiny_run import assert_same_state, last_state, run_process, tiny_config, train, train_command
 
 from dtir.engine import StagedRunner
+from dtir.testing.stopping import stopped
 
 MAX_ITERS = 14
-
-
-class StoppedError(RuntimeError):
-    pass
-
-
-class StopHook(Hook):
-    """Stops a run in the middle of an iteration, before anything of that iteration is saved."""
-
-    priority = "LOWEST"
-
-    def __init__(self, iteration: int) -> None:
-        self.iteration = iteration
-
-    def before_optim_step(self, runner) -> None:
-        if runner.iter == self.iteration:
-            raise StoppedError
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +25,7 @@ def uninterrupted(tmp_path_factory):
 @pytest.mark.parametrize("iteration", [0, 3, 4, 5, 7, 9, 13])
 def test_stop_anywhere_and_resume(tmp_path, uninterrupted, iteration):
     runner = StagedRunner.from_cfg(tiny_config(tmp_path))
-    runner.register_hook(StopHook(iteration))
-    with pytest.raises(StoppedError):
+    with stopped(runner, "before_optim_step", iteration):
         runner.train()
     train(tmp_path, resume=True)
     resumed = last_state(tmp_path)

@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.hooks import Hook
 from tiny_run import CONFIG, ROOT, run_process, tiny_config
 
 from dtir.cli import main
@@ -20,6 +19,7 @@ from dtir.imaging.files import read_rgb
 from dtir.imaging.self_ensemble import averaged_over_symmetries
 from dtir.models import DiffusionRestorer
 from dtir.registry import RESTORERS
+from dtir.testing.stopping import StopHook, StoppedError
 
 TASKS = ["noisy", "low-light", "jpeg-compressed"]
 FILES = ["chelsea", "coffee", "rocket"]
@@ -76,23 +76,6 @@ def test_files_of_a_test(whole):
     assert not (whole / "report" / "images").exists()
 
 
-class StoppedError(RuntimeError):
-    pass
-
-
-class StopHook(Hook):
-    """Stops a test while a picture is measured, before it is recorded."""
-
-    priority = "LOWEST"
-
-    def __init__(self, picture: int) -> None:
-        self.picture = picture
-
-    def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        if batch_idx == self.picture:
-            raise StoppedError
-
-
 @pytest.fixture
 def measured(monkeypatch) -> list[str]:
     """Pictures that the network is asked to restore."""
@@ -114,7 +97,7 @@ def stop(folder, work_dir, monkeypatch, picture: int, *options: str) -> None:
         setup = StagedRunner.build_test_loop
 
         def build(self, loop):
-            self.register_hook(StopHook(picture))
+            self.register_hook(StopHook("after_test_iter", picture))
             return setup(self, loop)
 
         patch.setattr(StagedRunner, "build_test_loop", build)

@@ -29,6 +29,13 @@ def train(work_dir: Path, path: Path = CONFIG, **options) -> StagedRunner:
     return runner
 
 
+def built(work_dir: Path, path: Path = CONFIG, **options) -> StagedRunner:
+    """A runner with its training loop, which has not begun."""
+    runner = StagedRunner.from_cfg(tiny_config(work_dir, path, **options))
+    runner._train_loop = runner.build_train_loop(runner._train_loop)
+    return runner
+
+
 def train_command(work_dir: Path, *arguments: str, processes: int = 1) -> list[str]:
     launcher = [sys.executable]
     extra = []

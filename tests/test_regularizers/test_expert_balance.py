@@ -37,7 +37,7 @@ def test_it_trains_the_routers(tmp_path):
         "train_cfg.regularizers": [{"type": "ExpertBalance", "weight": 1.0}],
     }
     runner = train(tmp_path, **options)
-    assert 0 < runner.train_loop.logged["expert_use"] <= 1
+    assert 0 < runner.train_loop.step.logged["expert_use"] <= 1
     plain = train(tmp_path / "plain", **{**options, "train_cfg.regularizers": []})
     pairs = zip(runner.model.network.adapters.values(), plain.model.network.adapters.values(), strict=True)
     # Experts are zero at first, so that only the term moves the routers in the first step.

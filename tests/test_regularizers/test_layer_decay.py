@@ -13,9 +13,9 @@ PLAIN = {"optim_wrapper.optimizer": {"type": "SGD", "lr": 1.0}, "optim_wrapper.c
 class Recording(LayerDecay):
     """Keeps the gradients before and after."""
 
-    def gradient_policy(self, runner, loss_gradients):
+    def gradient_policy(self, runner, step, loss_gradients):
         self.before = {name: [g.clone() for g in part] for name, part in loss_gradients.items()}
-        super().gradient_policy(runner, loss_gradients)
+        super().gradient_policy(runner, step, loss_gradients)
         self.after = {name: [g.clone() for g in part] for name, part in loss_gradients.items()}
 
 
@@ -62,7 +62,7 @@ def test_every_samples_gradient_is_scaled_by_block_and_by_its_own_step(tmp_path)
     runner = run(tmp_path, regularizer, matched=(3, 9, 21))
     # Two generative samples of eight, of tasks that the sampler drew.
     assert len(set(regularizer.own_steps)) == 2
-    assert runner.train_loop.logged["generative_t"].item() == sum(regularizer.own_steps) / 2
+    assert runner.train_loop.step.logged["generative_t"].item() == sum(regularizer.own_steps) / 2
     names = [name for name, p in runner.model.network.named_parameters() if p.requires_grad]
     after = regularizer.after["loss_generative"]
     for name, found, *own in zip(names, after, *regularizer.own_gradients, strict=True):

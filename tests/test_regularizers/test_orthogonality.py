@@ -9,13 +9,13 @@ from tiny_run import CONFIG, run_process, train, train_command
 
 from dtir.core.errors import ConfigError
 from dtir.regularizers import OrthogonalityLoss, OrthogonalProjection
-from dtir.regularizers.orthogonality import cosines
+from dtir.regularizers.cosines import GradientSums
 
 
 class Recording(OrthogonalProjection):
-    def gradient_policy(self, runner, loss_gradients):
+    def gradient_policy(self, runner, step, loss_gradients):
         self.before = [g.clone() for g in loss_gradients["loss_generative"]]
-        super().gradient_policy(runner, loss_gradients)
+        super().gradient_policy(runner, step, loss_gradients)
         self.after = {name: [g.clone() for g in part] for name, part in loss_gradients.items()}
 
 
@@ -40,7 +40,7 @@ def test_nothing_along_the_restoring_gradient_is_left(tmp_path):
     assert abs(torch.cosine_similarity(generative, restoring, dim=0)) < 1e-5
     before = flat(regularizer.before[k] for k in regularizer.places)
     cosine = torch.cosine_similarity(before, restoring, dim=0)
-    assert runner.train_loop.logged["grad_cosine"].item() == pytest.approx(cosine.item(), rel=1e-4)
+    assert runner.train_loop.step.logged["grad_cosine"].item() == pytest.approx(cosine.item(), rel=1e-4)
     torch.testing.assert_close(before - generative, restoring * (before @ restoring / (restoring @ restoring)))
     others = [k for k in range(len(names)) if k not in regularizer.places]
     assert all(torch.equal(regularizer.before[k], regularizer.after["loss_generative"][k]) for k in others)
@@ -72,13 +72,13 @@ class CheckAngle(Regularizer):
     needs_loss_gradients = True
     priority = "LOW"
 
-    def gradient_policy(self, runner, loss_gradients):
+    def gradient_policy(self, runner, step, loss_gradients):
         places = next(r.places for r in runner.train_loop.regularizers if type(r).__name__ == "OrthogonalProjection")
         generative, restoring = (
             torch.cat([loss_gradients[name][k].flatten() for k in places]).double()
             for name in ("loss_generative", "loss_restoration")
         )
-        runner.train_loop.logged["angle"] = torch.cosine_similarity(generative, restoring, dim=0).abs()
+        step.logged["angle"] = torch.cosine_similarity(generative, restoring, dim=0).abs()
 """
 
 
@@ -115,11 +115,11 @@ def test_two_processes_project_alike(tmp_path, monkeypatch):
 def test_cosines_of_known_gradients():
     a, b = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
     diagonal = (a + b) / 2**0.5
-    same, cross = cosines(torch.stack([a, 3 * a, diagonal, b]), 2)
+    same, cross = GradientSums.of(torch.stack([a, 3 * a, diagonal, b]), 2).cosines()
     assert same.item() == pytest.approx((1 + 0.5**0.5) / 2)
     assert cross.item() == pytest.approx((0.5**0.5 + 0) / 2)
-    assert [x.item() for x in cosines(torch.stack([a]), 1)] == [1, 0]
-    assert [x.item() for x in cosines(torch.stack([a, b]), 1)] == [1, 0]
+    assert [x.item() for x in GradientSums.of(torch.stack([a]), 1).cosines()] == [1, 0]
+    assert [x.item() for x in GradientSums.of(torch.stack([a, b]), 1).cosines()] == [1, 0]
 
 
 def test_the_loss_is_differentiated_twice(tmp_path):
@@ -127,10 +127,10 @@ def test_the_loss_is_differentiated_twice(tmp_path):
     kept = {}
 
     class Keeping(OrthogonalityLoss):
-        def after_loss(self, runner, losses):
-            model, samples = runner.model, runner.train_loop.samples
+        def after_loss(self, runner, step, losses):
+            model, samples = runner.model, step.samples
             (features,) = self.features
-            super().after_loss(runner, losses)
+            super().after_loss(runner, step, losses)
             params = [p for p in model.parameters() if p.requires_grad]
             kept["term"] = losses["loss_orthogonality"].detach().clone()
             kept["gradient"] = [
@@ -174,7 +174,7 @@ def test_the_loss_is_the_same_where_the_objectives_take_a_pass_each(tmp_path):
         options = {"train_cfg.stages": STAGE, "custom_hooks": [], **PLAIN, "train_cfg.regularizers": regularizers}
         runner = train(tmp_path / str(len(others)), **options)
         assert runner.model.separate_objectives == bool(others)
-        found.append((runner.train_loop.logged, runner.model.state_dict()))
+        found.append((runner.train_loop.step.logged, runner.model.state_dict()))
     (logged, state), (logged_apart, state_apart) = found
     assert logged["orth_cross"].item() != 0
     for name in ("orth_same", "orth_cross"):
@@ -185,10 +185,10 @@ def test_the_loss_is_the_same_where_the_objectives_take_a_pass_each(tmp_path):
 
 def test_the_loss_of_every_second_iteration_is_twice_as_strong(tmp_path):
     class Recording(OrthogonalityLoss):
-        def after_loss(self, runner, losses):
-            super().after_loss(runner, losses)
+        def after_loss(self, runner, step, losses):
+            super().after_loss(runner, step, losses)
             self.terms = [*getattr(self, "terms", []), losses.get("loss_orthogonality")]
-            self.logged = [*getattr(self, "logged", []), dict(runner.train_loop.logged)]
+            self.logged = [*getattr(self, "logged", []), dict(step.logged)]
 
     stages = [{**STAGE[0], "iters": 4, "lr": 1e-9}]
     one, lazy = Recording(weight=0.0), Recording(weight=0.0, interval=2)
@@ -208,7 +208,7 @@ def test_the_projection_logs_the_s_and_d_of_the_loss(tmp_path):
         for kind in ("OrthogonalityLoss", "OrthogonalProjection"):
             options = {"train_cfg.stages": [{**STAGE[0], "generative_share": share}], "custom_hooks": [], **PLAIN}
             runner = train(tmp_path / f"{kind}{number}", **options, **{"train_cfg.regularizers": [{"type": kind}]})
-            found.append(runner.train_loop.logged)
+            found.append(runner.train_loop.step.logged)
         assert found[0]["orth_same"].item() != 0
         for name in ("orth_same", "orth_cross"):
             torch.testing.assert_close(found[1][name], found[0][name], rtol=1e-4, atol=1e-6)
@@ -221,7 +221,7 @@ def test_frozen_shallow_blocks_have_no_term(tmp_path):
     options = {"train_cfg.stages": stages, "custom_hooks": [], **PLAIN}
     for kind in ("OrthogonalityLoss", "OrthogonalProjection"):
         runner = train(tmp_path / kind, **options, **{"train_cfg.regularizers": [{"type": kind}]})
-        assert not {"orth_same", "grad_cosine"} & runner.train_loop.logged.keys()
+        assert not {"orth_same", "grad_cosine"} & runner.train_loop.step.logged.keys()
 
 
 @pytest.mark.parametrize("kind", [OrthogonalProjection, OrthogonalityLoss])

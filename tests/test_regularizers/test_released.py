@@ -14,11 +14,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "test_models" / "test_backbon
 from parity_case import ParityCase
 
 from dtir.core.errors import ConfigError
+from dtir.core.stage_hook import TrainStep
 from dtir.diffusion.schedulers import EEDTPScheduler
 from dtir.models import DiffusionRestorer
 from dtir.models.backbones import EEDTPRestorationNet
 from dtir.models.losses import FFTLoss, WeightedLosses
 from dtir.regularizers import ReleasedImportance, released
+from dtir.regularizers.estimation import generative_batches
 from dtir.regularizers.released import gradient_magnitudes
 
 PLAIN = {"optim_wrapper.optimizer": {"type": "SGD", "lr": 1.0}, "optim_wrapper.clip_grad": None, "custom_hooks": []}
@@ -88,7 +90,7 @@ def test_the_importance_is_the_released_one(model, objectives):
     weight = 0.2
     term = ReleasedImportance(weight=weight, probability=1.0)
     anchor = {name: p.detach().clone() for name, p in params.items()}
-    term.state = {"mean": omega, "square": {name: o**2 for name, o in omega.items()}, "anchor": anchor}
+    term.state = {"omega": omega, "anchor": anchor}
     changes = {
         name: torch.from_numpy(0.01 * np.random.RandomState(zlib.crc32(f"d{name}".encode())).standard_normal(p.shape))
         for name, p in params.items()
@@ -97,12 +99,12 @@ def test_the_importance_is_the_released_one(model, objectives):
         for name, p in params.items():
             p.add_(changes[name])
             p.grad = torch.zeros_like(p)
-    loop = SimpleNamespace(local_iter=0, logged={}, stage=SimpleNamespace(index=1))
-    runner = SimpleNamespace(model=SimpleNamespace(network=backbone), train_loop=loop, seed=0)
+    step = TrainStep(SimpleNamespace(index=1), 0)
+    runner = SimpleNamespace(model=SimpleNamespace(network=backbone), seed=0)
     try:
         term._lay_out(runner)
-        term.before_optim_step(runner)
-        torch.testing.assert_close(loop.logged["importance"], objectives["reg_loss_lambda0.2"], rtol=1e-5, atol=0)
+        term.before_optim_step(runner, step)
+        torch.testing.assert_close(step.logged["importance"], objectives["reg_loss_lambda0.2"], rtol=1e-5, atol=0)
         for name, p in params.items():
             d = p.detach() - anchor[name]
             torch.testing.assert_close(p.grad, weight * (omega[name] * d.sign() + omega[name] ** 2 * d))
@@ -117,16 +119,15 @@ def test_omega_is_the_mean_over_batches_of_the_magnitude_of_their_gradients(tmp_
     term = {"type": "ReleasedImportance", "num_batches": 3, "batch_size": 2}
     runner = train(tmp_path, **{"train_cfg.stages": STAGES, "train_cfg.regularizers": [term], **PLAIN})
     (regularizer,) = runner.train_loop.regularizers
-    omega, square = regularizer.estimate(runner, 1)
+    omega = regularizer.importances(runner, 1)["omega"]
     model = runner.model
     params = dict(model.network.named_parameters())
     parts = []
-    for batch in regularizer.batches(runner, 1, [range(0, 2), range(2, 4), range(4, 6)]):
+    for batch in generative_batches(runner, 1, [range(0, 2), range(2, 4), range(4, 6)], 6):
         residual = batch["x"] - model.network(batch["x"], batch["t"])
         parts.append(gradient_magnitudes((residual - batch["noise"]).abs().mean(), params))
     for name in params:
         torch.testing.assert_close(omega[name], sum(part[name] for part in parts) / 3)
-        torch.testing.assert_close(square[name], omega[name] ** 2)
 
 
 def finetuned(folder, probability: float) -> dict:
@@ -143,20 +144,18 @@ def test_the_orthogonality_changes_nothing_and_the_importance_only_some_steps(tm
     always = finetuned(tmp_path / "always", 1.0)
     logged = {"type": "ReleasedOrthogonality", "probability": 1.0}
     runner = train(tmp_path / "cosine", **{"train_cfg.stages": STAGES, "train_cfg.regularizers": [logged], **PLAIN})
-    assert 0 <= runner.train_loop.logged["orthogonality"] <= 2
+    assert 0 <= runner.train_loop.step.logged["orthogonality"] <= 2
     assert all(torch.equal(plain[key], never[key]) for key in plain)
     assert all(torch.equal(plain[key], value) for key, value in runner.model.state_dict().items())
     assert any(not torch.equal(plain[key], always[key]) for key in plain)
 
 
 def test_a_tenth_of_the_steps_is_generative():
-    loop = SimpleNamespace(local_iter=0, stage=SimpleNamespace(index=2))
-    runner = SimpleNamespace(train_loop=loop, seed=5)
-    taken = []
-    for loop.local_iter in range(2000):
-        taken.append(released.is_generative_step(runner, 0.1))
+    runner = SimpleNamespace(seed=5)
+    steps = [TrainStep(SimpleNamespace(index=2), k) for k in range(2000)]
+    taken = [released.is_generative_step(runner, step, 0.1) for step in steps]
     assert 150 <= sum(taken) <= 250
-    assert released.is_generative_step(runner, 0.1) == taken[-1]
+    assert released.is_generative_step(runner, steps[-1], 0.1) == taken[-1]
 
 
 @pytest.mark.parametrize("kind", ["ReleasedImportance", "ReleasedOrthogonality"])

@@ -10,7 +10,7 @@ from dtir.core.errors import ConfigError
 from dtir.engine import StagedRunner
 
 EVERY = [
-    {"type": "ParameterImportance", "weight": 100.0, "num_samples": 4, "chunk": 2},
+    {"type": "ParameterImportance", "weight": 0.03, "num_samples": 4, "chunk": 2},
     {"type": "ExpertBalance", "weight": 0.1},
     {"type": "OrthogonalityLoss", "weight": 0.01},
     {"type": "OrthogonalProjection"},

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from dtir.core.errors import CheckpointError
 from dtir.core.ranges import Positive, PositiveInt
 from dtir.core.seeding import derive_seed
+from dtir.core.stage_hook import StageHook
 from dtir.evaluation.reports.confusion import write_confusion
 from dtir.models.estimator import TaskEstimator
 from dtir.registry import HOOKS
@@ -21,7 +22,7 @@ KEY = "estimator"
 
 
 @HOOKS.register_module()
-class BlindTaskHook(Hook):
+class BlindTaskHook(StageHook):
     """Lets a checkpoint tell the task, and so t*, from the picture: `task="auto"`.
 
     A `TaskEstimator` of its own takes one Adam step per iteration on the restoring samples; the restorer's training is
@@ -51,27 +52,34 @@ class BlindTaskHook(Hook):
         self.optimizer = torch.optim.Adam(self.estimator.parameters(), lr=self.lr)
         if self._loaded is not None:
             self.estimator.load_state_dict(self._loaded["state_dict"])
-            self.optimizer.load_state_dict(self._loaded["optimizer"])
+            if runner._resume:
+                self.optimizer.load_state_dict(self._loaded["optimizer"])
 
-    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        """One step, where the micro-batch has restoring samples in any process."""
-        if runner.train_loop.stage.settings.generative_share == 1:
-            return
-        samples = runner.train_loop.samples
-        n = samples["num_generative"]
-        lq, task = samples["lq"][n:], samples["task"][n:]
-        self.optimizer.zero_grad(set_to_none=False)
+    def before_step(self, runner, step) -> None:
+        """Starts a sum of gradients."""
+        self.count = 0
         for p in self.estimator.parameters():
             p.grad = torch.zeros_like(p)
+
+    def after_loss(self, runner, step, losses: dict[str, Tensor]) -> None:
+        """Adds the gradients of a micro-batch's restoring samples: a sum, so that it does not matter how they are split
+        over micro-batches and processes."""
+        n = step.samples["num_generative"]
+        lq, task = step.samples["lq"][n:], step.samples["task"][n:]
+        self.count += len(task)
         if len(task):
-            # A sum over the samples of all processes, so that their number does not matter.
             F.cross_entropy(self.estimator(lq), task, reduction="sum").backward()
-        count = self._reduce(len(task), lq.device)
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        """One optimiser step on the mean over the restoring samples, where there are any."""
+        if runner.train_loop.stage.settings.generative_share == 1:
+            return
+        count = self._reduce()
         torch._foreach_div_([p.grad for p in self.estimator.parameters()], count.clamp(min=1))
         self.optimizer.step()
 
-    def _reduce(self, count: int, device: torch.device) -> Tensor:
-        total = torch.tensor(float(count), device=device)
+    def _reduce(self) -> Tensor:
+        total = torch.tensor(float(self.count), device=next(self.estimator.parameters()).device)
         if get_world_size() > 1:
             for tensor in (total, *(p.grad for p in self.estimator.parameters())):
                 dist.all_reduce(tensor)

@@ -3,18 +3,19 @@
 from pathlib import Path
 
 from mmengine.dist import barrier, master_only
-from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop
 
 from dtir.core.atomic import atomic_write
 from dtir.core.checkpoint import LAST_CHECKPOINT
 from dtir.core.ranges import PositiveInt
+from dtir.core.stage_hook import StageHook
 from dtir.registry import HOOKS
 
 
 @HOOKS.register_module()
-class AtomicCheckpointHook(Hook):
-    """Writes `iter_N.pth` at an interval and at the end of every stage, then prunes older ones.
+class AtomicCheckpointHook(StageHook):
+    """Writes `iter_N.pth` at an interval, at the end of every stage, and where a hook stops the training; then prunes
+    older ones.
 
     A new checkpoint is complete before `last_checkpoint` names it and before an old one goes, so that a run killed at
     any moment finds a whole checkpoint. A validation that improves `save_best` writes `best_<metric>_iter_N.pth`.
@@ -37,7 +38,7 @@ class AtomicCheckpointHook(Hook):
 
     def after_step(self, runner, stage) -> None:
         """Saves when due."""
-        if runner.iter % self.interval == 0 or runner.iter == stage.end:
+        if runner.iter % self.interval == 0 or runner.iter == stage.end or runner.train_loop.stop_training:
             self._save(runner)
             barrier()
 

@@ -7,6 +7,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from dtir.core.ranges import BelowOne
+from dtir.core.stage_hook import StageHook
 from dtir.registry import HOOKS
 
 
@@ -55,7 +56,7 @@ class ForeachEMA(BaseAveragedModel):
 
 
 @HOOKS.register_module()
-class StageEMAHook(EMAHook):
+class StageEMAHook(EMAHook, StageHook):
     """Averages the weights, restarting at each stage; validation and checkpoints take the average.
 
     In a checkpoint `state_dict` is the average, for deployment, and `ema_state_dict` the weights that train.

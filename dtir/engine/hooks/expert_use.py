@@ -4,10 +4,10 @@ from pathlib import Path
 
 import torch
 from mmengine.dist import get_rank
-from mmengine.hooks import Hook
 from torch import Tensor
 
 from dtir.core.errors import ConfigError
+from dtir.core.stage_hook import StageHook
 from dtir.evaluation.reports.experts import write_expert_use
 from dtir.models import ConditionedNetwork
 from dtir.models.adapters import MixtureOfExperts
@@ -15,7 +15,7 @@ from dtir.registry import HOOKS
 
 
 @HOOKS.register_module()
-class ExpertUseHook(Hook):
+class ExpertUseHook(StageHook):
     """Writes `report/experts.{csv,png}` when a stage has ended: the routers read the time step alone, so that a task's
     experts follow from its matched step.
 

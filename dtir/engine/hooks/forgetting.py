@@ -40,5 +40,6 @@ class ForgettingHook(Hook):
         checkpoint["forgetting"] = self.stages
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Takes the matrix back."""
-        self.stages = dict(checkpoint.get("forgetting", {}))
+        """Takes the matrix back when a run is resumed."""
+        if runner._resume:
+            self.stages = dict(checkpoint.get("forgetting", {}))

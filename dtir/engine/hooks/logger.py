@@ -10,19 +10,33 @@ from torch import Tensor
 
 from dtir.core.errors import DtirError
 from dtir.core.ranges import PositiveInt
+from dtir.core.stage_hook import StageHook
 from dtir.registry import HOOKS
+
+# Latest values that mmengine's message hub keeps of each scalar.
+HISTORY_LENGTH = 1000
 
 
 @HOOKS.register_module()
 class StageRuntimeInfoHook(RuntimeInfoHook):
-    """mmengine's runtime information without its read of every loss in every iteration (a device sync)."""
+    """mmengine's runtime information without its read of every loss in every iteration (a device sync).
+
+    The message hub's histories are kept short: each new value copies its whole history, which costs milliseconds an
+    iteration after a million.
+    """
+
+    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
+        """Tells the hub iteration and learning rate."""
+        super().before_train_iter(runner, batch_idx, data_batch)
+        for history in runner.message_hub.log_scalars.values():
+            history.max_length = HISTORY_LENGTH
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Leaves the losses to `StageLoggerHook`."""
 
 
 @HOOKS.register_module()
-class StageLoggerHook(LoggerHook):
+class StageLoggerHook(LoggerHook, StageHook):
     """One line per `interval` iterations: stage, losses (mean since the last line), rate, times and ETAs.
 
     The same values go to the visualizer: JSON lines, TensorBoard, W&B, as configured.
@@ -80,7 +94,7 @@ class StageLoggerHook(LoggerHook):
         scalars = {
             **losses,
             **({"grad_norm": float(norm)} if norm is not None else {}),
-            "lr": runner.optim_wrapper.param_groups[0]["lr"],
+            "lr": runner.optim_wrapper.lr,
             "time": seconds,
             "data_time": self._data_time / self._count,
             "stage": loop.stage.index,

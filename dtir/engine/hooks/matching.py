@@ -8,12 +8,12 @@ from typing import Literal
 
 import torch
 from mmengine.dist import all_gather_object, get_rank, get_world_size
-from mmengine.hooks import Hook
 from torch import Tensor
 
 from dtir.core.atomic import atomic_write
 from dtir.core.errors import DatasetError
 from dtir.core.ranges import NonNegativeInt, PositiveInt
+from dtir.core.stage_hook import StageHook
 from dtir.datasets import MultiTaskDataset, SampleKey
 from dtir.diffusion.matching import MatchingCurve, distinct_steps, match_timestep
 from dtir.evaluation.reports.charts import plot_matching_curves
@@ -24,7 +24,7 @@ MAX_DRAWS = 10
 
 
 @HOOKS.register_module()
-class TimestepMatchingHook(Hook):
+class TimestepMatchingHook(StageHook):
     """Finds every task's matched step with the pre-trained network before a stage starts.
 
     The steps go to the model's `matched_t`; the curves go to `matching/curves.json` and `matching/curves.png` in the

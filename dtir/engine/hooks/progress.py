@@ -4,16 +4,16 @@ import logging
 import sys
 
 from mmengine.dist import get_rank
-from mmengine.hooks import Hook
 from rich.console import Console
 from rich.file_proxy import FileProxy
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from dtir.core.stage_hook import StageHook
 from dtir.registry import HOOKS
 
 
 @HOOKS.register_module()
-class ProgressHook(Hook):
+class ProgressHook(StageHook):
     """One bar for the present stage and one for the whole training, above which log lines scroll.
 
     Shown by the first process on an interactive terminal only; elsewhere the ETAs are in the log lines.

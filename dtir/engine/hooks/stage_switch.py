@@ -2,13 +2,12 @@
 
 from fnmatch import fnmatchcase
 
-from mmengine.hooks import Hook
-
+from dtir.core.stage_hook import StageHook
 from dtir.registry import HOOKS
 
 
 @HOOKS.register_module()
-class StageSwitchHook(Hook):
+class StageSwitchHook(StageHook):
     """Freezes what a stage does not train and, at the stage's start, forgets the optimiser's moments."""
 
     priority = "VERY_HIGH"

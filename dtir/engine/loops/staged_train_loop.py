@@ -1,7 +1,8 @@
 """The training loop: it announces stages, hooks switch them."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 
 import torch
 from mmengine.dist import get_rank, get_world_size
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader
 from dtir.core.errors import ConfigError
 from dtir.core.ranges import NonNegativeInt, PositiveInt
 from dtir.core.seeding import derive_seed
+from dtir.core.stage_hook import TrainStep
 from dtir.datasets import MultiTaskBatchSampler
 from dtir.engine.gradients import LossGradients, SummedGradients
 from dtir.engine.optim import learning_rate
@@ -24,20 +26,22 @@ from dtir.tasks import check_task
 class StagedTrainLoop(BaseLoop):
     """Trains a restorer through stages; one iteration is one optimiser step.
 
-    Hook points beside mmengine's: `before_stage(runner, stage, fresh)`, `after_loss(runner, losses)`,
-    `gradient_policy(runner, loss_gradients)`, `before_optim_step(runner)`, `after_stage(runner, stage)` and
-    `after_step(runner, stage)`, the last when an iteration is over and counted, its validation included. `fresh` is
-    False where a resumed run comes back into the middle of a stage. See `dtir.regularizers.Regularizer`.
+    Its hook points beside mmengine's are those of `dtir.core.stage_hook.StageHook`. A step is a function of all its
+    samples: how many processes and micro-batches share them does not matter, beyond the rounding of sums.
 
     Args:
         runner: The runner.
-        dataloader: Dict with `dataset` (a `MultiTaskDataset`), `batch_size` per process, and optionally `num_workers`,
-            `prefetch_factor`, `pin_memory`.
+        dataloader: Dict with `dataset` (a `MultiTaskDataset`, which gets the run's seed unless it has its own),
+            `batch_size` per process, and optionally `num_workers`, `prefetch_factor`, `pin_memory`.
         stages: Config dicts of `Stage`.
         val_interval: Iterations between validations; 0 for none but those that stages ask for and the last.
         accumulate: Micro-batches per optimiser step.
         regularizers: Configs of hooks in the `REGULARIZERS` registry.
         find_unused_parameters: Passed to DDP.
+
+    Attributes:
+        stop_training: Set by a hook, such as mmengine's `EarlyStoppingHook`, to end training after the present step.
+        step: The present optimiser step, None before the first.
 
     Raises:
         ConfigError: The tasks of dataset and model differ, or a stage is wrong.
@@ -54,7 +58,7 @@ class StagedTrainLoop(BaseLoop):
         find_unused_parameters: bool = False,
     ) -> None:
         self.plan = StagePlan(stages, len(runner.model.tasks))
-        self._check_tasks(runner.model.tasks, self.plan)
+        self._check_stages(runner.model)
         super().__init__(runner, self._build_dataloader(runner, dict(dataloader)))
         self.val_interval = val_interval
         self.val_begin = 1
@@ -64,9 +68,8 @@ class StagedTrainLoop(BaseLoop):
         self._epoch = 0
         self.stage: ScheduledStage | None = None
         self.trainable_parameters: list[nn.Parameter] = []
-        # Of the present micro-batch, for regularizers; and what they want logged with the losses.
-        self.samples: dict = {}
-        self.logged: dict[str, Tensor] = {}
+        self.step: TrainStep | None = None
+        self.stop_training = False
         self.regularizers = [REGULARIZERS.build(config) for config in regularizers]
         for regularizer in self.regularizers:
             runner.register_hook(regularizer)
@@ -109,7 +112,7 @@ class StagedTrainLoop(BaseLoop):
             return self.runner.model
         self.runner.call_hook("before_train")
         self.runner.call_hook("before_train_epoch")
-        while self._iter < self.max_iters:
+        while self._iter < self.max_iters and not self.stop_training:
             self._run_stage(self.plan.at(self._iter))
         self.runner.call_hook("after_train_epoch")
         self.runner.call_hook("after_train")
@@ -130,9 +133,12 @@ class StagedTrainLoop(BaseLoop):
         self.gradients = self._gradient_path()
         self.runner.model.train()
         batches = self._batches(stage)
-        while self._iter < stage.end:
+        while self._iter < stage.end and not self.stop_training:
             self._run_iter(batches, stage)
-        self.runner.call_hook("after_stage", stage=stage)
+        if self._iter == stage.end:
+            self.runner.call_hook("after_stage", stage=stage)
+        else:
+            self.runner.logger.info(f"Training was stopped by a hook at iteration {self._iter} of {self.max_iters}.")
 
     def _gradient_path(self) -> SummedGradients | LossGradients:
         model = self.runner.model
@@ -158,18 +164,16 @@ class StagedTrainLoop(BaseLoop):
         return iter(self.dataloader)
 
     def _run_iter(self, batches: Iterator[dict], stage: ScheduledStage) -> None:
-        runner, optim = self.runner, self.runner.optim_wrapper
+        runner = self.runner
         runner.call_hook("before_train_iter", batch_idx=self._iter, data_batch=None)
-        optim.set_lr(learning_rate(stage.settings, self.local_iter))
+        runner.optim_wrapper.set_lr(learning_rate(stage.settings, self.local_iter))
         self.data_time = 0.0
-        self.logged = {}
-        outputs: dict[str, Tensor] = {}
-        for micro in range(self.accumulate):
-            losses = self._micro_batch(self._next(batches), stage, micro)
-            for name, loss in losses.items():
-                outputs[name] = outputs[name] + loss if name in outputs else loss
-        self._optim_step()
-        outputs.update(self.logged)
+        step = self.step = TrainStep(stage, self.local_iter, self.accumulate)
+        runner.call_hook("before_step", step=step)
+        for micro, batch in enumerate(self._step_batches(batches, step)):
+            self._micro_batch(step, micro, batch)
+        self._optim_step(step)
+        outputs = {**step.losses, **step.logged}
         runner.call_hook("after_train_iter", batch_idx=self._iter, data_batch=None, outputs=outputs)
         self._iter += 1
         if self._validation_due(stage):
@@ -177,38 +181,61 @@ class StagedTrainLoop(BaseLoop):
             runner.model.train()
         runner.call_hook("after_step", stage=stage)
 
+    def _step_batches(self, batches: Iterator[dict], step: TrainStep) -> Iterable[dict]:
+        """The micro-batches of a step; all at once where a regularizer has to see them before the first is used."""
+        micro_batches = (self._next(batches) for _ in range(self.accumulate))
+        if self.accumulate == 1 or not any(regularizer.previews(step) for regularizer in self.regularizers):
+            return micro_batches
+        loaded = list(micro_batches)
+        for micro, batch in enumerate(loaded):
+            losses = self._losses(self.runner.model, self._prepare(step, micro, batch))
+            self.runner.call_hook("preview_loss", step=step, losses=losses)
+        return loaded
+
     def _next(self, batches: Iterator[dict]) -> dict:
         start = time.perf_counter()
         batch = next(batches)
         self.data_time += time.perf_counter() - start
         return batch
 
-    def _micro_batch(self, batch: dict, stage: ScheduledStage, micro: int) -> dict[str, Tensor]:
+    def _micro_batch(self, step: TrainStep, micro: int, batch: dict) -> None:
         runner, optim = self.runner, self.runner.optim_wrapper
-        data = runner.model.data_preprocessor(batch, training=True)
-        self.samples = data["data_samples"]
-        self.samples["lq"] = data["inputs"]
-        seed = derive_seed(runner.seed, stage.index, self.local_iter, micro)
-        self.samples["noise_seed"] = seed
-        # For layers that draw by themselves, such as dropout and noisy routers.
-        torch.manual_seed(seed)
+        data = self._prepare(step, micro, batch)
         with self.gradients.micro_batch(last=micro == self.accumulate - 1):
-            with optim.autocast():
-                losses = self.gradients.module(**data, mode="loss")
-            runner.call_hook("after_loss", losses=losses)
+            losses = self._losses(self.gradients.module, data)
+            runner.call_hook("after_loss", step=step, losses=losses)
             self.gradients.backward({name: optim.scale_loss(loss / self.accumulate) for name, loss in losses.items()})
-        return {name: loss.detach() / self.accumulate for name, loss in losses.items()}
+        step.add_losses(losses)
 
-    def _optim_step(self) -> None:
+    def _prepare(self, step: TrainStep, micro: int, batch: dict) -> dict:
+        """Moves a micro-batch to the device, and seeds what is random in its forward pass."""
+        runner, rank = self.runner, get_rank()
+        data = runner.model.data_preprocessor(batch, training=True)
+        samples = data["data_samples"]
+        address = (runner.seed, step.stage.index, step.iteration)
+        samples["lq"] = data["inputs"]
+        samples["noise_seed"] = derive_seed(*address, 0)
+        samples["slots"] = samples["slots"] + (micro * get_world_size() + rank) * len(data["inputs"])
+        samples["step_size"] = self.world_batch
+        step.micro, step.samples = micro, samples
+        # For layers that draw by themselves, such as dropout: other numbers in every process and micro-batch.
+        torch.manual_seed(derive_seed(*address, micro, rank))
+        return data
+
+    def _losses(self, module: nn.Module, data: dict) -> dict[str, Tensor]:
+        with self.runner.optim_wrapper.autocast():
+            return module(**data, mode="loss")
+
+    def _optim_step(self, step: TrainStep) -> None:
         optim, gradients = self.runner.optim_wrapper, self.gradients
         gradients.reduce()
         optim.unscale()
         if isinstance(gradients, LossGradients):
             if optim.amp == "fp16":
                 gradients.unscale(optim.loss_scale)
-            self.runner.call_hook("gradient_policy", loss_gradients=gradients.loss_gradients)
+            self.runner.call_hook("gradient_policy", step=step, loss_gradients=gradients.loss_gradients)
             gradients.write_total()
-        self.runner.call_hook("before_optim_step")
+        self.runner.call_hook("before_optim_step", step=step)
         optim.apply_gradients()
         gradients.clear()
 
@@ -221,6 +248,8 @@ class StagedTrainLoop(BaseLoop):
 
     def _build_dataloader(self, runner, config: dict) -> DataLoader:
         dataset = DATASETS.build(config.pop("dataset"))
+        if dataset.seed is None:
+            dataset.seed = runner.seed
         if tuple(dataset.tasks) != tuple(runner.model.tasks):
             raise ConfigError(
                 f"model.tasks {tuple(runner.model.tasks)} and the tasks of train_dataloader.dataset "
@@ -245,12 +274,24 @@ class StagedTrainLoop(BaseLoop):
             **config,
         )
 
-    @staticmethod
-    def _check_tasks(tasks: Sequence[str], plan: StagePlan) -> None:
-        for stage in plan:
+    def _check_stages(self, model: nn.Module) -> None:
+        """Says before any work what would else end the training at a later stage."""
+        parameters = [name for name, _ in model.named_parameters()]
+        for stage in self.plan:
             if isinstance(stage.settings.tasks, tuple):
                 for name in stage.settings.tasks:
-                    check_task(name, tuple(tasks))
+                    check_task(name, tuple(model.tasks))
+            for pattern in stage.settings.trainable:
+                if not any(fnmatchcase(name, pattern) for name in parameters):
+                    raise ConfigError(
+                        f"stage '{stage.name}': trainable has the pattern '{pattern}', which matches no parameter of "
+                        f"the model. Its parameters are named {', '.join(_kinds(parameters))}."
+                    )
+
+
+def _kinds(names: Sequence[str]) -> list[str]:
+    """Patterns that sum parameter names up, such as `network.backbone.*`."""
+    return list(dict.fromkeys(".".join([*name.split(".")[:2], "*"]) for name in names))
 
 
 def _single_threaded(worker_id: int) -> None:

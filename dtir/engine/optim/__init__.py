@@ -1,6 +1,7 @@
 """Learning-rate schedules and the optimiser wrapper."""
 
+from .constructor import StagedOptimWrapperConstructor
 from .schedule import learning_rate
 from .wrapper import StagedOptimWrapper
 
-__all__ = ["StagedOptimWrapper", "learning_rate"]
+__all__ = ["StagedOptimWrapper", "StagedOptimWrapperConstructor", "learning_rate"]

@@ -26,6 +26,9 @@ class StagedOptimWrapper(OptimWrapper):
         amp: None (float32), "bf16" (autocast, no loss scale) or "fp16" (autocast with a dynamic loss scale).
         clip_grad: Largest total gradient norm, or None.
 
+    Attributes:
+        lr: The present learning rate, before the parameter groups' own factors.
+
     Raises:
         ConfigError: `amp` is none of these.
     """
@@ -45,6 +48,9 @@ class StagedOptimWrapper(OptimWrapper):
         device = optimizer.param_groups[0]["params"][0].device.type
         self.device_type = device
         self.scaler = torch.amp.GradScaler(device, enabled=amp == "fp16")
+        self.lr: float = optimizer.defaults["lr"]
+        # What the groups' rates were built with, beside the optimiser's own.
+        self.lr_factors = [group["lr"] / self.lr if self.lr else 1.0 for group in optimizer.param_groups]
 
     def autocast(self) -> AbstractContextManager:
         """The autocast context of the forward pass."""
@@ -73,9 +79,12 @@ class StagedOptimWrapper(OptimWrapper):
         self.optimizer.zero_grad(set_to_none=True)
 
     def set_lr(self, lr: float) -> None:
-        """Sets the learning rate of every parameter group."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+        """Sets the learning rate, multiplied by each parameter group's own factor (`paramwise_cfg`)."""
+        self.lr = lr
+        for group, factor in zip(self.optimizer.param_groups, self.lr_factors, strict=True):
+            group["lr"] = lr * factor
+        if self.base_param_settings is not None:
+            self.base_param_settings["lr"] = lr
 
     def reset_state(self) -> None:
         """Forgets the optimiser's moments, as at the start of a stage."""

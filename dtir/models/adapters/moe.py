@@ -7,11 +7,46 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dtir.core.errors import ConfigError
+from dtir.core.seeding import device_generator
 from dtir.registry import ADAPTERS
 
 from .base import Adapter, ParallelAdapter
 
 ACTIVATIONS = {None: lambda x: x, "relu": functional.relu, "gelu": functional.gelu}
+
+
+class NoisyRouter(nn.Linear):
+    """Logits of the experts from time prompts (B, prompt_dim) to (B, n), with Gaussian noise in training.
+
+    The noise is one draw for all samples of an optimiser step (`draw_router_noise`), so that these can be split over
+    processes and forward passes, or run again where activations are checkpointed.
+
+    Args:
+        prompt_dim: Length of the time prompt.
+        num_experts: n.
+        std: Standard deviation of the noise.
+    """
+
+    def __init__(self, prompt_dim: int, num_experts: int, std: float = 0.0) -> None:
+        super().__init__(prompt_dim, num_experts)
+        self.std = std
+        self.noise: Tensor | None = None
+
+    def forward(self, prompt: Tensor) -> Tensor:
+        """The logits that the choice is made by."""
+        logits = super().forward(prompt)
+        if not (self.training and self.std):
+            return logits
+        noise = torch.randn(self.out_features) if self.noise is None else self.noise
+        return logits + self.std * noise.to(logits)
+
+
+def draw_router_noise(network: nn.Module, seed: int) -> None:
+    """Gives every noisy router of a network the noise of an optimiser step, a function of `seed` and its place."""
+    routers = [module for module in network.modules() if isinstance(module, NoisyRouter) and module.std]
+    for place, router in enumerate(routers):
+        # Drawn on the CPU, so that it is the same on every device.
+        router.noise = torch.randn(router.out_features, generator=device_generator("cpu", seed, place))
 
 
 class MixtureOfExperts(nn.Module):
@@ -29,8 +64,7 @@ class MixtureOfExperts(nn.Module):
         top_k: k, how many of them a sample uses.
         rank: Channels of a bottleneck.
         activation: None for linear experts, which can be folded into a layer's weight; "relu" or "gelu".
-        router_noise: Standard deviation of the Gaussian noise on the logits in training, one draw per forward pass for
-            all samples, so that the batch can be split over processes.
+        router_noise: Standard deviation of the Gaussian noise on the logits in training (`NoisyRouter`).
 
     Raises:
         ConfigError: There are fewer experts than a sample uses, a number is not positive, or the activation is unknown.
@@ -57,8 +91,8 @@ class MixtureOfExperts(nn.Module):
             known = ", ".join(repr(name) for name in ACTIVATIONS)
             raise ConfigError(f"experts: activation={activation!r}; expected one of {known}.")
         self.num_experts, self.top_k, self.rank = num_experts, top_k, rank
-        self.activation, self.router_noise = activation, router_noise
-        self.router = nn.Linear(prompt_dim, num_experts)
+        self.activation = activation
+        self.router = NoisyRouter(prompt_dim, num_experts, router_noise)
         self.down = nn.Parameter(torch.empty(num_experts, rank, in_channels))
         self.up = nn.Parameter(torch.zeros(num_experts, rank, out_channels))
         nn.init.normal_(self.down, std=1 / math.sqrt(in_channels))
@@ -72,11 +106,7 @@ class MixtureOfExperts(nn.Module):
         Returns:
             Shares (B, top_k), which sum to 1 and descend, and indices of experts (B, top_k).
         """
-        logits = self.router(prompt)
-        if self.training and self.router_noise:
-            noise = torch.randn(self.num_experts, device=logits.device, dtype=logits.dtype)
-            logits = logits + self.router_noise * noise
-        logits, chosen = logits.topk(self.top_k, dim=1)
+        logits, chosen = self.router(prompt).topk(self.top_k, dim=1)
         return logits.softmax(1), chosen
 
     def bottleneck(self, prompt: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from dtir.core.errors import ConfigError
 from dtir.diffusion.objectives import generative_pair
 from dtir.imaging.self_ensemble import averaged_over_flips
+from dtir.models.adapters import draw_router_noise
 from dtir.registry import CONDITIONING, LOSSES, RESTORERS, SCHEDULERS
 from dtir.tasks import CLEAN, TASKS, check_task
 
@@ -136,20 +137,29 @@ class DiffusionRestorer(Restorer):
         return eps if self.noise_units == "eps" else self.scheduler.noise_scale(t) * eps
 
     def losses(self, lq: Tensor, samples: dict) -> dict[str, Tensor]:
-        """`loss_restoration` and `loss_generative`; the samples also hold `noise_seed` (int)."""
+        """`loss_restoration` and `loss_generative`; that of an objective without samples is 0 and has no graph.
+
+        The samples also hold `noise_seed` (int).
+        """
+        draw_router_noise(self.network, samples["noise_seed"])
         n, gt = samples["num_generative"], samples["gt"]
         y, t = lq[n:], self.timestep_of(samples["task"][n:])
         self.generative_terms = lq.new_zeros(0)
+        # Of an objective without samples. It has no graph: a backward pass of zeros would cost as much as any.
+        absent = lq.new_zeros(())
         if n == 0:
-            loss = self.restoration_loss(self.network(y, t), gt).sum() / len(lq)
-            return {"loss_restoration": loss, "loss_generative": loss.new_zeros(())}
+            loss = self.restoration_loss(self.network(y, t), gt).sum()
+            return {"loss_restoration": loss / len(lq), "loss_generative": absent}
         t_gen, eps = self._noise(gt, samples)
         x, target = self.noised(gt[:n], t_gen, eps)
-        if self.separate_objectives and n < len(lq):
+        weight = self.scheduler.loss_weight(t_gen, self.generative_weight).flatten()
+        if n == len(lq):
+            self.generative_terms = weight * self.generative_loss(x - self.network(x, t_gen), target) / n
+            return {"loss_restoration": absent, "loss_generative": self.generative_terms.sum()}
+        if self.separate_objectives:
             generated, restored = self.network(x, t_gen), self.network(y, t)
         else:
             generated, restored = self.network(torch.cat([x, y]), torch.cat([t_gen, t])).tensor_split([n])
-        weight = self.scheduler.loss_weight(t_gen, self.generative_weight).flatten()
         self.generative_terms = weight * self.generative_loss(x - generated, target) / len(lq)
         return {
             "loss_restoration": self.restoration_loss(restored, gt[n:]).sum() / len(lq),
@@ -167,6 +177,7 @@ class DiffusionRestorer(Restorer):
 
     def _noise(self, gt: Tensor, samples: dict) -> tuple[Tensor, Tensor]:
         """Steps and noise of the generative samples."""
-        draws = BatchDraws(gt, samples["noise_seed"], samples["slots"][: samples["num_generative"]])
+        slots = samples["slots"][: samples["num_generative"]]
+        draws = BatchDraws(gt, samples["noise_seed"], slots, samples["step_size"])
         t = draws.steps(self.num_timesteps)
         return t, draws.noise()

@@ -1,0 +1,88 @@
+import pytest
+import torch
+from tiny_run import built, train
+from torch import nn
+
+from dtir.core.errors import ConfigError
+from dtir.engine.optim import StagedOptimWrapperConstructor
+from dtir.models import ConditionedNetwork
+from dtir.models.backbones import NAFNet
+
+BARE = {"custom_hooks": [], "val_cfg": None, "val_dataloader": None, "val_evaluator": None}
+STAGES = [{"name": "finetune", "iters": 1, "lr": 0.5, "schedule": "constant"}]
+SGD = {"type": "SGD", "lr": 1.0}
+
+
+def groups(model: nn.Module, paramwise: dict | None = None, **optimizer) -> dict[str, tuple[float, float]]:
+    """Learning rate and weight decay of every parameter."""
+    config = {"type": "dtir.StagedOptimWrapper", "optimizer": {"type": "AdamW", "lr": 0.1, **optimizer}}
+    wrapper = StagedOptimWrapperConstructor(config, paramwise)(model)
+    wrapper.set_lr(0.01)
+    names = {id(p): name for name, p in model.named_parameters()}
+    return {
+        names[id(p)]: (group["lr"], group["weight_decay"])
+        for group in wrapper.optimizer.param_groups
+        for p in group["params"]
+    }
+
+
+def test_norms_biases_scales_and_modulation_have_no_weight_decay():
+    network = ConditionedNetwork(NAFNet(width=4, enc_blk_nums=[1], middle_blk_num=1, dec_blk_nums=[1]), embed_dim=8)
+    found = groups(network, weight_decay=0.2)
+    assert set(found) == {name for name, _ in network.named_parameters()}
+    spared = ("bias", "norm1.weight", "norm2.weight", "beta", "gamma", "to_modulation.weight")
+    for name, (rate, decay) in found.items():
+        assert rate == pytest.approx(0.01)
+        assert decay == (0 if name.endswith(spared) else 0.2), name
+
+
+def test_paramwise_factors_multiply_the_stages_rate_and_the_decay():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4), nn.Conv2d(4, 3, 3))
+    keys = {"2.": {"lr_mult": 0.1}, "2.bias": {"decay_mult": 0.5}}
+    found = groups(model, {"custom_keys": keys, "bias_lr_mult": 2.0, "norm_decay_mult": 1.0}, weight_decay=0.2)
+    expected = {
+        "0.weight": (0.01, 0.2),
+        "0.bias": (0.02, 0.0),
+        "1.weight": (0.01, 0.2),
+        "1.bias": (0.01, 0.2),
+        "2.weight": (0.001, 0.2),
+        "2.bias": (0.01, 0.1),
+    }
+    assert {name: tuple(map(pytest.approx, values)) for name, values in expected.items()} == found
+    assert set(groups(model, weight_decay=0.0).values()) == {(0.01, 0.0)}
+
+
+def test_a_training_honours_the_factors(tmp_path):
+    """With plain gradient descent, a parameter's change is its learning rate times the same gradient."""
+    changes = []
+    for k, paramwise in enumerate(({}, {"custom_keys": {"head": {"lr_mult": 0.25}, "tail": {"lr_mult": 0.0}}})):
+        wrapper = {"type": "StagedOptimWrapper", "optimizer": SGD, "paramwise_cfg": paramwise}
+        options = {**BARE, "train_cfg.stages": STAGES}
+        before = built(tmp_path / f"{k}i", **options).model.state_dict()
+        runner = train(tmp_path / str(k), optim_wrapper=wrapper, **options)
+        assert runner.message_hub.get_scalar("train/base_lr" if paramwise else "train/lr").current() in (0.5, 1.0)
+        changes.append({name: p - before[name] for name, p in runner.model.state_dict().items()})
+    plain, found = changes
+    assert plain["network.backbone.tail.weight"].abs().max() > 0
+    for name, change in plain.items():
+        factor = 0.25 if "head" in name else 0.0 if "tail" in name else 1.0
+        torch.testing.assert_close(found[name].float(), factor * change.float(), rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("paramwise", "message"),
+    [
+        ({"custom_key": {}}, r"paramwise_cfg: unknown key 'custom_key'. Did you mean 'custom_keys'\?"),
+        ({"custom_keys": {"0": {"lr_mlt": 1}}}, r"custom_keys\['0'\]: unknown key 'lr_mlt'. Did you mean 'lr_mult'\?"),
+        ({"custom_keys": {"0": 0.1}}, r"custom_keys\['0'\] is 0.1; expected a dict"),
+        ({"custom_keys": {"backbone": {}}}, "'backbone' is part of no parameter's name; names are such as 0.weight"),
+    ],
+)
+def test_wrong_factors_are_named(paramwise, message):
+    with pytest.raises(ConfigError, match=message):
+        groups(nn.Sequential(nn.Conv2d(3, 4, 3)), paramwise)
+
+
+def test_a_missing_optimizer_is_named():
+    with pytest.raises(ConfigError, match=r"optim_wrapper\.optimizer is missing"):
+        StagedOptimWrapperConstructor({"type": "dtir.StagedOptimWrapper"})
