@@ -1,6 +1,7 @@
 """What all tests share: few threads, and the places of fixtures and data."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -17,20 +18,33 @@ torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
 def parity_dir() -> Path:
-    """The folder of parity fixtures ($DTIR_PARITY, by default ../shared/parity); skips the test without it."""
+    """The folder of parity fixtures ($DTIR_PARITY, by default ../shared/parity); without it `without_data`."""
     return _folder("DTIR_PARITY", REPO.parent / "shared" / "parity", "parity fixtures")
 
 
 def data_dir() -> Path:
-    """The folder of real photographs ($DTIR_DATA, by default ../shared/data); skips the test without it."""
+    """The folder of real photographs ($DTIR_DATA, by default ../shared/data); without it `without_data`."""
     return _folder("DTIR_DATA", REPO.parent / "shared" / "data", "real photographs")
 
 
 def _folder(variable: str, default: Path, what: str) -> Path:
     path = Path(os.environ.get(variable, default))
     if not path.is_dir():
-        pytest.skip(f"{what} are not in {path}; set {variable} to their folder")
+        without_data(f"{what} are not in {path}; set {variable} to their folder")
     return path
+
+
+def without_data(reason: str) -> None:
+    """Skips a test whose data are missing, or fails it where $DTIR_REQUIRE_DATA is 1: on a machine that should have the
+    data, no test is lost in silence."""
+    if os.environ.get("DTIR_REQUIRE_DATA") == "1":
+        pytest.fail(f"{reason} ($DTIR_REQUIRE_DATA is 1)", pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(name="without_data", scope="session")
+def without_data_fixture() -> Callable[[str], None]:
+    return without_data
 
 
 @pytest.fixture(name="parity_dir", scope="session")

@@ -147,7 +147,7 @@ class ReleasedOrthogonality(Regularizer):
         if not is_generative_step(runner, step, self.probability):
             return
         model, samples = runner.model, step.samples
-        draws = BatchDraws(samples["gt"], samples["noise_seed"], samples["slots"], samples["step_size"])
+        draws = BatchDraws(samples["gt"], samples["noise_seed"], samples["slots"], samples.get("step_size"))
         t = draws.steps(model.num_timesteps)
         loss = model.generative_losses(samples["gt"], t, draws.noise()).mean()
         params = runner.train_loop.trainable_parameters

@@ -116,3 +116,18 @@ def test_the_clean_picture_is_not_replaced(picture, tmp_path, capsys):
     words = ["--checkpoint", "x.pth", "--config", str(tmp_path / "config.py"), "--out", str(tmp_path), "--overwrite"]
     assert cli.main(["guide", str(picture), *words]) == 1
     assert "would replace the input" in capsys.readouterr().err
+
+
+def test_depth_colours_and_odd_sides_are_kept(tmp_path):
+    """16 bits that 8 cannot hold, another value in every channel, and sides that are no multiple of anything."""
+    pixels = np.zeros((17, 23, 3), np.uint16)
+    pixels[:] = (10_001, 30_003, 60_007)
+    assert cv2.imwrite(str(tmp_path / "a.png"), pixels)
+    config = "operator = dict(type='BoxInpainting')\nguidance = dict(type='DDNM')\nsampler = dict(num_steps=3)\n"
+    assert guide(tmp_path / "a.png", config, tmp_path) == 0
+    restored = cv2.imread(str(tmp_path / "out/a.png"), cv2.IMREAD_UNCHANGED)
+    assert restored.dtype == np.uint16
+    assert restored.shape == (17, 23, 3)
+    # Known pixels are the measured ones; the box in the middle is the prior's mid-grey.
+    assert np.abs(restored[0, 0].astype(int) - pixels[0, 0]).max() <= 1
+    assert np.abs(restored[8, 11].astype(int) - 32768).max() < 700

@@ -1,16 +1,20 @@
 import csv
 import sys
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from tiny_run import CONFIG, ROOT, last_state, run_process, tiny_config, train, train_command
 
 from dtir.apis import RestorationInferencer
 from dtir.core.errors import CheckpointError, ConfigError
 from dtir.engine import StagedRunner
+from dtir.engine.hooks import BlindTaskHook
 from dtir.models.estimator import TaskEstimator
+from dtir.registry import RESTORERS
 from dtir.testing.stopping import stopped
 
 MATCHING = {"type": "TimestepMatchingHook", "before": "finetune", "num_images": 1, "batch_size": 2}
@@ -138,3 +142,26 @@ def test_a_checkpoint_without_estimator_says_so(tmp_path):
         inferencer.restore_array(np.zeros((8, 8, 3), np.uint8), task="auto")
     with pytest.raises(ConfigError, match="BlindTaskHook"):
         inferencer.restore_paths([], tmp_path / "out", task="auto")
+
+
+def test_the_estimator_sees_pictures_in_the_unit_interval():
+    """In a validation, where pictures are bytes, as in training, where they are not."""
+    seen = []
+
+    class Estimator(torch.nn.Linear):
+        def forward(self, lq):
+            seen.append(lq)
+            return torch.tensor([[0.0, 1.0, 0.0]])
+
+    picture = torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1).expand(3, 4, 5)
+    hook = BlindTaskHook()
+    hook.estimator = Estimator(1, 1)
+    hook.before_val_epoch(SimpleNamespace(model=SimpleNamespace(tasks=["a", "b", "c"])))
+    hook.after_val_iter(None, 0, outputs=[{"lq": picture, "task": torch.tensor(2)}])
+    assert hook.counts[2].tolist() == [0, 1, 0]
+    model = RESTORERS.build(Config.fromfile(CONFIG).model)
+    model.estimator, model.auto_task = Estimator(1, 1), True
+    model.forward([picture], [{"task": 0}], mode="predict")
+    for lq in seen:
+        torch.testing.assert_close(lq, torch.tensor([0, 0.2, 1.0]).view(1, 3, 1, 1).expand(1, 3, 4, 5))
+    assert len(seen) == 2

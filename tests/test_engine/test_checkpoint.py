@@ -1,13 +1,16 @@
 import pickle
+from types import SimpleNamespace
 
 import pytest
 import torch
-from tiny_run import last_state, tiny_config, train
+from tiny_run import built, last_state, tiny_config, train
 
 from dtir.apis.build import load_restorer
 from dtir.core.checkpoint import find_last_checkpoint, load_checkpoint, load_state
 from dtir.core.errors import CheckpointError, DtirError
-from dtir.engine import StagedRunner
+from dtir.engine import StagedRunner, StagedTrainLoop
+from dtir.engine.hooks import AtomicCheckpointHook, BlindTaskHook, ForgettingHook
+from dtir.regularizers import ParameterImportance
 
 
 class Payload:
@@ -129,3 +132,36 @@ def test_full_disk_keeps_the_older_checkpoints(tmp_path, monkeypatch):
         runner.save_checkpoint(str(tmp_path), "iter_14.pth")
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*.pth")} == before
     assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_the_best_checkpoint_is_not_the_latest(tmp_path):
+    hook, loop = AtomicCheckpointHook(), StagedTrainLoop.__new__(StagedTrainLoop)
+    runner = SimpleNamespace(work_dir=tmp_path, iter=0, _train_loop=loop)
+    runner.save_checkpoint = lambda out, name: (out / name).write_text(str(runner.iter))
+    for runner.iter, value in enumerate((20.0, 25.0, 22.0)):
+        hook.after_val_epoch(runner, {"average/PSNR": value})
+    assert hook.best == {"value": 25.0, "file": "best_average_PSNR_iter_1.pth"}
+    assert [path.name for path in tmp_path.iterdir()] == ["best_average_PSNR_iter_1.pth"]
+
+
+def test_weights_of_another_run_come_without_what_its_hooks_knew(tmp_path):
+    regularizer, hooks = ParameterImportance(), (ForgettingHook(), BlindTaskHook(width=8))
+    saved = built(tmp_path / "first")
+    saved.optim_wrapper = saved.build_optim_wrapper(saved.optim_wrapper)
+    state = {part: {"a": torch.ones(1)} for part in ("mean", "square", "anchor")}
+    regularizer.state, hooks[0].stages = state, {"one": {"noisy": 20.0}}
+    hooks[1].before_train(saved)
+    for hook in (regularizer, *hooks):
+        saved.register_hook(hook)
+    saved.save_checkpoint(tmp_path, "a.pth")
+    for resume in (False, True):
+        runner = built(tmp_path / str(resume), load_from=str(tmp_path / "a.pth"), resume=resume)
+        for hook in (ParameterImportance(), ForgettingHook()):
+            runner.register_hook(hook)
+        runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+        runner.load_or_resume()
+        loaded = {type(hook).__name__: hook for hook in runner.hooks}
+        assert loaded["ParameterImportance"].state == (state if resume else {})
+        assert loaded["ForgettingHook"].stages == ({"one": {"noisy": 20.0}} if resume else {})
+        for key, value in saved.model.state_dict().items():
+            assert torch.equal(value, runner.model.state_dict()[key])

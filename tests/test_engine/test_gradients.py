@@ -1,6 +1,9 @@
+import pytest
 import torch
+from tiny_run import built
 from torch import nn
 
+from dtir.engine import gradients
 from dtir.engine.gradients import LossGradients, SummedGradients
 
 
@@ -73,3 +76,26 @@ def test_loss_without_graph_and_unused_parameters_count_as_zero():
     separate.reduce()
     assert all(g.abs().max() == 0 for g in separate.loss_gradients["absent"])
     assert unused.grad.abs().max() == 0
+
+
+@pytest.mark.parametrize("unused", [True, False])
+def test_unused_parameters_are_looked_for_where_asked(tmp_path, monkeypatch, unused):
+    seen = []
+    monkeypatch.setattr(gradients, "_world_size", lambda: 2)
+    monkeypatch.setattr(
+        gradients, "DistributedDataParallel", lambda model, **options: seen.append(options) or nn.Identity()
+    )
+    loop = built(tmp_path, **{"train_cfg.find_unused_parameters": unused}).train_loop
+    loop.stage = loop.plan.at(0)
+    loop._gradient_path()
+    assert [options["find_unused_parameters"] for options in seen] == [unused]
+
+
+def test_a_loss_without_a_graph_costs_no_backward_pass():
+    model, params, x = make()
+    passes = []
+    model[1].register_full_backward_hook(lambda *_: passes.append(1))
+    separate = LossGradients(model, params)
+    losses = two_losses(model, x)
+    separate.backward({"a": losses["a"], "absent": torch.zeros((), dtype=torch.float64)})
+    assert len(passes) == 1

@@ -4,9 +4,11 @@ from tiny_run import built, train
 from torch import nn
 
 from dtir.core.errors import ConfigError
-from dtir.engine.optim import StagedOptimWrapperConstructor
+from dtir.engine.optim import StagedOptimWrapper, StagedOptimWrapperConstructor
 from dtir.models import ConditionedNetwork
 from dtir.models.backbones import NAFNet
+from dtir.registry import REGULARIZERS
+from dtir.regularizers import Regularizer
 
 BARE = {"custom_hooks": [], "val_cfg": None, "val_dataloader": None, "val_evaluator": None}
 STAGES = [{"name": "finetune", "iters": 1, "lr": 0.5, "schedule": "constant"}]
@@ -86,3 +88,44 @@ def test_wrong_factors_are_named(paramwise, message):
 def test_a_missing_optimizer_is_named():
     with pytest.raises(ConfigError, match=r"optim_wrapper\.optimizer is missing"):
         StagedOptimWrapperConstructor({"type": "dtir.StagedOptimWrapper"})
+
+
+def test_clipping_is_of_the_norm_of_all_gradients():
+    model = nn.Sequential(nn.Linear(2, 1, bias=False), nn.Linear(1, 1, bias=False)).double()
+    wrapper = StagedOptimWrapper(torch.optim.SGD(model.parameters(), lr=1.0), clip_grad=2.0)
+    for lengths, factor in (([3.0, 0.0, 4.0], 2 / 5), ([0.3, 0.0, 0.4], 1.0)):
+        before = torch.cat([p.detach().flatten().clone() for p in model.parameters()])
+        gradient = torch.tensor(lengths).double()
+        model[0].weight.grad, model[1].weight.grad = gradient[None, :2].clone(), gradient[None, 2:].clone()
+        wrapper.apply_gradients()
+        after = torch.cat([p.detach().flatten() for p in model.parameters()])
+        torch.testing.assert_close(before - after, factor * gradient, rtol=1e-5, atol=0)
+        assert wrapper.grad_norm.item() == pytest.approx(gradient.norm().item())
+        assert all(p.grad is None for p in model.parameters())
+
+
+@REGULARIZERS.register_module()
+class KeepGradients(Regularizer):
+    """Has the losses' gradients taken apart, and keeps the largest."""
+
+    needs_loss_gradients = True
+    largest = 0.0
+
+    def gradient_policy(self, runner, step, loss_gradients):
+        self.largest = max(g.abs().max().item() for part in loss_gradients.values() for g in part)
+
+
+def test_half_precision_with_separate_gradients_trains_as_float32_does(tmp_path):
+    stages = [{**STAGES[0], "iters": 2, "lr": 0.05, "generative_share": 0.25}]
+    options = {**BARE, "train_cfg.stages": stages, "train_cfg.regularizers": [{"type": "KeepGradients"}]}
+    initial = built(tmp_path / "i", **options).model.state_dict()
+    changes, largest = [], []
+    for amp in (None, "fp16"):
+        wrapper = {"type": "StagedOptimWrapper", "optimizer": SGD, "amp": amp}
+        runner = train(tmp_path / str(amp), optim_wrapper=wrapper, **options)
+        trained = runner.model.state_dict()
+        changes.append(torch.cat([(trained[k] - v).flatten().float() for k, v in initial.items()]))
+        largest.append(runner.train_loop.regularizers[0].largest)
+    assert changes[0].norm() > 1e-2
+    assert (changes[1] - changes[0]).norm() < 0.02 * changes[0].norm()
+    assert largest[1] == pytest.approx(largest[0], rel=0.05)

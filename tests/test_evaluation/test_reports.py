@@ -3,9 +3,11 @@ import re
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from dtir.core.errors import ConfigError
 from dtir.diffusion.matching import MatchingCurve
+from dtir.engine.hooks.report import _panel_row, _shown
 from dtir.evaluation.render.sheet import save_sheet
 from dtir.evaluation.render.svg import Series, line_chart
 from dtir.evaluation.reports import (
@@ -14,6 +16,7 @@ from dtir.evaluation.reports import (
     plot_matching_curves,
     save_panel,
 )
+from dtir.evaluation.reports.pictures import save_pictures
 
 
 def test_panel_places_pictures_beside_each_other(tmp_path):
@@ -76,3 +79,17 @@ def test_a_file_shows_the_chart_of_the_page(tmp_path):
     assert "var(" not in text
     with pytest.raises(ConfigError, match=r"chart\.gif': a chart is written as one of \.svg, \.png, \.pdf"):
         save_sheet(tmp_path / "chart.gif", [chart])
+
+
+def test_the_report_shows_lq_restored_and_gt_in_this_order_and_in_their_colours(tmp_path):
+    colours = {"lq": (255, 0, 0), "pred": (0, 255, 0), "gt": (0, 0, 255)}
+    flat = {key: torch.tensor(rgb, dtype=torch.uint8).view(3, 1, 1).expand(3, 8, 8) for key, rgb in colours.items()}
+    picture = _shown({**flat, "pred": flat["pred"] / 255, "task_name": "hazy", "name": "a"})
+    save_panel(tmp_path / "panel.png", [_panel_row(picture)], width=40)
+    panel = cv2.imread(str(tmp_path / "panel.png"))[..., ::-1]
+    middle = panel[26 + 20]
+    order = [tuple(int(v) for v in middle[46 * k + 20]) for k in range(3)]
+    assert order == list(colours.values())
+    save_pictures(tmp_path, [picture])
+    for kind, rgb in zip(("lq", "restored", "gt"), colours.values(), strict=True):
+        assert tuple(cv2.imread(str(tmp_path / f"000_{kind}.png"))[0, 0, ::-1]) == rgb

@@ -257,3 +257,40 @@ def test_other_embeddings_are_refused(daclip, tmp_path):
         TaskContextsHook(str(file)).before_train(ConfigDict(model=daclip))
     with pytest.raises(ConfigError, match="BridgeRestorer takes no embeddings"):
         TaskContextsHook(str(file)).before_train(ConfigDict(model=make()))
+
+
+@pytest.mark.parametrize("process", ["indi", "flow"])
+def test_training_and_sampling_tell_the_network_the_same_numbers(process):
+    """The process counts from 0 to 1, the network from 0 to 1000."""
+    model = make(process, time_scale=1000.0)
+    told = {"losses": [], "sampling": []}
+    for place, run in (
+        ("losses", lambda: [model.losses(LQ, {**batch(), "noise_seed": seed}) for seed in range(16)]),
+        ("sampling", lambda: model.restore(LQ, torch.zeros(4))),
+    ):
+        model.call_network = lambda x, condition, t, place=place: told[place].append(t) or torch.zeros_like(x)
+        run()
+    trained, sampled = (torch.cat([t.expand(4) for t in part]) for part in told.values())
+    assert trained.max() == sampled.max() == 1000
+    expected = {round(1000 * k / 8) for k in range(1, 9)}
+    assert set(trained.round().long().tolist()) == expected
+    assert expected <= set(sampled.round().long().tolist()) <= {0, *expected}
+
+
+def test_every_picture_has_the_embeddings_of_its_own_task(daclip):
+    contexts = torch.arange(3.0).view(3, 1).expand(3, 8)
+    daclip.text_context.copy_(contexts)
+    daclip.image_context.copy_(10 + contexts)
+    seen = []
+
+    class Backbone(nn.Module):
+        def forward(self, x, condition, t, text, image):
+            seen.append((text[:, 0].tolist(), image[:, 0].tolist()))
+            return torch.zeros_like(x)
+
+    daclip.backbone = Backbone()
+    daclip.losses(LQ, {**batch(), "task": torch.tensor([2, 0, 1, 2])})
+    daclip.restore(LQ[:2], torch.tensor([1, 0]))
+    assert seen[0] == ([2, 0, 1, 2], [12, 10, 11, 12])
+    assert seen[1:] == [([1, 0], [11, 10])] * len(seen[1:])
+    assert len(seen) > 1

@@ -1,9 +1,13 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from tiny_run import assert_same_state, last_state, run_process, tiny_config, train, train_command
 from torch import nn
 
 from dtir.core.errors import ConfigError
+from dtir.core.stage_hook import TrainStep
+from dtir.datasets import SampleKey
 from dtir.engine import StagedRunner
 from dtir.models import ConditionedNetwork
 from dtir.models.backbones import NAFNet
@@ -246,3 +250,42 @@ def test_a_resumed_run_keeps_its_importances(tmp_path):
 def test_wrong_settings_are_named(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         ParameterImportance(**wrong)
+
+
+def test_the_samples_are_clean_pictures_noised_and_degraded_ones_at_their_steps(tmp_path):
+    """By the equations: x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps of centred pictures."""
+    runner = StagedRunner.from_cfg(tiny_config(tmp_path))
+    runner._train_loop = runner.build_train_loop(runner._train_loop)
+    model, dataset = runner.model, runner.train_dataloader.dataset
+    model.matched_t.copy_(torch.tensor([5, 9, 2]))
+    first = 2**31 - 1 - 4
+    items = {
+        generative: [dataset[SampleKey(1, first + k, k % 3, k % dataset.sizes[k % 3], generative)] for k in range(4)]
+        for generative in (True, False)
+    }
+    (batch,) = generative_batches(runner, 1, [range(4)], 4)
+    gt = torch.stack([item["data_samples"]["gt"] for item in items[True]]).float() / 255
+    abar = model.scheduler.marginal(batch["t"])[0].square().view(-1, 1, 1, 1)
+    x_0 = 2 * gt - 1
+    torch.testing.assert_close(2 * batch["x"] - 1, abar.sqrt() * x_0 + (1 - abar).sqrt() * batch["noise"])
+    assert batch["t"].min() >= 1
+    assert len({picture.sum().item() for picture in batch["noise"]}) == 4
+    (batch,) = degraded_batches(runner, 1, [range(4)], 4)
+    assert torch.equal(batch["x"], torch.stack([item["inputs"] for item in items[False]]).float() / 255)
+    assert batch["t"].tolist() == [5, 9, 2, 5]
+
+
+def test_the_ratio_is_that_of_the_norms(tmp_path):
+    network = Scale()
+    term = ParameterImportance(weight=2.0, decay=0.0)
+    one = {"theta": torch.tensor(0.5)}
+    term.state = {"mean": one, "square": {"theta": torch.tensor(3.0)}, "anchor": {"theta": torch.tensor(0.6)}}
+    runner = SimpleNamespace(model=SimpleNamespace(network=network))
+    term._lay_out(runner)
+    network.theta.grad = torch.tensor(-4.0)
+    step = TrainStep(None, 0)
+    term.before_optim_step(runner, step)
+    # 2 (0.5 |d| + 3 d^2 / 2) at d = 0.1, and its derivative.
+    assert step.logged["importance"].item() == pytest.approx(0.13)
+    assert step.logged["importance_ratio"].item() == pytest.approx(1.6 / 4)
+    assert network.theta.grad.item() == pytest.approx(-4 + 1.6)

@@ -64,10 +64,10 @@ def crops(path: Path) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def published(data_dir, tmp_path_factory) -> Path:
+def published(data_dir, without_data, tmp_path_factory) -> Path:
     """DA-CLIP's tree, as it is unpacked: a pair of every task, with inpainting under its name there."""
     if not (data_dir / "real10").is_dir():
-        pytest.skip(f"the real pairs are not in {data_dir / 'real10'}; set DTIR_DATA to the folder above")
+        without_data(f"the real pairs are not in {data_dir / 'real10'}; set DTIR_DATA to the folder above")
     root = tmp_path_factory.mktemp("published")
     for task in TASKS:
         name = sorted((data_dir / "real10" / task / "LQ").iterdir())[0].name

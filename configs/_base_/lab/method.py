@@ -32,8 +32,7 @@ stages = dict(
 )
 matching = dict(num_images=8, distinct=True, first=1)
 optimizer = dict(type="AdamW", lr=1e-3, betas=(0.9, 0.99))
-# L_imp is a mean over the parameters, 0.75 M here.
-importance = dict(weight=3e5, num_samples=16)
+importance = dict(weight=0.4, num_samples=16)
 
 # Of one task: the same length for both ways of training.
 single_stages = dict(

@@ -93,7 +93,7 @@ class BridgeRestorer(SamplingRestorer):
         """
         self.refuse_generative(samples)
         into, _ = DOMAINS[self.domain]
-        draws = BatchDraws(lq, samples["noise_seed"], samples["slots"], samples["step_size"])
+        draws = BatchDraws(lq, samples["noise_seed"], samples["slots"], samples.get("step_size"))
         t, eps = self._times(draws), draws.noise()
         x0, condition = into(samples["gt"]), into(lq)
         mu, eps = self._ends(x0, condition, eps)

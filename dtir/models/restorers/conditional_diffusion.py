@@ -106,7 +106,7 @@ class ConditionalDiffusionRestorer(SamplingRestorer):
             ConfigError: The stage asks for generative samples.
         """
         self.refuse_generative(samples)
-        draws = BatchDraws(lq, samples["noise_seed"], samples["slots"], samples["step_size"])
+        draws = BatchDraws(lq, samples["noise_seed"], samples["slots"], samples.get("step_size"))
         t, u = draws.steps(self.scheduler.num_timesteps), draws.uniform()
         a, sigma, level = self.level.draw(self.scheduler, t, u)
         kept = draws.uniform() >= self.condition_dropout

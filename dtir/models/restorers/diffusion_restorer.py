@@ -178,6 +178,6 @@ class DiffusionRestorer(Restorer):
     def _noise(self, gt: Tensor, samples: dict) -> tuple[Tensor, Tensor]:
         """Steps and noise of the generative samples."""
         slots = samples["slots"][: samples["num_generative"]]
-        draws = BatchDraws(gt, samples["noise_seed"], slots, samples["step_size"])
+        draws = BatchDraws(gt, samples["noise_seed"], slots, samples.get("step_size"))
         t = draws.steps(self.num_timesteps)
         return t, draws.noise()
