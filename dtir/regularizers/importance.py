@@ -41,7 +41,7 @@ class ParameterImportance(AnchoredPenalty):
 
     def __init__(
         self,
-        weight: float = 0.1,
+        weight: float = 0.2,
         before: str = "finetune",
         order: str = "second",
         target: str = "loss",

@@ -185,7 +185,9 @@ def test_measurements_and_samples_have_noise_of_their_own(prior, monkeypatch):
         streams.append(noise.flatten())
         return torch.zeros_like(like)
 
-    guided = restorer(prior, operator={"type": "BoxInpainting"}, guidance="ILVR", sigma_y=0.1, sampler={"num_steps": 2})
+    guided = restorer(
+        prior, operator={"type": "BoxInpainting"}, guidance="ILVR", sigma_y=0.1, sampler_cfg={"num_steps": 2}
+    )
     monkeypatch.setattr(guided_module, "gaussian_like", recorded)
     monkeypatch.setattr("dtir.diffusion.guidance.base.gaussian_like", recorded)
     y = guided.measure(clean())

@@ -146,7 +146,7 @@ def test_the_best_checkpoint_is_not_the_latest(tmp_path):
 
 def test_weights_of_another_run_come_without_what_its_hooks_knew(tmp_path):
     regularizer, hooks = ParameterImportance(), (ForgettingHook(), BlindTaskHook(width=8))
-    saved = built(tmp_path / "first")
+    saved = built(tmp_path / "first", custom_hooks=[])
     saved.optim_wrapper = saved.build_optim_wrapper(saved.optim_wrapper)
     state = {part: {"a": torch.ones(1)} for part in ("mean", "square", "anchor")}
     regularizer.state, hooks[0].stages = state, {"one": {"noisy": 20.0}}
@@ -155,7 +155,8 @@ def test_weights_of_another_run_come_without_what_its_hooks_knew(tmp_path):
         saved.register_hook(hook)
     saved.save_checkpoint(tmp_path, "a.pth")
     for resume in (False, True):
-        runner = built(tmp_path / str(resume), load_from=str(tmp_path / "a.pth"), resume=resume)
+        options = {"load_from": str(tmp_path / "a.pth"), "resume": resume, "custom_hooks": []}
+        runner = built(tmp_path / str(resume), **options)
         for hook in (ParameterImportance(), ForgettingHook()):
             runner.register_hook(hook)
         runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)

@@ -31,7 +31,7 @@ train_cfg = dict(
         dict(type="LayerDecay"),
     ],
 )
-optim_wrapper = dict(optimizer=dict(_delete_=True, type="SGD", lr=1.0), clip_grad=1.0)
+optim_wrapper = dict(optimizer=dict(_delete_=True, type="SGD", lr=1.0), clip_grad=None)
 custom_hooks = [
     dict(type="StageEMAHook", decay=0.9),
     dict(type="TimestepMatchingHook", num_images=2, batch_size=2),

@@ -10,7 +10,6 @@ from dtir.diffusion.domain import to_centred, to_image
 from dtir.diffusion.predictions import coefficients
 from dtir.models import ConditionalDiffusionRestorer
 from dtir.models.backbones.traits import Traits
-from dtir.models.restorers import draws as draws_module
 from dtir.registry import BACKBONES, LEVELS, RESTORERS
 from dtir.testing.small_backbones import SMALL
 
@@ -312,17 +311,19 @@ def test_published_networks_fill_what_is_missing(network):
     torch.testing.assert_close(tiled, restored, rtol=0, atol=1e-4)
 
 
-def test_two_processes_draw_what_one_draws(monkeypatch):
+def test_parts_of_a_step_draw_what_the_whole_draws():
     lq, samples = batch(8)
     one = make(condition_dropout=0.5)
     one(lq, samples, mode="loss")
-    monkeypatch.setattr(draws_module, "get_world_size", lambda: 2)
     parts = []
-    for rank in range(2):
-        monkeypatch.setattr(draws_module, "get_rank", lambda rank=rank: rank)
-        half = slice(4 * rank, 4 * rank + 4)
+    for place in range(2):
+        half = slice(4 * place, 4 * place + 4)
         two = make(condition_dropout=0.5)
-        two(lq[half], {**samples, "gt": samples["gt"][half], "slots": torch.arange(4)}, mode="loss")
+        two(
+            lq[half],
+            {**samples, "gt": samples["gt"][half], "slots": torch.arange(8)[half], "step_size": 8},
+            mode="loss",
+        )
         parts.append(two.backbone.seen[0])
     for whole, halves in zip(one.backbone.seen[0], zip(*parts, strict=True), strict=True):
         assert torch.equal(whole, torch.cat(halves))

@@ -22,14 +22,14 @@ class Recording(LayerDecay):
 class Terms(Recording):
     """Also keeps each generative sample's own gradient and step."""
 
-    def after_loss(self, runner, losses):
-        loop, model = runner.train_loop, runner.model
-        self.own_steps = model.timestep_of(loop.samples["task"][: loop.samples["num_generative"]]).tolist()
+    def after_loss(self, runner, step, losses):
+        parameters, model = runner.train_loop.trainable_parameters, runner.model
+        self.own_steps = model.timestep_of(step.samples["task"][: step.samples["num_generative"]]).tolist()
         self.own_gradients = [
-            torch.autograd.grad(term, loop.trainable_parameters, retain_graph=True, allow_unused=True)
+            torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True)
             for term in model.generative_terms
         ]
-        super().after_loss(runner, losses)
+        super().after_loss(runner, step, losses)
 
 
 def run(tmp_path, regularizer, matched=(3, 9, 21), **options):

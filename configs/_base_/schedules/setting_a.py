@@ -1,5 +1,5 @@
 # Lu et al., arXiv 2506.21722, Setting A, one task: 500 K pre-training, 300 K regularised fine-tuning.
-_importance = dict(type="ParameterImportance", weight=0.1)
+_importance = dict(type="ParameterImportance", weight=0.2)
 _orthogonality = dict(type="OrthogonalProjection")
 _layer_decay = dict(type="LayerDecay")
 

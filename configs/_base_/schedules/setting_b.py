@@ -1,6 +1,6 @@
 # Lu et al., arXiv 2506.21722, Setting B: 500 K pre-training, 300 K regularised fine-tuning, 100 K per incremental task,
 # in which the adapters join in.
-_importance = dict(type="ParameterImportance", weight=0.1)
+_importance = dict(type="ParameterImportance", weight=0.2)
 _orthogonality = dict(type="OrthogonalProjection")
 _layer_decay = dict(type="LayerDecay")
 _expert_balance = dict(type="ExpertBalance")
