@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from test_resume import StopHook, StoppedError
 from tiny_run import ROOT, assert_same_state, last_state, tiny_config, train
 
 from dtir import cli
@@ -13,6 +12,7 @@ from dtir.apis import RestorationInferencer
 from dtir.cli.launching import build_runner, load_config
 from dtir.engine import StagedRunner
 from dtir.testing.small_backbones import SMALL
+from dtir.testing.stopping import stopped
 
 CONFIG = ROOT / "tests" / "configs" / "tiny_conditional.py"
 CONFIGS = ROOT / "configs" / "diffusion"
@@ -39,8 +39,7 @@ def test_all_parts_take_part(trained):
 @pytest.mark.parametrize("iteration", [1, 3, 5])
 def test_stop_anywhere_and_resume(tmp_path, trained, iteration):
     runner = StagedRunner.from_cfg(tiny_config(tmp_path, CONFIG))
-    runner.register_hook(StopHook(iteration))
-    with pytest.raises(StoppedError):
+    with stopped(runner, "before_optim_step", iteration):
         runner.train()
     train(tmp_path, CONFIG, resume=True)
     assert_same_state(last_state(tmp_path), last_state(trained[0]))
