@@ -23,6 +23,7 @@ COMMANDS = (
     "report",
     "adapt",
     "configs",
+    "init",
 )
 
 

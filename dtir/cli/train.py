@@ -1,9 +1,15 @@
 """`dtir train` and `tools/train.py`: trains a config, or resumes its training."""
 
 import argparse
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dtir.cli.launching import add_common_arguments, build_runner, prepare, require
 from dtir.core.checkpoint_files import check_checkpoint_file
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 HELP = "train a config, or resume its training"
 DESCRIPTION = None
@@ -23,6 +29,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--amp", nargs="?", const="bf16", choices=("bf16", "fp16"), help="mixed precision (bf16 if no type is given)"
     )
+    short = parser.add_mutually_exclusive_group()
+    short.add_argument(
+        "--smoke",
+        action="store_true",
+        help="a few steps of every stage, few matching crops, one odd-sized validation and a report, in DIR or "
+        "work_dirs/<name of the config>_smoke; then what the whole would take",
+    )
+    short.add_argument(
+        "--plan", action="store_true", help="only say what the whole would take, by the times of a smoke run"
+    )
     add_common_arguments(parser)
 
 
@@ -38,8 +54,36 @@ def run(args: argparse.Namespace) -> int:
     require(cfg, args.config, "train_dataloader", "train_cfg", "optim_wrapper")
     if args.amp:
         cfg.optim_wrapper.amp = args.amp
+    if args.smoke or args.plan:
+        return _train_in_small(cfg, args)
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == NEWEST else args.resume
     build_runner(cfg).train()
     return 0
+
+
+def _train_in_small(cfg: "Config", args: argparse.Namespace) -> int:
+    if args.smoke:
+        cfg.work_dir = args.work_dir or f"{cfg.work_dir}_smoke"
+        print(_smoke(cfg))
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        cfg.work_dir = folder
+        print(_smoke(cfg))
+    return 0
+
+
+def _smoke(cfg: "Config") -> str:
+    from dtir.engine.smoke import SmokeHook, plan_text, smoke_config
+    from dtir.engine.stages import StagePlan
+    from dtir.evaluation.reports.run_report import write_run_report
+
+    runner = build_runner(smoke_config(cfg))
+    runner.train()
+    if runner.val_loop is not None:
+        print(f"report: {write_run_report(cfg.work_dir)}")
+    hook = next(hook for hook in runner.hooks if isinstance(hook, SmokeHook))
+    plan = StagePlan(cfg.train_cfg.stages, len(runner.model.tasks))
+    kept = cfg.get("default_hooks", {}).get("checkpoint", {}).get("max_keep", 2) + 1
+    return plan_text(hook.costs(plan), Path(cfg.work_dir), kept)

@@ -110,7 +110,10 @@ def arguments_of(target: Callable) -> Arguments:
             break
         if "__init__" not in vars(cls):
             continue
-        named = {**_declared(cls.__init__), **named}
+        # A class that hands on keywords may give some of them itself.
+        inherited = any_keyword
+        own = _declared(cls.__init__)
+        named = {**{key: Argument(a.kind, a.required and not inherited) for key, a in own.items()}, **named}
         any_keyword = _takes_any(cls.__init__)
         if not any_keyword:
             break

@@ -1,0 +1,51 @@
+"""`dtir init`: a project to begin one's own work with."""
+
+import argparse
+import keyword
+from pathlib import Path
+
+from dtir.core.atomic import atomic_write
+from dtir.core.errors import ConfigError
+
+HELP = "write a project of your own to begin with"
+DESCRIPTION = (
+    "Writes a project that trains at once: a backbone, dataset, degradation, metric, regularizer, scheduler, loss and "
+    "hook in one small file each, a config, and a test."
+)
+TEMPLATE = Path(__file__).parents[1] / "assets" / "project"
+PLACEHOLDER = "my_project"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `dtir init`."""
+    parser.add_argument("folder", metavar="FOLDER", help="new folder; its name is that of the project's Python package")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs `dtir init`; returns 0.
+
+    Raises:
+        ConfigError: The name is no name of a Python package, or the folder holds files already.
+    """
+    folder = Path(args.folder)
+    write_project(folder)
+    print(f"project: {folder}\nNow: cd {folder} && python -m pytest && dtir train config.py --smoke")
+    return 0
+
+
+def write_project(folder: Path) -> None:
+    """Writes the template into a folder, under the folder's name.
+
+    Raises:
+        ConfigError: See `run`.
+    """
+    name = folder.resolve().name
+    if not name.isidentifier() or keyword.iskeyword(name):
+        example = "".join(c if c.isalnum() else "_" for c in name)
+        raise ConfigError(f"'{name}' is no name of a Python package; take letters, digits and _, such as '{example}'.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"'{folder}' is there already and not empty; name a new folder.")
+    for source in sorted(path for path in TEMPLATE.rglob("*") if path.suffix in (".py", ".md")):
+        target = folder / str(source.relative_to(TEMPLATE)).replace(PLACEHOLDER, name)
+        with atomic_write(target, "w", encoding="utf-8") as file:
+            file.write(source.read_text(encoding="utf-8").replace(PLACEHOLDER, name))
