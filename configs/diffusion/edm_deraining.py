@@ -1,5 +1,5 @@
-# EDM (Karras et al., NeurIPS 2022) with the degraded picture as a condition: preconditioned, on levels of noise that are
-# log-normal in training, sampled by Heun's steps.
+# EDM (Karras et al., NeurIPS 2022) with the degraded picture as a condition: preconditioned, on log-normal levels of
+# noise in training, sampled by Heun's steps.
 _base_ = [
     "../_base_/diffusion_runtime.py",
     "../_base_/models/sr3.py",

@@ -23,7 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=["PSNR", "SSIM"],
         metavar="METRIC",
-        help="registered metrics (default PSNR SSIM); NAME:PROTOCOL gives one a protocol of its own",
+        help="registered metrics, and those of pyiqa by its names (default PSNR SSIM); NAME:PROTOCOL gives one its own "
+        "protocol",
+    )
+    parser.add_argument(
+        "--sets", nargs="+", default=[], metavar="METRIC", help="pyiqa's metrics of sets of pictures, such as fid"
     )
     parser.add_argument("--pairing", default="same", metavar="RULE", help="how names match: docs/datasets.md")
     parser.add_argument("--out", metavar="DIR", help="write the tables and the value of each picture into this folder")
@@ -39,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.progress import track
 
     from dtir.evaluation.folders import build_metrics, evaluate_folder
+    from dtir.evaluation.metrics.iqa import set_metric
     from dtir.evaluation.render import terminal_table
     from dtir.evaluation.reports.comparison import write_test_report
     from dtir.evaluation.reports.tables import measured_lines, result_grid
@@ -58,6 +63,9 @@ def run(args: argparse.Namespace) -> int:
     console.print(terminal_table(result_grid(with_gain(report.table()))))
     for line in measured_lines(report.measures):
         console.print(line, markup=False, highlight=False)
+    for name in args.sets:
+        value = set_metric(name)(args.folder, args.gt_folder)
+        console.print(f"- {name} of the two folders: {value:.4f}", markup=False, highlight=False)
     if args.out:
         write_test_report(args.out, report)
         console.print(f"tables and pictures.csv: {args.out}", markup=False, soft_wrap=True)

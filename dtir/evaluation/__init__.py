@@ -1,9 +1,10 @@
 """Measuring and reporting: protocols, metrics, tables and pictures."""
 
-from .metrics import LPIPS, MAE, NIQE, PSNR, SSIM, InputPSNR, PictureMetric
+from .metrics import IQA, LPIPS, MAE, NIQE, PSNR, SSIM, InputPSNR, PictureMetric
 from .protocols import PROTOCOLS, Protocol, get_protocol
 
 __all__ = [
+    "IQA",
     "LPIPS",
     "MAE",
     "NIQE",

@@ -7,7 +7,7 @@ from dtir.core.errors import ConfigError, DatasetError
 from dtir.core.names import did_you_mean
 from dtir.datasets import PairedDataset
 from dtir.evaluation.measures import Measure
-from dtir.evaluation.metrics import InputPSNR, PictureMetric
+from dtir.evaluation.metrics import IQA, InputPSNR, PictureMetric
 from dtir.evaluation.records import PictureRecord
 from dtir.evaluation.reports.comparison import TestReport
 from dtir.imaging.listing import list_images
@@ -17,7 +17,7 @@ Track = Callable[[Iterable], Iterable]
 
 
 def build_metrics(names: Sequence[str], protocol: str) -> list[PictureMetric]:
-    """Metrics by their registered names; `NAME:PROTOCOL` gives one its own protocol.
+    """Metrics by their registered names, else by pyiqa's; `NAME:PROTOCOL` gives one its own protocol.
 
     Raises:
         ConfigError: A name or a protocol is unknown, or the metric cannot be measured by it.
@@ -26,12 +26,18 @@ def build_metrics(names: Sequence[str], protocol: str) -> list[PictureMetric]:
 
 
 def _metric(name: str, own: str, protocol: str) -> PictureMetric:
-    kind = METRICS.get(name)
-    if kind is None or not issubclass(kind, PictureMetric):
-        known = sorted(key for key, kind in METRICS.module_dict.items() if issubclass(kind, PictureMetric))
-        raise ConfigError(f"unknown metric '{name}'.{did_you_mean(name, known)} Known: {', '.join(known)}.")
     # Its protocol before its name tells it from the metric of that name with the common protocol.
-    return kind(protocol=own, prefix=own) if own else kind(protocol=protocol)
+    options = {"protocol": own, "prefix": own} if own else {"protocol": protocol}
+    known = {key: kind for key, kind in METRICS.module_dict.items() if issubclass(kind, PictureMetric)}
+    if name in known:
+        return known[name](**options)
+    try:
+        return IQA(name, **options)
+    except ConfigError as error:
+        raise ConfigError(
+            f"unknown metric '{name}'.{did_you_mean(name, known)} Registered: {', '.join(sorted(known))}. "
+            f"As a metric of pyiqa: {error}"
+        ) from error
 
 
 def evaluate_folder(

@@ -2,7 +2,8 @@
 
 from .base import PictureMetric
 from .fidelity import MAE, PSNR, SSIM, InputPSNR
+from .iqa import IQA
 from .lpips import LPIPS
 from .niqe import NIQE
 
-__all__ = ["LPIPS", "MAE", "NIQE", "PSNR", "SSIM", "InputPSNR", "PictureMetric"]
+__all__ = ["IQA", "LPIPS", "MAE", "NIQE", "PSNR", "SSIM", "InputPSNR", "PictureMetric"]
