@@ -1,6 +1,7 @@
 """Which pictures of files and folders are restored where to, and doing so one by one past failures."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from dtir.core.errors import ConfigError, DtirError, ImageFileError
 from dtir.imaging.formats import IMAGE_EXTENSIONS
-from dtir.imaging.listing import list_images
+from dtir.imaging.listing import left_out, list_images, path_list
 
 
 class Job(NamedTuple):
@@ -30,13 +31,22 @@ class Failure(NamedTuple):
 
 @dataclass
 class RestoreReport:
-    """What became of the inputs: written outputs, outputs left as they were, and failures."""
+    """What became of the inputs.
+
+    Attributes:
+        restored: Outputs that were written.
+        skipped: Outputs that were there and stayed.
+        failed: Inputs that were not restored.
+        left_out: How many files of input folders are no pictures that are read here, by extension ('' without).
+    """
 
     restored: list[Path] = field(default_factory=list)
     skipped: list[Path] = field(default_factory=list)
     failed: list[Failure] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
+Inputs = str | Path | Iterable[str | Path]
 OnTile = Callable[[int, int], None]
 RestoreOne = Callable[[Path, Path, OnTile], object]
 OnDone = Callable[[Job, object], None]
@@ -44,7 +54,7 @@ OnDone = Callable[[Job, object], None]
 
 def restore_all(
     restore_one: RestoreOne,
-    inputs: Iterable[str | Path],
+    inputs: Inputs,
     out_dir: str | Path,
     recursive: bool = False,
     progress: bool = False,
@@ -57,8 +67,10 @@ def restore_all(
     Raises:
         ConfigError: `out_dir` is not a folder.
     """
+    inputs = path_list(inputs)
     jobs, failed = plan_jobs(inputs, Path(out_dir), recursive)
-    report = RestoreReport(failed=failed)
+    folders = [path for path in inputs if path.is_dir()]
+    report = RestoreReport(failed=failed, left_out=sum((left_out(path, recursive) for path in folders), Counter()))
     with _progress(shown=progress) as display:
         pictures = display.add_task("pictures", total=len(jobs))
         tiles = display.add_task("tiles", visible=False)
@@ -76,7 +88,7 @@ def restore_all(
     return report
 
 
-def plan_jobs(inputs: Iterable[str | Path], out_dir: Path, recursive: bool = False) -> tuple[list[Job], list[Failure]]:
+def plan_jobs(inputs: Inputs, out_dir: Path, recursive: bool = False) -> tuple[list[Job], list[Failure]]:
     """Lists the pictures to restore, and the inputs that cannot be.
 
     The output of a single file may be named, by an extension of pictures. Otherwise a file is written to `out_dir`
@@ -87,7 +99,7 @@ def plan_jobs(inputs: Iterable[str | Path], out_dir: Path, recursive: bool = Fal
     Raises:
         ConfigError: `out_dir` is not a folder.
     """
-    inputs = [Path(path) for path in inputs]
+    inputs = path_list(inputs)
     if _is_file_name(out_dir) and len(inputs) == 1 and inputs[0].is_file():
         return [Job(inputs[0], out_dir)], []
     if out_dir.exists() and not out_dir.is_dir():

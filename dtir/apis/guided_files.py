@@ -1,6 +1,6 @@
 """Picture files in and out of `GuidedRestorer`."""
 
-from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dtir.apis.folder import OnTile, RestoreReport, restore_all
+from dtir.apis.folder import Inputs, OnTile, RestoreReport, restore_all
 from dtir.apis.guided import GuidedRestorer, SampleMean
 from dtir.core.errors import ConfigError, ImageFileError
 from dtir.diffusion.domain import IMAGE_SCALE, to_centred, to_image
 from dtir.evaluation.metrics.functional import psnr, to_8_bit
+from dtir.imaging.contents import losses
 from dtir.imaging.files import read_picture, write_picture
-from dtir.imaging.picture import Form, Picture
+from dtir.imaging.picture import Picture
 
 MEASURED_FOLDER = "measured"
 ONE_FOLDER = "one_sample"
@@ -22,7 +23,7 @@ ONE_FOLDER = "one_sample"
 
 def guide_paths(
     restorer: GuidedRestorer,
-    inputs: Iterable[str | Path],
+    inputs: Inputs,
     out_dir: str | Path,
     simulate: bool = False,
     recursive: bool = False,
@@ -36,7 +37,7 @@ def guide_paths(
 
     Args:
         restorer: Operator, guidance and network.
-        inputs: Files and folders of measurements as pictures; of clean pictures with `simulate`.
+        inputs: A file or folder, or several, of measurements as pictures; of clean pictures with `simulate`.
         out_dir: Folder of the outputs; made if needed. Simulated measurements go to its folder `measured`.
         simulate: Measure the inputs first.
         recursive: Also take the pictures in sub-folders.
@@ -61,6 +62,8 @@ def guide_paths(
             notes.append(_simulated(restorer, source, Outputs(Path(out_dir), target), samples))
         else:
             notes.append(_measured(restorer, source, Outputs(Path(out_dir), target), samples))
+        lost = losses(source, target)
+        notes[-1] += f"; {lost}" if lost else ""
         return True
 
     return restore_all(restore_one, inputs, out_dir, recursive, progress), notes
@@ -145,6 +148,6 @@ def _to_tensor(rgb: np.ndarray) -> Tensor:
 
 
 def _write(path: Path, image: Tensor, source: Picture) -> None:
-    """Writes centred (1, 3, H, W) as RGB; a grey input must not make a coloured output grey."""
+    """Writes centred (1, 3, H, W) as RGB; a grey input must not make a coloured output grey, and its opacity is not its measurement."""
     rgb = to_image(image)[0].clamp(0, 1).permute(1, 2, 0).cpu().numpy()
-    write_picture(path, Picture(rgb, form=Form(peak=source.form.peak)), rgb)
+    write_picture(path, Picture(rgb, form=replace(source.form, was_grey=False, extra=())), rgb)

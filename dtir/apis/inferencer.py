@@ -1,6 +1,5 @@
 """Restores pictures of every kind, files and folders with a trained model."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from torch import nn
 from dtir.apis.arrays import to_array, to_image
 from dtir.apis.device import resolve_device
 from dtir.apis.file_restoring import FileRestorer
-from dtir.apis.folder import OnDone, OnTile, RestoreReport, restore_all
+from dtir.apis.folder import Inputs, OnDone, OnTile, RestoreReport, restore_all
 from dtir.apis.judge import Judge
 from dtir.apis.kinds import Held, close_all, open_mask, open_picture
 from dtir.apis.network import NetworkRunner, check_precision
@@ -254,7 +253,7 @@ class RestorationInferencer:
 
     def restore_paths(
         self,
-        inputs: Iterable[str | Path],
+        inputs: Inputs,
         out_dir: str | Path,
         task: str | None = None,
         t: int | None = None,
@@ -272,7 +271,7 @@ class RestorationInferencer:
         A picture that fails does not stop the others. Existing outputs are skipped unless `overwrite`.
 
         Args:
-            inputs: Files and folders.
+            inputs: A file or folder, or several.
             out_dir: Folder of the outputs; made if needed. For one file it may be a file.
             task: Name of the degradation of all pictures, or "auto" to estimate that of each; see `restore_array`.
             t: Time step in 0..T, instead of `task`.

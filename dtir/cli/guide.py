@@ -12,8 +12,8 @@ HELP = "restore with a known operator, untrained"
 DESCRIPTION = (
     "Restores pictures that a known operator has damaged, with the network of a generative training and no training "
     "for the task. INPUT are the measurements as pictures; with --simulate they are clean pictures, which are measured "
-    "first. A picture whose size does not fit the operator is cropped at the right and bottom. Outputs are upright RGB "
-    "pictures of their input's bit depth, without its metadata."
+    "first. A picture whose size does not fit the operator is cropped at the right and bottom. Outputs are RGB, "
+    "with the bit depth, orientation and metadata of their input; what is not kept is said."
 )
 
 

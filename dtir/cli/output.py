@@ -16,10 +16,17 @@ def print_report(report: "RestoreReport", out: str) -> None:
     print(f"{_pictures(len(report.restored))} restored into {out}")
     if report.skipped:
         print(f"{_pictures(len(report.skipped))} skipped: the output exists; --overwrite writes it anew")
+    if report.left_out:
+        kinds = ", ".join(f"{number} {kind or 'without extension'}" for kind, number in report.left_out.most_common())
+        print(f"{_files(report.left_out.total())} left out, no pictures that are read here: {kinds}")
     if report.failed:
         print_error(f"{len(report.failed)} failed:")
     for path, reason in report.failed:
         print_error(f"  {reason}" if str(path) in reason else f"  {path}: {reason}")
+
+
+def _files(number: int) -> str:
+    return f"{number} file" if number == 1 else f"{number} files"
 
 
 def _pictures(number: int) -> str:

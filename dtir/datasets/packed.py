@@ -19,6 +19,7 @@ import numpy as np
 from dtir.core.atomic import atomic_write
 from dtir.core.errors import DatasetError
 from dtir.imaging.files import read_rgb
+from dtir.imaging.listing import path_list
 
 INDEX = "index.json"
 VERSION = 1
@@ -94,7 +95,7 @@ class PackedPictures:
         Raises:
             DatasetError: the pack lacks some of the files, or they have changed since.
         """
-        wrong = [f"'{path}' {problem}" for path in paths if (problem := self._problem(path))]
+        wrong = [f"'{path}' {problem}" for path in path_list(paths) if (problem := self._problem(path))]
         if wrong:
             rest = f"; and {len(wrong) - _NAMED_AT_MOST} more" if len(wrong) > _NAMED_AT_MOST else ""
             raise DatasetError(
@@ -149,7 +150,7 @@ def write_pack(file: str | os.PathLike, root: str | os.PathLike, paths: Iterable
     """
     try:
         with atomic_write(file) as stream, zipfile.ZipFile(stream, "w") as archive:
-            pictures = dict(_add_picture(archive, stream, root, path) for path in paths)
+            pictures = dict(_add_picture(archive, stream, root, path) for path in path_list(paths))
             index = {"version": VERSION, "index_at": stream.tell(), "pictures": pictures}
             archive.writestr(zipfile.ZipInfo(INDEX), json.dumps(index))
     except OSError as error:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dtir.core.errors import DatasetError
 from dtir.core.ranges import NonNegative, PositiveInt, Seed
-from dtir.imaging.listing import is_broken_link, list_images
+from dtir.imaging.listing import is_broken_link, list_images, name_in
 from dtir.registry import DATASETS
 from dtir.tasks import folder_names
 
@@ -95,7 +95,10 @@ def _by_either_name(root: Path) -> Path:
 def _by_name(folder: Path, recursive: bool) -> dict[str, Path]:
     images = list_images(folder, recursive)
     if not images:
-        raise DatasetError(f"no pictures in '{folder}': put the pictures there, or correct data_root in the config.")
+        hint = " Those in its sub-folders are read with recursive=True." if _has_deeper(folder, recursive) else ""
+        raise DatasetError(
+            f"no pictures in '{folder}': put the pictures there, or correct data_root in the config.{hint}"
+        )
     broken = [f"'{path}' -> '{os.readlink(path)}'" for path in images if is_broken_link(path)]
     if broken:
         raise DatasetError(
@@ -104,13 +107,17 @@ def _by_name(folder: Path, recursive: bool) -> dict[str, Path]:
         )
     named: dict[str, Path] = {}
     for path in images:
-        name = path.relative_to(folder).with_suffix("").as_posix()
+        name = name_in(folder, path)
         if name in named:
             raise DatasetError(
                 f"'{named[name]}' and '{path}' have one name, '{name}', so their partner is ambiguous: keep one."
             )
         named[name] = path
     return named
+
+
+def _has_deeper(folder: Path, recursive: bool) -> bool:
+    return not recursive and bool(list_images(folder, recursive=True))
 
 
 def _check_partners(matched: Matched[Path], lq_dir: Path, gt_dir: Path, pairing: str) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -36,6 +37,19 @@ def left_out(folder: str | os.PathLike, recursive: bool = False) -> Counter[str]
     """
     extensions = (path.suffix.lower() for path in _files(Path(folder), recursive) if not path.name.startswith("."))
     return Counter(extension for extension in extensions if extension not in IMAGE_EXTENSIONS)
+
+
+def path_list(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> list[Path]:
+    """One path or several as a list: a single text is one path, not its characters."""
+    return [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+
+
+def name_in(folder: Path, path: Path) -> str:
+    """The name of a picture within a folder, without extension, in one of the forms that Unicode has for it (NFC).
+
+    File systems and archives differ in whether "ä" is one character or two.
+    """
+    return unicodedata.normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
 
 
 def is_broken_link(path: Path) -> bool:

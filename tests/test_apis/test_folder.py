@@ -128,3 +128,18 @@ def test_output_that_is_a_file_and_unknown_task_stop_before_any_work(inferencer,
     with pytest.raises(TaskError):
         inferencer.restore_folder(tmp_path / "in", tmp_path / "new", task="foggy")
     assert not (tmp_path / "new").exists()
+
+
+def test_one_path_is_one_path(inferencer, tmp_path):
+    make_pictures(tmp_path / "in", "a.png")
+    for number, path in enumerate((str(tmp_path / "in"), tmp_path / "in/a.png")):
+        report = inferencer.restore_paths(path, tmp_path / f"out{number}", t=0)
+        assert ([done.name for done in report.restored], report.failed) == (["a.png"], [])
+
+
+def test_what_a_folder_leaves_out_is_counted(inferencer, tmp_path):
+    make_pictures(tmp_path / "in", "a.png")
+    for name in ("b.jp2", "c.JP2", "d.heic", "._a.png"):
+        (tmp_path / "in" / name).touch()
+    report = inferencer.restore_paths(tmp_path / "in", tmp_path / "out", t=0)
+    assert report.left_out == {".jp2": 2, ".heic": 1}

@@ -1,7 +1,10 @@
+import unicodedata
+from pathlib import Path
+
 import pytest
 
 from dtir.core.errors import ImageFileError
-from dtir.imaging.listing import left_out, list_images
+from dtir.imaging.listing import left_out, list_images, name_in, path_list
 
 
 def test_pictures_are_listed_in_natural_order(tmp_path):
@@ -47,3 +50,13 @@ def test_what_is_left_out_is_counted_by_extension(tmp_path):
         (tmp_path / name).touch()
     assert left_out(tmp_path) == {".jp2": 2, ".heic": 1, "": 1}
     assert left_out(tmp_path, recursive=True)[".psd"] == 1
+
+
+def test_names_are_compared_in_one_unicode_form(tmp_path):
+    composed, decomposed = (unicodedata.normalize(form, "Größe/ä.png") for form in ("NFC", "NFD"))
+    assert composed != decomposed
+    assert name_in(tmp_path, tmp_path / composed) == name_in(tmp_path, tmp_path / decomposed) == composed[:-4]
+
+
+def test_a_text_is_one_path():
+    assert path_list("a.png") == path_list(["a.png"]) == path_list(Path("a.png")) == [Path("a.png")]

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from dtir.core.errors import ImageFileError
 from dtir.imaging.files import read_rgb
+from dtir.imaging.listing import path_list
 
 _CHUNK = 16
 
@@ -68,7 +69,7 @@ def scan_all(paths: Iterable[Path], workers: int, title: str) -> dict[Path, Pict
         workers: Processes; few files are read in this one.
         title: What the progress bar says.
     """
-    paths = list(dict.fromkeys(paths))
+    paths = list(dict.fromkeys(path_list(paths)))
     if workers < 2 or len(paths) <= _CHUNK:
         with progress(title, len(paths)) as advance:
             return {path: _scan_and_advance(path, advance) for path in paths}

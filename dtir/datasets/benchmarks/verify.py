@@ -10,7 +10,7 @@ import numpy as np
 
 from dtir.core.errors import DatasetError
 from dtir.datasets.pairing import some
-from dtir.imaging.listing import list_images
+from dtir.imaging.listing import list_images, name_in
 
 from .declare import Benchmark, Part
 from .manifest import Manifest, read_manifest
@@ -124,9 +124,10 @@ def _part_of(benchmark: Benchmark | None, folder: str) -> Part | None:
 def _pictures(folder: Path, report: SetReport) -> dict[str, Path]:
     named: dict[str, Path] = {}
     for path in list_images(folder) if folder.is_dir() else ():
-        if path.stem in named:
-            report.problems["duplicates"].append(f"{_short(path)} has the name of {_short(named[path.stem])}")
-        named.setdefault(path.stem, path)
+        name = name_in(folder, path)
+        if name in named:
+            report.problems["duplicates"].append(f"{_short(path)} has the name of {_short(named[name])}")
+        named.setdefault(name, path)
     return named
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dtir.imaging.listing import list_images
+from dtir.imaging.listing import list_images, path_list
 from dtir.registry import DEGRADATIONS
 
 from .base import Degradation
@@ -28,11 +28,11 @@ class RecordedRain(Degradation):
 
     severity = (0.3, 0.7)
 
-    def __init__(self, data_root: Sequence[str | os.PathLike], cache_mb: float = 256) -> None:
+    def __init__(self, data_root: str | os.PathLike | Sequence[str | os.PathLike], cache_mb: float = 256) -> None:
         # Not above: datasets build their degradations, and these two modules are the datasets' own.
         from dtir.datasets.base import require_folder, resolve_root
 
-        roots = [require_folder(resolve_root(root), "rainy") for root in data_root]
+        roots = [require_folder(resolve_root(root), "rainy") for root in path_list(data_root)]
         self.pairs = [(str(lq), str(root / "GT" / lq.name)) for root in roots for lq in list_images(root / "LQ")]
         self.cache_mb = cache_mb
 
