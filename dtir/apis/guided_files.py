@@ -148,6 +148,7 @@ def _to_tensor(rgb: np.ndarray) -> Tensor:
 
 
 def _write(path: Path, image: Tensor, source: Picture) -> None:
-    """Writes centred (1, 3, H, W) as RGB; a grey input must not make a coloured output grey, and its opacity is not its measurement."""
+    """Writes centred (1, 3, H, W) as RGB: a coloured output of a grey input stays coloured, and opacity is left out."""
     rgb = to_image(image)[0].clamp(0, 1).permute(1, 2, 0).cpu().numpy()
-    write_picture(path, Picture(rgb, form=replace(source.form, was_grey=False, extra=())), rgb)
+    form = replace(source.form, was_grey=False, extra=())
+    write_picture(path, Picture(rgb, form=form), rgb)
