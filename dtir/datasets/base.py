@@ -38,11 +38,14 @@ class RestorationDataset(Dataset):
 
     Attributes:
         task_name: what tables call these pictures, see `dtir.tasks.row_name`.
+        own_steps: whether training items may have a time step of their own.
         folder: where all pairs are; None where they are made.
 
     Raises:
         TaskError: `task` is no non-empty string, or has an @ in it.
     """
+
+    own_steps = False
 
     def __init__(
         self,

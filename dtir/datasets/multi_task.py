@@ -12,6 +12,9 @@ from dtir.tasks import check_task
 
 from .sampler import SampleKey
 
+# The step of a sample that has none of its own: it is restored at its task's.
+NO_STEP = -1
+
 
 @DATASETS.register_module()
 class MultiTaskDataset(Dataset):
@@ -29,6 +32,7 @@ class MultiTaskDataset(Dataset):
         tasks: names of the tasks, in the order of `datasets`.
         names: what tables call each dataset: its task, or "<task>@<test set>".
         sizes: number of pictures of each dataset.
+        own_steps: whether training items have `step`, a time step of their own; -1 stands for that of the task.
 
     Raises:
         DatasetError: there is no dataset, or two are of one task and test set.
@@ -41,6 +45,7 @@ class MultiTaskDataset(Dataset):
         self.names = tuple(getattr(dataset, "task_name", dataset.task) for dataset in self.datasets)
         self.sizes = [len(dataset) for dataset in self.datasets]
         self._ends = np.cumsum(self.sizes)
+        self.own_steps = any(getattr(dataset, "own_steps", False) for dataset in self.datasets)
         if not self.names or len(set(self.names)) < len(self.names):
             raise DatasetError(
                 f"datasets are of the tasks {list(self.names)}: expected at least one, each task once. Another "
@@ -81,7 +86,11 @@ class MultiTaskDataset(Dataset):
         rng = np.random.default_rng((self.seed or 0, key.stage, key.draw))
         # A dataset of the user's own need not know about stages with patches of another size.
         options = {} if key.patch is None else {"patch": key.patch}
-        return _with_task(self.datasets[key.task].training_item(key.index, rng, key.generative, **options), key.task)
+        item = self.datasets[key.task].training_item(key.index, rng, key.generative, **options)
+        if self.own_steps:
+            # So that items with and without a step of their own make a batch.
+            item["data_samples"].setdefault("step", NO_STEP)
+        return _with_task(item, key.task)
 
 
 def _with_task(item: dict, task: int) -> dict:

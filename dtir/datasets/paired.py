@@ -1,5 +1,6 @@
 """Real pairs: a folder of degraded pictures and one of clean pictures whose names tell which belong together."""
 
+import json
 import os
 from pathlib import Path
 
@@ -41,6 +42,10 @@ class PairedDataset(RestorationDataset):
         test_set: name of the set, "REVIDE" for example, where it is one that the model is tested but not trained on:
             it then has a row of its own, "hazy@REVIDE", in tables, and is left out of averages.
 
+        steps: JSON file with the time step of each pair by name, as `tools/analysis/calibrate_steps.py` writes it; a
+            relative path starts where a relative `data_root` does. Pairs that it does not name are restored at the
+            task's step, as all are by default.
+
     Raises:
         DatasetError: a folder is missing or empty, a picture has no partner or is a link to a file that is gone, two
             have one name, the pairing rule is unknown, or the pack is not that of these pictures. Different sizes in a
@@ -65,14 +70,16 @@ class PairedDataset(RestorationDataset):
         test_set: str = "",
         held_every: int = 0,
         held: bool = False,
+        steps: str | os.PathLike | None = None,
     ):
         root = require_folder(_by_either_name(resolve_root(data_root)), task)
         lq = _by_name(require_folder(root / lq_dir, task), recursive)
         gt = _by_name(require_folder(root / gt_dir, task), recursive)
         matched = match_pairs(lq, gt, pairing)
         _check_partners(matched, root / lq_dir, root / gt_dir, pairing)
+        own = {name: {"step": step} for name, step in read_steps(steps, task).items()}
         records = [
-            {"name": name, "lq_path": str(lq_path), "gt_path": str(gt_path)}
+            {"name": name, "lq_path": str(lq_path), "gt_path": str(gt_path), **own.get(name, {})}
             for number, (name, lq_path, gt_path) in enumerate(matched.pairs, start=1)
             if not held_every or (number % held_every == 0) == held
         ]
@@ -82,7 +89,26 @@ class PairedDataset(RestorationDataset):
         evaluate = [load, {"type": "PackPair", "meta_keys": META_KEYS}]
         pack = open_pack(packed, root, records)
         super().__init__(task, records, pipeline or train, eval_pipeline or evaluate, seed, pack, test_set)
+        self.own_steps = steps is not None
         self.folder = root
+
+
+def read_steps(path: str | os.PathLike | None, task: str) -> dict[str, int]:
+    """Time steps by the names of pairs; none without a file.
+
+    Raises:
+        DatasetError: the file is missing, or does not hold an object of whole numbers from 0 on.
+    """
+    if path is None:
+        return {}
+    path = resolve_root(path)
+    try:
+        steps = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"task '{task}': steps '{path}' cannot be read ({error}).") from error
+    if not isinstance(steps, dict) or not all(type(t) is int and t >= 0 for t in steps.values()):
+        raise DatasetError(f"task '{task}': steps '{path}' must hold an object of names and whole numbers from 0 on.")
+    return steps
 
 
 def _by_either_name(root: Path) -> Path:

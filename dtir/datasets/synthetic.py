@@ -46,6 +46,8 @@ class SyntheticDataset(RestorationDataset):
         seed: seed of the degradations of evaluation items.
         packed: pack of `data_root` to take the pictures from (docs/data_loading.md); a relative path starts where a
             relative `data_root` does.
+        severity_steps: table of `StepOfSeverity`, with which each sample is restored at the step of its own severity;
+            None restores all at the task's.
 
     Raises:
         DatasetError: the folder is missing or empty, `files` names a picture that is not there, or the pack is not
@@ -71,6 +73,7 @@ class SyntheticDataset(RestorationDataset):
         eval_pipeline: Pipeline | None = None,
         seed: Seed = 0,
         packed: str | os.PathLike | None = None,
+        severity_steps: Sequence[tuple[float, int]] | None = None,
     ):
         root = require_folder(resolve_root(data_root), task)
         paths = list_images(root, recursive) if files is None else [root / name for name in files]
@@ -80,12 +83,14 @@ class SyntheticDataset(RestorationDataset):
         margin = getattr(built, "margin", DEFAULT_MARGIN) if margin is None else margin
         severity = getattr(built, "severity", TYPICAL_SEVERITY) if severity is None else severity
         load = {"type": "LoadClean", "cache_mb": cache_mb}
-        degrade = {"type": "Degrade", "degradation": built, "severity": severity}
+        degrade = [{"type": "Degrade", "degradation": built, "severity": severity}]
+        degrade += [{"type": "StepOfSeverity", "table": severity_steps}] if severity_steps else []
         train = [load, *_training_steps(degrade, patch, margin, recolor)]
         evaluate = [load, *_evaluation_steps(degrade, max_size, eval_crop, margin)]
         super().__init__(
             task, records, pipeline or train, eval_pipeline or evaluate, seed, open_pack(packed, root, records)
         )
+        self.own_steps = severity_steps is not None
 
 
 def default_degradation(task: str) -> str:
@@ -97,25 +102,25 @@ def default_degradation(task: str) -> str:
     return TASK_DEGRADATIONS[check_task(task, tuple(TASK_DEGRADATIONS))]
 
 
-def _training_steps(degrade: dict, patch: int, margin: int, recolor: float | None) -> list[dict]:
+def _training_steps(degrade: list[dict], patch: int, margin: int, recolor: float | None) -> list[dict]:
     colours = [] if recolor is None else [{"type": "RandomRecolor", "strength": recolor}]
     return [
         {"type": "RandomCropPair", "patch": patch, "margin": margin},
         {"type": "RandomFlipRotate"},
         *colours,
-        degrade,
+        *degrade,
         {"type": "CenterCropPair", "size": patch},
         {"type": "PackPair"},
     ]
 
 
 def _evaluation_steps(
-    degrade: dict, max_size: PositiveInt | None, eval_crop: PositiveInt | None, margin: int
+    degrade: list[dict], max_size: PositiveInt | None, eval_crop: PositiveInt | None, margin: int
 ) -> list[dict]:
     shrink = [{"type": "ShrinkPair", "max_size": max_size}] if max_size else []
     outer = [{"type": "CenterCropPair", "size": eval_crop + 2 * margin}] if eval_crop else []
     inner = [{"type": "CenterCropPair", "size": eval_crop}] if eval_crop else []
-    return [*shrink, *outer, degrade, *inner, {"type": "PackPair", "meta_keys": META_KEYS}]
+    return [*shrink, *outer, *degrade, *inner, {"type": "PackPair", "meta_keys": META_KEYS}]
 
 
 def _record(root: Path, path: Path) -> dict:

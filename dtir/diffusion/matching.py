@@ -155,6 +155,15 @@ class MatchingCurve:
             )
         return -max(allowed)[1]
 
+    def picture_peaks(self, first: int = 0) -> list[int]:
+        """The argmax of each picture's own scores over the steps from `first` on; the smallest on a tie.
+
+        Raises:
+            ConfigError: No step is that large.
+        """
+        rows = (type(self)(self.task, self.timesteps, [row], self.method, self.metric) for row in self.scores)
+        return [row.peak(first) for row in rows]
+
     @property
     def gain(self) -> float:
         """Peak of the mean over its value at the smallest step, which is the input's own score where that step is 0."""

@@ -31,9 +31,9 @@ class RestorationDataPreprocessor(BaseDataPreprocessor):
 
         Returns:
             In training `inputs` LQ (B, 3, H, W) in [0, 1] and `data_samples` with `gt` (B, 3, H, W) in [0, 1], `task`
-            (B,), `num_generative` (int), `slots` (B,), the places of the samples in the batch as drawn, and `step_size`
-            (int), how many those are. Otherwise `inputs` is a list of uint8 (3, H, W), and `data_samples` a list of one
-            dict per picture.
+            (B,), `step` (B,), -1 where a sample has no time step of its own, `num_generative` (int), `slots` (B,), the
+            places of the samples in the batch as drawn, and `step_size` (int), how many those are. Otherwise `inputs`
+            is a list of uint8 (3, H, W), and `data_samples` a list of one dict per picture.
         """
         if training:
             return self._training_batch(data)
@@ -47,14 +47,16 @@ class RestorationDataPreprocessor(BaseDataPreprocessor):
         slots = torch.argsort(generative.logical_not(), stable=True)
         num_generative = int(generative.sum())
         lq, gt, task = data["inputs"], samples["gt"], torch.as_tensor(samples["task"])
+        step = torch.as_tensor(samples["step"]) if "step" in samples else torch.full_like(task, -1)
         if 0 < num_generative < len(slots):
-            lq, gt, task = lq[slots], gt[slots], task[slots]
-        lq, gt, task, slots = self.cast_data([lq, gt, task, slots])
+            lq, gt, task, step = lq[slots], gt[slots], task[slots], step[slots]
+        lq, gt, task, step, slots = self.cast_data([lq, gt, task, step, slots])
         return {
             "inputs": self._scale(lq),
             "data_samples": {
                 "gt": self._scale(gt),
                 "task": task,
+                "step": step,
                 "num_generative": num_generative,
                 "slots": slots,
                 "step_size": len(slots),

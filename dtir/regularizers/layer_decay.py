@@ -23,7 +23,7 @@ class LayerDecay(Regularizer):
 
     Lu et al., arXiv 2506.21722, Eq. 10, 21.
 
-    t* is the matched step of the sample's own task. A global degradation, with its large t*, so keeps generation to
+    t* is the sample's own step, or that of its task. A global degradation, with its large t*, so keeps generation to
     fewer blocks. Applied where generative and restoring samples are mixed, and not to the pre-training. It costs a
     backward pass through the generative samples, about a tenth of the batch, for each of them.
 
@@ -67,7 +67,7 @@ class LayerDecay(Regularizer):
         if not self.active:
             return
         model, optim, samples = runner.model, runner.optim_wrapper, step.samples
-        matched = model.timestep_of(samples["task"][: samples["num_generative"]])
+        matched = model.steps_of(samples)[: samples["num_generative"]]
         self.steps += torch.stack([matched.sum().float(), self.steps.new_tensor(float(len(matched)))])
         for term, t in zip(model.generative_terms.unbind(), matched.unbind(), strict=True):
             scaled = optim.scale_loss(term / step.accumulate)

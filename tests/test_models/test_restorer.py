@@ -50,6 +50,17 @@ def test_preprocessor_scales_and_puts_generative_samples_first():
     assert out["inputs"].is_contiguous(memory_format=torch.channels_last)
 
 
+def test_a_sample_with_a_step_of_its_own_is_restored_at_it():
+    model = make(matched_t={"noisy": 6, "hazy": 40, "rainy": 8})
+    batch = collated([False] * 3)
+    batch["data_samples"]["step"] = torch.tensor([-1, 12, 0])
+    lq, gt = batch["inputs"] / 255, batch["data_samples"]["gt"] / 255
+    data = model.data_preprocessor(batch, training=True)
+    data["data_samples"]["noise_seed"] = 5
+    out = model.network(lq, torch.tensor([6, 12, 0]))
+    torch.testing.assert_close(model(**data, mode="loss")["loss_restoration"], (out - gt).abs().mean())
+
+
 def test_steps_may_be_set_by_a_table():
     model = make(matched_t={"noisy": 4, "rainy": 8, "snowy": 15})
     assert model.matched_t.tolist() == [4, -1, 8]

@@ -1,6 +1,6 @@
 """Synthetic degradation of a clean picture."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -32,14 +32,43 @@ class Degrade(BaseTransform):
         self.severity = _check_severity(severity)
 
     def transform(self, results: dict) -> dict:
-        """Sets `lq`, uint8 (H, W, 3), rounded."""
+        """Sets `lq`, uint8 (H, W, 3), rounded, and the `severity` that was drawn."""
         if results["generative"]:
             return results
         rng = results["rng"]
         severity = rng.uniform(*self.severity) if np.ndim(self.severity) else self.severity
+        results["severity"] = severity
         picture = results[self.source].astype(np.float32, order="C") / np.float32(255)
         degraded = self.degradation(picture, rng, severity)
         results["lq"] = np.rint(np.clip(degraded, 0, 1) * 255).astype(np.uint8)
+        return results
+
+
+@TRANSFORMS.register_module()
+class StepOfSeverity(BaseTransform):
+    """Gives a degraded sample a time step of its own: that of its severity (docs/method.md, "A step for each picture").
+
+    Args:
+        table: Pairs of a severity, ascending, and its step, as `tools/analysis/calibrate_steps.py` prints them. Between
+            them the step is interpolated and rounded, beyond them it is that of the nearest.
+
+    Raises:
+        ConfigError: The table is empty, its severities do not ascend, or a step is negative.
+    """
+
+    def __init__(self, table: Sequence[tuple[float, int]]):
+        severities, steps = ([pair[place] for pair in table] for place in (0, 1))
+        if not table or sorted(set(severities)) != severities or min(steps) < 0:
+            raise ConfigError(
+                f"table={list(map(tuple, table))}: expected pairs (severity, step), severities ascending, steps from "
+                "0 on."
+            )
+        self.severities, self.steps = severities, steps
+
+    def transform(self, results: dict) -> dict:
+        """Sets `step`, where the sample was degraded."""
+        if "severity" in results:
+            results["step"] = round(float(np.interp(results["severity"], self.severities, self.steps)))
         return results
 
 

@@ -143,7 +143,7 @@ class DiffusionRestorer(Restorer):
         """
         draw_router_noise(self.network, samples["noise_seed"])
         n, gt = samples["num_generative"], samples["gt"]
-        y, t = lq[n:], self.timestep_of(samples["task"][n:])
+        y, t = lq[n:], self.steps_of(samples)[n:]
         self.generative_terms = lq.new_zeros(0)
         # Of an objective without samples. It has no graph: a backward pass of zeros would cost as much as any.
         absent = lq.new_zeros(())
@@ -165,6 +165,12 @@ class DiffusionRestorer(Restorer):
             "loss_restoration": self.restoration_loss(restored, gt[n:]).sum() / len(lq),
             "loss_generative": self.generative_terms.sum(),
         }
+
+    def steps_of(self, samples: dict) -> Tensor:
+        """Steps (B,) of samples: their own (`step`, from 0 on), or else those of their tasks."""
+        matched = self.timestep_of(samples["task"])
+        own = samples.get("step")
+        return matched if own is None else torch.where(own >= 0, own, matched)
 
     def noised(self, gt: Tensor, t: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
         """Clean pictures (B, 3, H, W) noised to steps (B,) with eps, and the residual that is to be found in them."""

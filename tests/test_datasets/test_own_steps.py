@@ -1,0 +1,76 @@
+"""Samples with a time step of their own, from the data to the loss."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from dtir.core.errors import ConfigError, DatasetError
+from dtir.datasets import MultiTaskDataset, PairedDataset, SampleKey, SyntheticDataset
+from dtir.datasets.transforms.degrade import StepOfSeverity
+from dtir.models import RestorationDataPreprocessor
+
+TABLE = [(0.2, 2), (0.6, 10)]
+
+
+@pytest.mark.parametrize(("severity", "step"), [(0.0, 2), (0.2, 2), (0.3, 4), (0.6, 10), (1.0, 10)])
+def test_a_severity_is_interpolated_in_the_table(severity, step):
+    assert StepOfSeverity(TABLE).transform({"severity": severity})["step"] == step
+
+
+@pytest.mark.parametrize("table", [[], [(0.5, 3), (0.5, 4)], [(0.6, 3), (0.2, 4)], [(0.5, -1)]])
+def test_a_wrong_table_is_named(table):
+    with pytest.raises(ConfigError, match="severities ascending"):
+        StepOfSeverity(table)
+
+
+def test_a_synthetic_sample_has_the_step_of_its_own_severity():
+    options = {"files": ["rocket.jpg"], "patch": 16, "severity": (0.2, 0.6)}
+    own = SyntheticDataset("noisy", "asset://photos", severity_steps=TABLE, **options)
+    steps = {own.training_item(0, np.random.default_rng(k))["data_samples"]["step"] for k in range(12)}
+    assert steps <= set(range(2, 11))
+    assert len(steps) > 3
+    assert "step" not in own.training_item(0, np.random.default_rng(0), generative=True)["data_samples"]
+    plain = SyntheticDataset("hazy", "asset://photos", **options)
+    assert "step" not in plain.training_item(0, np.random.default_rng(0))["data_samples"]
+    mixed = MultiTaskDataset([own, plain])
+    keys = [SampleKey(0, draw, draw % 2, 0, False) for draw in range(4)]
+    assert [mixed[key]["data_samples"]["step"] > 0 for key in keys] == [True, False, True, False]
+    assert "step" not in MultiTaskDataset([plain])[keys[0]]["data_samples"]
+
+
+@pytest.fixture(name="pairs")
+def pairs_fixture(tmp_path):
+    for kind in ("LQ", "GT"):
+        (tmp_path / kind).mkdir()
+        for name in "ab":
+            assert cv2.imwrite(str(tmp_path / kind / f"{name}.png"), np.zeros((8, 8, 3), np.uint8))
+    return tmp_path
+
+
+def test_a_pair_has_the_step_that_the_file_gives_it(pairs):
+    (pairs / "steps.json").write_text(json.dumps({"b": 7}))
+    data = PairedDataset("rainy", pairs, patch=8, steps=pairs / "steps.json")
+    samples = [data.training_item(k, np.random.default_rng(0))["data_samples"] for k in (0, 1)]
+    assert [sample.get("step") for sample in samples] == [None, 7]
+
+
+@pytest.mark.parametrize("content", ["[1]", '{"a": -1}', '{"a": 1.5}', "{"])
+def test_a_wrong_file_of_steps_is_named(content, pairs):
+    (pairs / "steps.json").write_text(content)
+    with pytest.raises(DatasetError, match=r"steps .*steps\.json"):
+        PairedDataset("rainy", pairs, steps=pairs / "steps.json")
+
+
+def test_the_steps_stay_with_their_samples():
+    samples = {
+        "gt": torch.zeros(3, 3, 8, 8, dtype=torch.uint8),
+        "task": torch.tensor([0, 1, 2]),
+        "step": torch.tensor([5, -1, 9]),
+        "generative": torch.tensor([False, False, True]),
+    }
+    out = RestorationDataPreprocessor()({"inputs": samples["gt"], "data_samples": samples}, training=True)
+    assert out["data_samples"]["task"].tolist() == [2, 0, 1]
+    assert out["data_samples"]["step"].tolist() == [9, 5, -1]
