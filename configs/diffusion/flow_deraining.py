@@ -2,7 +2,7 @@
 _base_ = "irsde_deraining.py"
 
 model = dict(
-    scheduler=dict(_delete_=True, type="RectifiedFlow", num_timesteps=100, noise=0.1),
+    scheduler=dict(_delete_=True, type="RectifiedFlow", num_timesteps=100, noise=0.1, continuous=True),
     sampler=dict(type="FlowHeunSampler"),
     loss=dict(type="L2Loss"),
     matching="output",

@@ -2,7 +2,7 @@
 _base_ = "irsde_deraining.py"
 
 model = dict(
-    scheduler=dict(_delete_=True, type="InDI", num_timesteps=100, noise=0.01),
+    scheduler=dict(_delete_=True, type="InDI", num_timesteps=100, noise=0.01, continuous=True),
     sampler=dict(type="PosteriorSampler", noise=False),
     matching="output",
     domain="centred",

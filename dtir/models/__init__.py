@@ -8,6 +8,7 @@ from .extension import ExtendedNetwork
 from .restorers import (
     BridgeRestorer,
     ConditionalDiffusionRestorer,
+    ConsistencyRestorer,
     DACLIPRestorer,
     DiffusionRestorer,
     Restorer,
@@ -20,6 +21,7 @@ __all__ = [
     "BridgeRestorer",
     "ConditionalDiffusionRestorer",
     "ConditionedNetwork",
+    "ConsistencyRestorer",
     "DACLIPRestorer",
     "DiffusionRestorer",
     "ExtendedNetwork",

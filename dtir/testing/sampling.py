@@ -64,14 +64,14 @@ def _noise_samplers(has_equation: bool) -> dict[str, Sampler]:
 
 
 def _bridges(t: int) -> list[tuple[Bridge, tuple[str, ...]]]:
-    equation = ("PosteriorSampler", "ReverseSDESampler", "ReverseODESampler")
+    equation = ("PosteriorSampler", "ReverseSDESampler", "ReverseODESampler", "ImplicitSampler")
     return [
         (schedulers.IRSDE(50, T=t), equation),
         (schedulers.DenoisingSDE(50, T=t), equation),
         (schedulers.GOUB(50, T=t), equation),
-        (schedulers.I2SB(interval=t + t % 2, beta_max=0.3 * (t + 1) / 1000), ("PosteriorSampler",)),
-        (schedulers.DDBM("ve", t), ("PosteriorSampler", "DDBMSampler")),
-        (schedulers.ResShift(t), ("PosteriorSampler",)),
+        (schedulers.I2SB(interval=t + t % 2, beta_max=0.3 * (t + 1) / 1000), ("PosteriorSampler", "ImplicitSampler")),
+        (schedulers.DDBM("ve", t), ("PosteriorSampler", "DDBMSampler", "ImplicitSampler")),
+        (schedulers.ResShift(t), ("PosteriorSampler", "ImplicitSampler", "ConsistencySampler")),
         (schedulers.ResidualDiffusion(t), ("ResidualSampler", "PosteriorSampler")),
         (schedulers.InDI(t), ("PosteriorSampler", "ColdSampler")),
         (schedulers.ColdDiffusion(t), ("ColdSampler",)),

@@ -30,6 +30,7 @@ class BridgeStep(NamedTuple):
         t_prev: The cleaner step to go to, 0 at the end.
         generator: Source of noise.
         again: The network's output for other states and another step.
+        first: Whether it is the first step.
     """
 
     bridge: Bridge
@@ -40,6 +41,7 @@ class BridgeStep(NamedTuple):
     t_prev: int
     generator: torch.Generator | None = None
     again: Callable[[Tensor, int | float], Tensor] | None = None
+    first: bool = False
 
     @property
     def x0(self) -> Tensor:
@@ -110,7 +112,7 @@ class BridgeSampler(ABC):
 
         for done, (t, t_prev) in enumerate(pairwise([*steps, 0]), start=1):
             out = output(x, self.place(bridge, t))
-            x = self.step(BridgeStep(bridge, x, out, mu, t, t_prev, generator, output))
+            x = self.step(BridgeStep(bridge, x, out, mu, t, t_prev, generator, output, done == 1))
             if return_trajectory:
                 trajectory.append(x)
             if callback is not None:
@@ -139,6 +141,47 @@ class PosteriorSampler(BridgeSampler):
         x0 = at.x0 if self.clip is None else at.x0.clamp(*self.clip)
         mean, variance = at.bridge.posterior(at.x, x0, at.mu, at.t, at.t_prev)
         return mean + variance.sqrt() * at.noise() if self.noise and at.t_prev > 0 else mean
+
+
+@SAMPLERS.register_module()
+class ImplicitSampler(BridgeSampler):
+    """DDIM's steps on a bridge (Zheng et al., "Diffusion Bridge Implicit Models", ICLR 2025), without noise.
+
+    The noise that is found in a state stays, at the level of the next: one noise at the start leads to one picture. A
+    bridge that starts at the degraded picture itself draws it in its first step.
+
+    Args:
+        clip: Bounds of the predicted x_0; None for none.
+    """
+
+    def __init__(self, clip: tuple[float, float] | None = None) -> None:
+        self.clip = clip
+
+    def step(self, at: BridgeStep) -> Tensor:
+        """As `BridgeSampler.step`."""
+        x0 = at.x0 if self.clip is None else at.x0.clamp(*self.clip)
+        draws = at.first and not at.bridge.starts_noisy
+        noise = at.noise() if draws else torch.zeros_like(at.x)
+        return at.bridge.implicit_step(at.x, x0, at.mu, at.t, at.t_prev, noise)
+
+
+@SAMPLERS.register_module()
+class ConsistencySampler(BridgeSampler):
+    """Predicts x_0, and noises it to the next step (Song et al., "Consistency Models", ICML 2023, algorithm 1).
+
+    For networks of `ConsistencyRestorer`, of which one step is a sample.
+
+    Args:
+        clip: Bounds of the predicted x_0; None for none.
+    """
+
+    def __init__(self, clip: tuple[float, float] | None = None) -> None:
+        self.clip = clip
+
+    def step(self, at: BridgeStep) -> Tensor:
+        """As `BridgeSampler.step`; the prediction itself in the last step."""
+        x0 = at.x0 if self.clip is None else at.x0.clamp(*self.clip)
+        return x0 if at.t_prev == 0 else at.bridge.add_noise(x0, at.mu, at.noise(), at.t_prev)
 
 
 class EquationSampler(BridgeSampler):

@@ -52,6 +52,17 @@ class Bridge(nn.Module, ABC):
         a, b, sigma = self.marginal(t)
         return a * x0 + b * mu + sigma * eps
 
+    def implicit_step(
+        self, x_t: Tensor, x0: Tensor, mu: Tensor, t: int | Tensor, t_prev: int | Tensor, noise: Tensor
+    ) -> Tensor:
+        """The state at t_prev with the noise that is in x_t, given the clean picture (Zheng et al., ICLR 2025).
+
+        Where the state has no noise, at the start of a bridge from the degraded picture itself, `noise` is taken.
+        """
+        (a, b, sigma), (a_prev, b_prev, sigma_prev) = self.marginal(t), self.marginal(t_prev)
+        eps = (x_t - a * x0 - b * mu) / sigma.clamp(min=torch.finfo(sigma.dtype).tiny)
+        return a_prev * x0 + b_prev * mu + sigma_prev * torch.where(sigma > 0, eps, noise)
+
     def eps_from_x0(self, x_t: Tensor, x0: Tensor, mu: Tensor, t: int | Tensor) -> Tensor:
         """Noise that goes with `x0`; undefined (NaN) where `sigma_t` is 0."""
         a, b, sigma = self.marginal(t)

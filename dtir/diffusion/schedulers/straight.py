@@ -15,25 +15,37 @@ class StraightPath(Bridge):
         num_timesteps: T.
         predicts: As in `Bridge`; "velocity" is `dx/d(t/T)`, `mu - x_0` where there is no noise.
         noise: Standard deviation of the noise at T.
+        continuous: Whether a network learns from all times, uniform in 0..T, as flows and InDI publish it; else from
+            the steps alone. A step that is a tensor of floats is such a time.
 
     Raises:
         ConfigError: T or the noise is negative.
     """
 
-    def __init__(self, num_timesteps: int, predicts: str, noise: float = 0.0) -> None:
+    def __init__(self, num_timesteps: int, predicts: str, noise: float = 0.0, continuous: bool = False) -> None:
         super().__init__(num_timesteps, predicts)
         if num_timesteps < 1 or noise < 0:
             raise ConfigError(
                 f"{type(self).__name__}: num_timesteps={num_timesteps} must be at least 1 and noise={noise} not "
                 "negative."
             )
-        self.noise, self.starts_noisy = noise, noise > 0
+        self.noise, self.starts_noisy, self.continuous = noise, noise > 0, continuous
         self.register_buffer("places", torch.arange(num_timesteps + 1) / num_timesteps, persistent=False)
 
     def marginal(self, t: int | Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As `Bridge.marginal`; the first two sum to 1."""
-        place = self._at(self.places, t)
+        place = self._place(t)
         return 1 - place, place, place * self.noise
+
+    def time_at(self, place: Tensor) -> Tensor:
+        """As `Bridge.time_at`: uniform in 0..T, without 0."""
+        return (1 - place) * self.num_timesteps
+
+    def _place(self, t: int | Tensor) -> Tensor:
+        """`t/T`, (B, 1, 1, 1)."""
+        if isinstance(t, Tensor) and t.is_floating_point():
+            return (t / self.num_timesteps).view(-1, 1, 1, 1)
+        return self._at(self.places, t)
 
     def start(self, mu: Tensor, eps: Tensor) -> Tensor:
         """`mu + noise eps`."""
@@ -48,7 +60,7 @@ class StraightPath(Bridge):
     def x0_from_output(self, x_t: Tensor, out: Tensor, mu: Tensor, t: int | Tensor) -> Tensor:
         """As `Bridge.x0_from_output`; of a velocity, `x_t - t/T out`."""
         if self.predicts == "velocity":
-            return x_t - self._at(self.places, t) * out
+            return x_t - self._place(t) * out
         return super().x0_from_output(x_t, out, mu, t)
 
     def target(self, x_t: Tensor, x0: Tensor, mu: Tensor, eps: Tensor, t: int | Tensor) -> Tensor:
@@ -69,10 +81,11 @@ class InDI(StraightPath):
     Args:
         num_timesteps: T.
         noise: Standard deviation of the noise that is added to the degraded picture, against an exact copy of it.
+        continuous: As in `StraightPath`.
     """
 
-    def __init__(self, num_timesteps: int = 100, noise: float = 0.01) -> None:
-        super().__init__(num_timesteps, "x0", noise)
+    def __init__(self, num_timesteps: int = 100, noise: float = 0.01, continuous: bool = False) -> None:
+        super().__init__(num_timesteps, "x0", noise, continuous)
 
 
 @SCHEDULERS.register_module()
@@ -98,10 +111,11 @@ class RectifiedFlow(StraightPath):
     Args:
         num_timesteps: T.
         noise: Standard deviation of the noise at `mu`.
+        continuous: As in `StraightPath`.
     """
 
-    def __init__(self, num_timesteps: int = 100, noise: float = 0.0) -> None:
-        super().__init__(num_timesteps, "velocity", noise)
+    def __init__(self, num_timesteps: int = 100, noise: float = 0.0, continuous: bool = False) -> None:
+        super().__init__(num_timesteps, "velocity", noise, continuous)
 
 
 def optimal_transport_pairs(x0: Tensor, x1: Tensor, condition: Tensor | None = None) -> Tensor:

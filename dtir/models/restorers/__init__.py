@@ -3,6 +3,7 @@
 from .base import Restorer
 from .bridge_restorer import BridgeRestorer
 from .conditional_diffusion import ConditionalDiffusionRestorer
+from .consistency import ConsistencyRestorer
 from .daclip_restorer import DACLIPRestorer
 from .diffusion_restorer import DiffusionRestorer
 from .draws import BatchDraws
@@ -14,6 +15,7 @@ __all__ = [
     "BatchDraws",
     "BridgeRestorer",
     "ConditionalDiffusionRestorer",
+    "ConsistencyRestorer",
     "DACLIPRestorer",
     "DiffusionRestorer",
     "Restorer",

@@ -92,10 +92,9 @@ class BridgeRestorer(SamplingRestorer):
             ConfigError: The stage asks for generative samples.
         """
         self.refuse_generative(samples)
-        into, _ = DOMAINS[self.domain]
         draws = BatchDraws(lq, samples["noise_seed"], samples["slots"], samples.get("step_size"))
         t, eps = self._times(draws), draws.noise()
-        x0, condition = into(samples["gt"]), into(lq)
+        x0, condition = self._into(samples["gt"]), self._into(lq)
         mu, eps = self._ends(x0, condition, eps)
         x_t = self.scheduler.add_noise(x0, mu, eps, t)
         state, told = self.scheduler.network_input(x_t, t)
@@ -105,8 +104,8 @@ class BridgeRestorer(SamplingRestorer):
 
     def sample(self, lq: Tensor, generator: torch.Generator) -> Tensor:
         """As `SamplingRestorer.sample`."""
-        into, out_of = DOMAINS[self.domain]
-        condition = into(lq)
+        _, out_of = DOMAINS[self.domain]
+        condition = self._into(lq)
         given = self._network_condition(condition, lq)
         result = self.sampler.sample(
             lambda x, t: self.evaluate(x, given, t * self.time_scale),
@@ -118,6 +117,10 @@ class BridgeRestorer(SamplingRestorer):
         )
         restored = out_of(result.sample)
         return restored if self.missing is None else torch.where(missing_pixels(lq, self.missing), restored, lq)
+
+    def _into(self, picture: Tensor) -> Tensor:
+        """A picture in [0, 1] in the process's domain."""
+        return DOMAINS[self.domain][0](picture)
 
     def _network_condition(self, condition: Tensor, lq: Tensor) -> Tensor:
         """The degraded picture in the process's domain (B, 3, H, W), with a mask where pixels may be missing."""

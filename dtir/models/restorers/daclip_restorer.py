@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dtir.registry import RESTORERS
 
@@ -54,7 +54,8 @@ class DACLIPRestorer(BridgeRestorer):
         self._task = t
         return super().restore(lq, t)
 
-    def call_network(self, x: Tensor, condition: Tensor, level: Tensor) -> Tensor:
+    def call_network(self, x: Tensor, condition: Tensor, level: Tensor, network: nn.Module | None = None) -> Tensor:
         """As `SamplingRestorer.call_network`."""
         task = self._task.repeat(len(x) // len(self._task))
-        return self.backbone(x, condition, level, self.text_context[task], self.image_context[task])
+        network = self.backbone if network is None else network
+        return network(x, condition, level, self.text_context[task], self.image_context[task])

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dtir.diffusion.schedulers import Scheduler
 from dtir.diffusion.schedulers.bridge import Bridge
@@ -96,9 +96,17 @@ class SamplingRestorer(Restorer):
         self.num_evals //= len(lq)
         return sample
 
-    def call_network(self, x: Tensor, condition: Tensor, level: Tensor) -> Tensor:
-        """The backbone's output (B, C, H, W); backbones that take these otherwise have a method `conditional`."""
-        return getattr(self.backbone, "conditional", self.backbone)(x, condition, level)
+    def call_network(self, x: Tensor, condition: Tensor, level: Tensor, network: nn.Module | None = None) -> Tensor:
+        """The output (B, C, H, W) of a network, by default the backbone; one that is called otherwise has `conditional`.
+
+        Args:
+            x: States (B, C, H, W).
+            condition: Degraded pictures (B, D, H, W).
+            level: Time steps or levels of noise (B,).
+            network: What is called in place of the backbone.
+        """
+        network = self.backbone if network is None else network
+        return getattr(network, "conditional", network)(x, condition, level)
 
     def evaluate(self, x: Tensor, condition: Tensor, level: Tensor) -> Tensor:
         """The network's output for states (B, C, H, W), conditions (B, D, H, W) and levels (B,), in tiles if asked."""
