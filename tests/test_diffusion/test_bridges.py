@@ -23,6 +23,10 @@ from dtir.diffusion.schedulers import (
 )
 from dtir.registry import SCHEDULERS
 
+CONTINUOUS = {
+    "flow": lambda: RectifiedFlow(10, noise=0.3, continuous=True),
+    "indi": lambda: InDI(10, noise=0.3, continuous=True),
+}
 BRIDGES = {
     "irsde": lambda: IRSDE(30, T=40, schedule="linear", eps=0.005),
     "irsde_cosine": lambda: IRSDE(0.3, T=100),
@@ -291,3 +295,33 @@ def test_trajectory_callback_and_count():
     assert seen == [(1, 2), (2, 0)]
     assert result.num_evals == 2
     assert len(result.trajectory) == 3
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_straight_paths_have_all_times(name):
+    """A time that is a step has the step's values; another one lies between, on the line of any other two."""
+    bridge = CONTINUOUS[name]().double()
+    x0, mu, eps = torch.randn(3, 2, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    steps, times = torch.tensor([3, 10]), torch.tensor([3.0, 10.0], dtype=torch.float64)
+    torch.testing.assert_close(bridge.add_noise(x0, mu, eps, times), bridge.add_noise(x0, mu, eps, steps))
+    between = torch.full((2,), 3.25, dtype=torch.float64)
+    x_t = bridge.add_noise(x0, mu, eps, between)
+    torch.testing.assert_close(x_t, 0.75 * bridge.add_noise(x0, mu, eps, 3) + 0.25 * bridge.add_noise(x0, mu, eps, 4))
+    out = bridge.target(x_t, x0, mu, eps, between)
+    torch.testing.assert_close(bridge.x0_from_output(x_t, out, mu, between), x0)
+    assert bridge.network_input(x_t, between)[1].tolist() == [0.325, 0.325]
+    found = bridge.time_at(torch.tensor([0.0, 0.5, 0.999]))
+    assert found.tolist() == pytest.approx([10.0, 5.0, 0.01], rel=1e-4)
+    assert bridge.continuous
+    assert not type(bridge)(10).continuous
+
+
+def test_implicit_steps_keep_the_noise_of_a_state():
+    bridge = ResShift(10, 0.1).double()
+    x0, mu, eps, fresh = torch.randn(4, 2, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    t, before = torch.tensor([7, 3]), torch.tensor([5, 0])
+    state = bridge.implicit_step(bridge.add_noise(x0, mu, eps, t), x0, mu, t, before, fresh)
+    torch.testing.assert_close(state, bridge.add_noise(x0, mu, eps, before))
+    # Where there is none, another is taken.
+    bridge = DDBM("vp", num_timesteps=6).double()
+    torch.testing.assert_close(bridge.implicit_step(mu, x0, mu, 6, 4, fresh), bridge.add_noise(x0, mu, fresh, 4))

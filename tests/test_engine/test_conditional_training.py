@@ -11,6 +11,7 @@ from dtir import cli
 from dtir.apis import RestorationInferencer
 from dtir.cli.launching import build_runner, load_config
 from dtir.engine import StagedRunner
+from dtir.registry import BACKBONES
 from dtir.testing.small_backbones import SMALL
 from dtir.testing.stopping import stopped
 
@@ -92,12 +93,21 @@ def contexts(folder, model) -> str:
     return file
 
 
+def teacher(folder, backbone) -> str:
+    """A checkpoint of a bridge with such a network."""
+    state = {f"backbone.{key}": value for key, value in BACKBONES.build(dict(backbone)).state_dict().items()}
+    torch.save({"state_dict": state, "meta": {"model_cfg": {"backbone": dict(backbone)}}}, folder / "teacher.pth")
+    return str(folder / "teacher.pth")
+
+
 @pytest.mark.parametrize("name", sorted(path.name for path in CONFIGS.glob("*.py")))
 def test_every_config_trains(tmp_path, name):
     config = load_config(CONFIGS / name, work_dir=tmp_path)
     kind = config.model.backbone.type.replace("ConditionalUNet", "ConditionalNAFNet")
     mask = {"mask_nc": config.model.backbone.mask_nc} if config.model.get("missing") else {}
     config.model.backbone = {"type": kind, **SMALL[kind], **mask}
+    if config.model.type == "ConsistencyRestorer":
+        config.model.teacher = teacher(tmp_path, config.model.backbone)
     if config.model.scheduler.get("T", 0) == 100:
         config.model.scheduler.T = 10
     elif config.model.scheduler.type != "ResShift":

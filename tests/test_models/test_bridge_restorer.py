@@ -122,6 +122,19 @@ def test_ddbm_learns_from_times_between_its_steps(monkeypatch):
     assert times.min() >= model.scheduler.sigma_min
 
 
+def test_flows_learn_from_times_between_their_steps(monkeypatch):
+    scheduler = {"type": "RectifiedFlow", "num_timesteps": 8, "continuous": True}
+    model, seen = make("flow", scheduler=scheduler), []
+    monkeypatch.setattr(model, "call_network", lambda x, condition, t: seen.append(t) or torch.zeros_like(x))
+    for seed in range(64):
+        model.losses(LQ, {**batch(), "noise_seed": seed})
+    told = torch.cat(seen)
+    assert told.unique().numel() == 256
+    assert told.min() > 0
+    assert told.max() <= 1
+    assert abs(told.mean() - 0.5) < 0.06
+
+
 @pytest.mark.parametrize("process", ["irsde", "goub"])
 def test_the_loss_on_steps_equals_that_of_single_samples(process):
     model = make(process, matching="step")

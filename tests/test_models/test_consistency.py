@@ -45,18 +45,17 @@ def exact_table(bridge) -> torch.Tensor:
 
 def distilled_table(bridge, table: torch.Tensor) -> torch.Tensor:
     """Where the teacher's steps without noise lead from every step: affine too, found from three states."""
+    x, y = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]).view(2, 3, 1, 1, 1)
+
+    def network(x, t):
+        scale, share, shift = table[t.long()].T.reshape(3, -1, 1, 1, 1)
+        return scale * x + share * y + shift
+
     rows = []
-    x, y = torch.tensor([0.0, 1.0, 0.0]), torch.tensor([0.0, 0.0, 1.0])
-    x, y = x.view(3, 1, 1, 1), y.view(3, 1, 1, 1)
     for t in range(1, STEPS + 1):
-        steps = list(range(t, 0, -1))
-        network = lambda x, t: (table[t.long()] * torch.stack([x, y, torch.ones_like(x)], -1).flatten(0, 3)).sum(1)  # noqa: E731
-        end = (
-            ImplicitSampler()
-            .sample(lambda x, t, f=network: f(x, t).view_as(x), bridge, y, x_start=x, timesteps=steps)
-            .sample.flatten()
-        )
-        rows.append([end[1] - end[0], end[2] - end[0], end[0]])
+        way = list(range(t, 0, -1))
+        zero, of_x, of_y = ImplicitSampler().sample(network, bridge, y, x_start=x, timesteps=way).sample.flatten()
+        rows.append([of_x - zero, of_y - zero, zero])
     return torch.tensor(rows)
 
 
@@ -118,14 +117,14 @@ def test_one_step_draws_what_many_steps_draw(teacher):
 
 
 def test_training_finds_the_solution(teacher):
-    lq, samples = batch(64)
+    lq, samples = batch(16)
     model = make(teacher=teacher, intervals=3)
     exact = exact_table(model.scheduler)
     with_table(model, exact)
     assert model.way.tolist() == [0, 4, 8, 12]
-    optimizer = torch.optim.Adam(model.parameters(), 0.02)
-    for step in range(300):
-        optimizer.param_groups[0]["lr"] = 0.02 * (1 - step / 300)
+    optimizer = torch.optim.Adam(model.parameters(), 0.03)
+    for step in range(200):
+        optimizer.param_groups[0]["lr"] = 0.03 * (1 - step / 200)
         optimizer.zero_grad()
         model.losses(lq, {**samples, "noise_seed": step})["loss_consistency"].backward()
         optimizer.step()
@@ -155,7 +154,7 @@ def test_the_teacher_is_no_part_of_the_model(teacher):
 
 def test_mistakes_are_named(tmp_path):
     lq, samples = batch(2)
-    with pytest.raises(ConfigError, match="model.teacher is needed"):
+    with pytest.raises(ConfigError, match=r"model\.teacher is needed"):
         make().losses(lq, samples)
     with pytest.raises(CheckpointError, match="no checkpoint at"):
         make(teacher=str(tmp_path / "none.pth")).losses(lq, samples)
@@ -164,5 +163,5 @@ def test_mistakes_are_named(tmp_path):
         make(teacher=str(tmp_path / "bare.pth")).losses(lq, samples)
     with pytest.raises(ConfigError, match="cannot take 13 steps"):
         make(intervals=13)
-    with pytest.raises(ConfigError, match="leave out model.matching"):
+    with pytest.raises(ConfigError, match=r"leave out model\.matching"):
         make(source="noise")

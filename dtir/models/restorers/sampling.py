@@ -97,13 +97,13 @@ class SamplingRestorer(Restorer):
         return sample
 
     def call_network(self, x: Tensor, condition: Tensor, level: Tensor, network: nn.Module | None = None) -> Tensor:
-        """The output (B, C, H, W) of a network, by default the backbone; one that is called otherwise has `conditional`.
+        """The output (B, C, H, W) of a network, which has a method `conditional` if it is called otherwise.
 
         Args:
             x: States (B, C, H, W).
             condition: Degraded pictures (B, D, H, W).
             level: Time steps or levels of noise (B,).
-            network: What is called in place of the backbone.
+            network: By default the backbone.
         """
         network = self.backbone if network is None else network
         return getattr(network, "conditional", network)(x, condition, level)
