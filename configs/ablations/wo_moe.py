@@ -2,6 +2,7 @@
 _base_ = "../dtir/dtir_unet_10task.py"
 
 model = dict(network=dict(adapter=None))
+optim_wrapper = dict(paramwise_cfg=None)
 train_cfg = dict(
     regularizers=[{{_base_._importance}}, {{_base_._layer_decay}}, {{_base_._orthogonality}}],
 )

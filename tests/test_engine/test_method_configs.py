@@ -67,6 +67,7 @@ def no_order_of_tasks(config):
 
 def no_experts(config):
     config["model"]["network"]["adapter"] = None
+    config["optim_wrapper"]["paramwise_cfg"] = None
     drop(config, regularizers=("ExpertBalance",), hooks=("ExpertUseHook",))
 
 
@@ -91,6 +92,8 @@ def test_an_ablation_leaves_out_what_its_name_says_and_nothing_else(name, tmp_pa
 
 def test_plain_training_has_the_data_the_optimiser_and_the_steps_of_the_method(tmp_path):
     whole, plain = (resolved(name, tmp_path) for name in (WHOLE, "ablations/plain_joint.py"))
+    # It is for the adapters, which plain training has none of.
+    del whole["optim_wrapper"]["paramwise_cfg"]
     for key in ("train_dataloader", "val_dataloader", "val_evaluator", "test_evaluator", "optim_wrapper", "randomness"):
         assert plain[key] == whole[key]
     assert plain["model"]["backbone"] == whole["model"]["network"]["backbone"]

@@ -16,4 +16,9 @@ train_cfg = dict(
     stages=[_pretrain, _finetune, _incremental],
     regularizers=[_importance, _layer_decay, _orthogonality, _expert_balance],
 )
-optim_wrapper = dict(type="StagedOptimWrapper", optimizer=dict(type="Adam", lr=5e-5, betas=(0.9, 0.999)))
+# Adapters start at zero when the rest is trained already: at its rate they would end as they began. Ours.
+optim_wrapper = dict(
+    type="StagedOptimWrapper",
+    optimizer=dict(type="Adam", lr=5e-5, betas=(0.9, 0.999)),
+    paramwise_cfg=dict(custom_keys=dict(adapters=dict(lr_mult=10.0, decay_mult=0.0))),
+)
