@@ -2,9 +2,10 @@
 
 import contextlib
 import functools
+import hashlib
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,7 @@ class FileRestorer:
         keep_grey: Writes grey files for grey files.
         overwrite: Writes outputs that exist anew.
         large: Pixels above which a file is restored in bands of rows.
+        quality: Of JPEG, WebP and AVIF outputs, 1 to 100; None is fine or lossless.
     """
 
     passes: PassRestorer
@@ -51,6 +53,7 @@ class FileRestorer:
     keep_grey: bool = True
     overwrite: bool = False
     large: int = LARGE_PIXELS
+    quality: int | None = None
 
     def check(self) -> None:
         """Raises before any work what would be raised of every file; see `PassRestorer.check`.
@@ -60,6 +63,15 @@ class FileRestorer:
         """
         libvips()
         self.passes.check(self.wish, self.mask is not None)
+
+    def anew(self) -> "FileRestorer":
+        """The same, which writes outputs that exist anew."""
+        return replace(self, overwrite=True)
+
+    def settings(self) -> dict[str, object]:
+        """What the outputs depend on beside the inputs and the inferencer, as plain types."""
+        mask = None if self.mask is None else hashlib.sha256(self.mask.numpy().tobytes()).hexdigest()
+        return {**asdict(self.wish), "mask": mask, "quality": self.quality}
 
     def __call__(self, source: Path, target: Path, on_tile: OnTile | None = None) -> Outcome | None:
         """Restores `source` into `target`, in the format of its extension; None where `target` exists and stays.
@@ -100,7 +112,7 @@ class FileRestorer:
         return forms, done
 
     def _kept(self, form: Form) -> Form:
-        return replace(form, was_grey=form.was_grey and self.keep_grey)
+        return replace(form, was_grey=form.was_grey and self.keep_grey, quality=self.quality)
 
     def _whole(self, page: Source, form: Form, on_tile: OnTile | None) -> tuple["pyvips.Image", Outcome]:
         picture = picture_of(page)

@@ -1,4 +1,4 @@
-"""Which pictures of files and folders are restored where to, and doing so one by one past failures."""
+"""Which pictures of files and folders are restored where to, and what became of them."""
 
 import os
 from collections import Counter
@@ -6,9 +6,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from dtir.core.errors import ConfigError, DtirError, ImageFileError
 from dtir.imaging.formats import IMAGE_EXTENSIONS
@@ -45,6 +42,13 @@ class RestoreReport:
     failed: list[Failure] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
 
+    def add(self, job: Job, result: object) -> None:
+        """Counts what became of a picture: a `Failure`, something false where the output existed, or a result."""
+        if isinstance(result, Failure):
+            self.failed.append(result)
+        else:
+            (self.restored if result else self.skipped).append(job.target)
+
 
 Inputs = str | Path | Iterable[str | Path]
 OnTile = Callable[[int, int], None]
@@ -52,43 +56,54 @@ RestoreOne = Callable[[Path, Path, OnTile], object]
 OnDone = Callable[[Job, object], None]
 
 
-def restore_all(
-    restore_one: RestoreOne,
-    inputs: Inputs,
-    out_dir: str | Path,
-    recursive: bool = False,
-    progress: bool = False,
-    on_done: OnDone | None = None,
-) -> RestoreReport:
-    """Calls `restore_one(source, target, on_tile)` for every picture; errors of one do not stop the rest.
+class OutputNames(NamedTuple):
+    """How outputs are called: as their inputs, but for these.
 
-    What it returns is false where the output existed and stays; otherwise it goes to `on_done(job, result)`.
+    Attributes:
+        extension: Of another format, with its dot; "" keeps that of the input.
+        suffix: Added before the extension.
+    """
+
+    extension: str = ""
+    suffix: str = ""
+
+    def of(self, path: Path) -> Path:
+        """The output's path of an input's."""
+        return path.with_name(f"{path.stem}{self.suffix}{self.extension or path.suffix}")
+
+
+SAME_NAMES = OutputNames()
+
+
+def output_names(file_format: str | None = None, suffix: str = "") -> OutputNames:
+    """The names that options ask for.
+
+    Args:
+        file_format: An extension, with or without its dot, such as "png"; None keeps those of the inputs.
+        suffix: Added before the extension.
 
     Raises:
-        ConfigError: `out_dir` is not a folder.
+        ConfigError: The format is none that is written, or the suffix holds a path separator.
     """
-    inputs = path_list(inputs)
-    jobs, failed = plan_jobs(inputs, Path(out_dir), recursive)
-    folders = [path for path in inputs if path.is_dir()]
-    report = RestoreReport(failed=failed, left_out=sum((left_out(path, recursive) for path in folders), Counter()))
-    with _progress(shown=progress) as display:
-        pictures = display.add_task("pictures", total=len(jobs))
-        tiles = display.add_task("tiles", visible=False)
-        for number, job in enumerate(jobs):
-            display.update(tiles, description=job.source.name)
-            try:
-                result = restore_one(*job, _tile_callback(display, pictures, tiles, number))
-            except (DtirError, OSError, MemoryError) as error:
-                report.failed.append(Failure(job.source, str(error) or type(error).__name__))
-            else:
-                (report.restored if result else report.skipped).append(job.target)
-                if result and on_done is not None:
-                    on_done(job, result)
-            display.update(pictures, completed=number + 1)
-    return report
+    extension = f".{file_format.lower().lstrip('.')}" if file_format else ""
+    if extension and extension not in IMAGE_EXTENSIONS:
+        known = ", ".join(known.lstrip(".") for known in IMAGE_EXTENSIONS)
+        raise ConfigError(f"format '{file_format}' is not written; use one of {known}.")
+    if any(separator in suffix for separator in (os.sep, os.altsep) if separator):
+        raise ConfigError(f"the suffix '{suffix}' holds a path separator; folders are named by the output.")
+    return OutputNames(extension, suffix)
 
 
-def plan_jobs(inputs: Inputs, out_dir: Path, recursive: bool = False) -> tuple[list[Job], list[Failure]]:
+def failure_of(job: Job, error: Exception) -> Failure | None:
+    """What an error says of a picture; None for an error of the program, which is not to be passed over."""
+    if not isinstance(error, DtirError | OSError | MemoryError):
+        return None
+    return Failure(job.source, str(error) or type(error).__name__)
+
+
+def plan_jobs(
+    inputs: Inputs, out_dir: Path, recursive: bool = False, names: OutputNames = SAME_NAMES
+) -> tuple[list[Job], list[Failure]]:
     """Lists the pictures to restore, and the inputs that cannot be.
 
     The output of a single file may be named, by an extension of pictures. Otherwise a file is written to `out_dir`
@@ -109,6 +124,7 @@ def plan_jobs(inputs: Inputs, out_dir: Path, recursive: bool = False) -> tuple[l
     for path in inputs:
         try:
             found = _folder_jobs(path, out_dir, recursive) if path.is_dir() else [_file_job(path, out_dir)]
+            found = [job._replace(target=names.of(job.target)) for job in found]
         except ImageFileError as error:
             failed.append(Failure(path, str(error)))
             continue
@@ -118,6 +134,11 @@ def plan_jobs(inputs: Inputs, out_dir: Path, recursive: bool = False) -> tuple[l
                 reason = f"its output {job.target} is already that of '{first.source}'; restore it to another folder."
                 failed.append(Failure(job.source, reason))
     return list(jobs.values()), failed
+
+
+def all_left_out(inputs: Inputs, recursive: bool) -> Counter[str]:
+    """How many files of the folders among the inputs are no pictures, by extension."""
+    return sum((left_out(path, recursive) for path in path_list(inputs) if path.is_dir()), Counter())
 
 
 def _is_file_name(out: Path) -> bool:
@@ -141,26 +162,3 @@ def _folder_jobs(folder: Path, out_dir: Path, recursive: bool) -> list[Job]:
         hint = "" if recursive else "; pictures in its sub-folders are restored with --recursive (recursive=True)"
         raise ImageFileError(f"folder '{folder}' has no pictures ({', '.join(IMAGE_EXTENSIONS)}){hint}.")
     return [Job(image, out_dir / image.relative_to(folder)) for image in images]
-
-
-def _progress(shown: bool) -> Progress:
-    console = Console(stderr=True)
-    return Progress(
-        # A file name may hold square brackets, which are no markup.
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not (shown and console.is_terminal),
-        transient=True,
-    )
-
-
-def _tile_callback(display: Progress, pictures: TaskID, tiles: TaskID, number: int) -> OnTile:
-    def on_tile(done: int, total: int) -> None:
-        display.update(tiles, completed=done, total=total, visible=total > 1)
-        # Fractions of a picture make the time left known while the first large picture is still in work.
-        display.update(pictures, completed=number + done / total)
-
-    return on_tile

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dtir.apis.folder import Inputs, OnTile, RestoreReport, restore_all
+from dtir.apis.archive import restore_all
+from dtir.apis.folder import Inputs, OnTile, RestoreReport
 from dtir.apis.guided import GuidedRestorer, SampleMean
 from dtir.core.errors import ConfigError, ImageFileError
 from dtir.diffusion.domain import IMAGE_SCALE, to_centred, to_image

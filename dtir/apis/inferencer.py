@@ -1,5 +1,7 @@
 """Restores pictures of every kind, files and folders with a trained model."""
 
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,15 +9,17 @@ import numpy as np
 import torch
 from torch import nn
 
+from dtir.apis.archive import ONE_BY_ONE, Archive, ArchiveOptions
 from dtir.apis.arrays import to_array, to_image
 from dtir.apis.device import resolve_device
 from dtir.apis.file_restoring import FileRestorer
-from dtir.apis.folder import Inputs, OnDone, OnTile, RestoreReport, restore_all
+from dtir.apis.folder import Inputs, OnDone, OnTile, RestoreReport
 from dtir.apis.judge import Judge
 from dtir.apis.kinds import Held, close_all, open_mask, open_picture
 from dtir.apis.network import NetworkRunner, check_precision
 from dtir.apis.outcome import Outcome
 from dtir.apis.passes import PassRestorer
+from dtir.apis.preview import Preview
 from dtir.apis.steps import TaskSteps
 from dtir.apis.wish import MOST_PASSES, Wish
 from dtir.core.errors import ConfigError
@@ -65,10 +69,21 @@ class RestorationInferencer:
     ) -> None:
         self.device = resolve_device(device)
         check_precision(amp)
-        self.restorer = _load(checkpoint, self.device)
+        self.model_path = None if isinstance(checkpoint, nn.Module) else _find(checkpoint)
+        self.restorer = _load(checkpoint if self.model_path is None else self.model_path, self.device)
         if num_steps is not None or seed is not None:
             _set_sampling(self.restorer, num_steps, seed)
         self.keep_grey = keep_grey
+        # All that the results depend on, beside the model.
+        self.options = {
+            "tile": tile,
+            "overlap": overlap,
+            "amp": amp,
+            "self_ensemble": self_ensemble,
+            "num_steps": num_steps,
+            "seed": seed,
+            "keep_grey": keep_grey,
+        }
         self.runner = NetworkRunner(self.restorer, self.device, tile, overlap, amp, self_ensemble, batch_size)
         self.steps = TaskSteps(self.restorer)
         self.judge = Judge(self.restorer, self.device)
@@ -265,6 +280,7 @@ class RestorationInferencer:
         passes: int = MOST_PASSES,
         mask: "Pictures | None" = None,
         on_done: OnDone | None = None,
+        archive: ArchiveOptions = ONE_BY_ONE,
     ) -> RestoreReport:
         """Restores files and folders into `out_dir` under their own names, mirroring sub-folders.
 
@@ -282,6 +298,7 @@ class RestorationInferencer:
             passes: As in `restore_array`.
             mask: As in `restore_array`, for all pictures.
             on_done: Called as `on_done(job, outcome)` after each picture that was restored or left as it is.
+            archive: Format, names, quality, log and processes.
 
         Returns:
             What was restored, what was skipped, and what failed with the reason.
@@ -289,25 +306,80 @@ class RestorationInferencer:
         Raises:
             TaskError, ConfigError: see `restore_array`; or `out_dir` is not a folder.
         """
-        restore_one = self._file_restorer(Wish(task, t, strength, passes), mask, overwrite)
-        restore_one.check()
-        return restore_all(restore_one, inputs, out_dir, recursive, progress, on_done)
+        restorer = self._file_restorer(Wish(task, t, strength, passes), mask, overwrite, archive.quality)
+        return Archive(self, restorer, inputs, out_dir, recursive, archive).restore(progress, on_done)
 
-    def _file_restorer(self, wish: Wish, mask: "Pictures | None", overwrite: bool) -> FileRestorer:
+    def preview_paths(
+        self,
+        inputs: Inputs,
+        out_dir: str | Path,
+        task: str | None = None,
+        t: int | None = None,
+        recursive: bool = False,
+        overwrite: bool = False,
+        *,
+        strength: float = 1.0,
+        passes: int = MOST_PASSES,
+        mask: "Pictures | None" = None,
+        archive: ArchiveOptions = ONE_BY_ONE,
+    ) -> Preview:
+        """What `restore_paths` would do with these arguments; nothing is written.
+
+        Raises:
+            TaskError, ConfigError: see `restore_paths`.
+        """
+        restorer = self._file_restorer(Wish(task, t, strength, passes), mask, overwrite, archive.quality)
+        return Archive(self, restorer, inputs, out_dir, recursive, archive).preview()
+
+    def recipe(self, restorer: FileRestorer) -> tuple[Callable[..., FileRestorer], tuple]:
+        """How another process makes the same: a function and its arguments, to be pickled.
+
+        Raises:
+            ConfigError: The model was not given as a file.
+        """
+        if self.model_path is None:
+            raise ConfigError("several processes need a model that each can load: give a name or a file, not a module.")
+        mask = None if restorer.mask is None else restorer.mask.numpy()
+        device = str(self.device)
+        return make_file_restorer, (
+            self.model_path,
+            device,
+            self.options,
+            dataclasses.replace(restorer, passes=None, mask=None),
+            mask,
+        )
+
+    def _file_restorer(
+        self, wish: Wish, mask: "Pictures | None", overwrite: bool, quality: int | None = None
+    ) -> FileRestorer:
         missing = None if mask is None else open_mask(mask)
-        return FileRestorer(self.passes, wish, missing, self.keep_grey, overwrite)
+        return FileRestorer(self.passes, wish, missing, self.keep_grey, overwrite, quality=quality)
 
     def restore_folder(self, folder: str | Path, out_dir: str | Path, **options) -> RestoreReport:
         """Restores the pictures of one folder; see `restore_paths` for the options."""
         return self.restore_paths([folder], out_dir, **options)
 
 
-def _load(model: str | Path | nn.Module | None, device: torch.device) -> nn.Module:
-    if isinstance(model, str | Path | None):
-        from dtir.apis.build import load_restorer
-        from dtir.apis.model_names import find_model
+def make_file_restorer(
+    model: Path, device: str, options: dict, like: FileRestorer, mask: np.ndarray | None
+) -> FileRestorer:
+    """A `FileRestorer` as `like` but for its model and mask, in another process."""
+    inferencer = RestorationInferencer(model, device, **options)
+    missing = None if mask is None else torch.from_numpy(mask)
+    return dataclasses.replace(like, passes=inferencer.passes, mask=missing)
 
-        model = load_restorer(find_model(model), device)
+
+def _find(model: str | Path | None) -> Path:
+    from dtir.apis.model_names import find_model
+
+    return find_model(model)
+
+
+def _load(model: Path | nn.Module, device: torch.device) -> nn.Module:
+    if not isinstance(model, nn.Module):
+        from dtir.apis.build import load_restorer
+
+        model = load_restorer(model, device)
     return model.to(device).eval()
 
 

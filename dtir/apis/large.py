@@ -66,7 +66,8 @@ class LargePage:
             rows, passes, stopped = self._blind(wish.passes, on_tile)
             bands = (rows(first, last) for first, last in spans(self.size[0]))
         image = self._written(bands, wish.strength, form)
-        return image, Outcome(tuple(passes), stopped, wish.strength, time.perf_counter() - start, tuple(self.notes))
+        size, seconds = self.size[::-1], time.perf_counter() - start
+        return image, Outcome(tuple(passes), stopped, wish.strength, size, seconds, tuple(self.notes))
 
     def reopened(self) -> SourceRows:
         """The page's rows from the top."""

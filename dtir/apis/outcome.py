@@ -1,6 +1,6 @@
 """What was found on a picture and what was done to it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from dtir.tasks import CLEAN
@@ -39,6 +39,7 @@ class Outcome:
         passes: The restorations, in their order; none where the picture was left as it was.
         stopped_at: What was estimated last, where that was no ground for a further pass; None otherwise.
         strength: The share of the change that was applied, in [0, 1].
+        size: Width and height of the picture in pixels.
         seconds: What it took, in wall-clock seconds.
         warnings: What the caller should know.
     """
@@ -46,6 +47,7 @@ class Outcome:
     passes: tuple[Pass, ...] = ()
     stopped_at: Estimate | None = None
     strength: float = 1.0
+    size: tuple[int, int] = (0, 0)
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()
 
@@ -72,9 +74,10 @@ class Outcome:
     def _left(self, name: str):
         return None if self.stopped_at is None else getattr(self.stopped_at, name)
 
-    def took(self, seconds: float) -> "Outcome":
-        """The same, with the time it took."""
-        return replace(self, seconds=seconds)
+    @property
+    def pixels(self) -> int:
+        """Of the picture."""
+        return self.size[0] * self.size[1]
 
     def __str__(self) -> str:
         """For people: "low-light (0.93), step 31; noisy (0.88), step 7", or why the picture was left."""

@@ -76,8 +76,8 @@ class PassRestorer:
             restored = run(whole, passes[0].step)
         elif wish.estimates(mask is not None):
             restored, passes, stopped = self._blind(whole, wish.passes, run)
-        seconds = time.perf_counter() - start
-        outcome = Outcome((*filled, *passes), stopped, wish.strength, seconds, tuple(notes))
+        size, seconds = (image.shape[-1], image.shape[-2]), time.perf_counter() - start
+        outcome = Outcome((*filled, *passes), stopped, wish.strength, size, seconds, tuple(notes))
         return _blend(whole, restored, wish.strength), outcome
 
     def _fill(self, image: Tensor, mask: Tensor | None, run: Run) -> tuple[Tensor, list[Pass]]:

@@ -4,7 +4,10 @@ import argparse
 
 
 class ImportAction(argparse.Action):
-    """Imports the module as soon as the argument is read, so that whatever is built later knows its classes."""
+    """Imports the module as soon as the argument is read, so that whatever is built later knows its classes.
+
+    The names are kept in `imports`, for other processes.
+    """
 
     def __call__(self, parser, namespace, values, option_string=None) -> None:
         """Imports; where it fails, the command ends with its usage and exit code 2."""
@@ -15,13 +18,15 @@ class ImportAction(argparse.Action):
             import_module(values, "--import")
         except ConfigError as error:
             parser.error(str(error))
+        namespace.imports = [*namespace.imports, values]
 
 
 def add_import_argument(parser: argparse.ArgumentParser) -> None:
     """Adds `--import MODULE`, which may be given several times."""
     parser.add_argument(
         "--import",
-        dest=argparse.SUPPRESS,
+        dest="imports",
+        default=[],
         action=ImportAction,
         metavar="MODULE",
         help="Python module or file to import first: one with classes of your own, as in custom_imports of the config; "

@@ -3,25 +3,79 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dtir.apis.folder import Job, RestoreReport
+    from collections.abc import Sequence
+
+    from dtir.apis.folder import Failure, Job, RestoreReport
+    from dtir.apis.outcome import Outcome
+    from dtir.apis.preview import Preview
 
 
-def print_outcome(job: "Job", outcome: object) -> None:
-    """Prints what was found on a picture and done to it."""
-    print("; ".join((f"{job.source}: {outcome}", *outcome.warnings)))
+# Pictures that a page of before and after shows.
+MOST_SHOWN = 300
+LISTED = 20
+
+
+class Shown:
+    """Prints what was found on each picture and done to it, and keeps the first for a page.
+
+    Args:
+        wanted: Whether there is to be a page.
+    """
+
+    def __init__(self, wanted: bool = False) -> None:
+        self.most = MOST_SHOWN if wanted else 0
+        self.pictures: list[tuple[Job, Outcome]] = []
+        self.number = 0
+
+    def add(self, job: "Job", outcome: "Outcome") -> None:
+        """Takes a picture."""
+        print("; ".join((f"{job.source}: {outcome}", *outcome.warnings)))
+        self.number += 1
+        if len(self.pictures) < self.most:
+            self.pictures.append((job, outcome))
+
+    @property
+    def left_out(self) -> int:
+        """Number of pictures that were not kept."""
+        return self.number - len(self.pictures)
+
+
+def print_preview(preview: "Preview") -> None:
+    """Prints what a run would do."""
+    for (source, target), (width, height) in preview.planned[:LISTED]:
+        print(f"{source} -> {target}  {width} x {height}")
+    if len(preview.planned) > LISTED:
+        print(f"... and {len(preview.planned) - LISTED} more")
+    size = f"{preview.megapixels:.1f} megapixels, {preview.bytes / 1e6:.1f} MB"
+    print(f"{_pictures(len(preview.planned))} to restore: {size}")
+    if preview.seconds_per_megapixel is not None:
+        rate = f"{preview.seconds_per_megapixel:.2f} s per megapixel, measured on a sample"
+        print(f"about {_duration(preview.seconds)} ({rate}); nothing was written")
+    _print_rest(preview.skipped, preview.failed)
+
+
+def _duration(seconds: float) -> str:
+    hours, minutes = int(seconds // 3600), int(seconds % 3600 // 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds % 60:.0f} s" if minutes else f"{seconds:.1f} s"
 
 
 def print_report(report: "RestoreReport", out: str) -> None:
     """Prints what became of every picture of a run: counts, and each failure with its reason."""
     print(f"{_pictures(len(report.restored))} restored into {out}")
-    if report.skipped:
-        print(f"{_pictures(len(report.skipped))} skipped: the output exists; --overwrite writes it anew")
     if report.left_out:
         kinds = ", ".join(f"{number} {kind or 'without extension'}" for kind, number in report.left_out.most_common())
         print(f"{_files(report.left_out.total())} left out, no pictures that are read here: {kinds}")
-    if report.failed:
-        print_error(f"{len(report.failed)} failed:")
-    for path, reason in report.failed:
+    _print_rest(report.skipped, report.failed)
+
+
+def _print_rest(skipped: "Sequence[object]", failed: "Sequence[Failure]") -> None:
+    if skipped:
+        print(f"{_pictures(len(skipped))} skipped: the output exists; --overwrite writes it anew")
+    if failed:
+        print_error(f"{len(failed)} failed:")
+    for path, reason in failed:
         print_error(f"  {reason}" if str(path) in reason else f"  {path}: {reason}")
 
 

@@ -4,7 +4,7 @@ import argparse
 
 from dtir.apis.wish import MOST_PASSES
 from dtir.cli.importing import add_import_argument
-from dtir.cli.output import print_outcome, print_report
+from dtir.cli.output import Shown, print_preview, print_report
 
 EXIT_FAILED_PICTURES = 1
 
@@ -40,11 +40,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="picture that is white where pixels are missing; without --task these are filled and nothing else changes",
     )
+    _add_file_arguments(parser.add_argument_group("files"))
+    _add_network_arguments(parser.add_argument_group("network"))
+
+
+def _add_file_arguments(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument(
         "--out", default="restored", metavar="DIR", help="folder of the outputs, or the file of one (default: restored)"
     )
     parser.add_argument("--recursive", action="store_true", help="also restore pictures in sub-folders")
     parser.add_argument("--overwrite", action="store_true", help="write outputs that exist anew")
+    parser.add_argument("--format", metavar="EXT", help="write png, jpg, tif, webp, ... (default: as each input)")
+    parser.add_argument(
+        "--suffix", default="", metavar="TEXT", help="added to the outputs' names, before the extension"
+    )
+    parser.add_argument("--quality", type=int, metavar="Q", help="of JPEG (95), WebP and AVIF (lossless), 1 to 100")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done and how long it would take")
+    parser.add_argument(
+        "--log",
+        metavar="FILE.jsonl",
+        help="append a line for every picture: files and hashes, model, what was found and done; run again with the "
+        "same log and options, what it says is done is skipped",
+    )
+    parser.add_argument("--sheet", metavar="FILE.html", help="write a page of the pictures before and after")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes, each with the model (1)")
+
+
+def _add_network_arguments(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument(
         "--tile",
         type=_tile_size,
@@ -83,7 +105,9 @@ def run(args: argparse.Namespace) -> int:
 
     # Said before anything heavy is imported.
     model = find_model(args.model)
+    from dtir.apis.archive import ArchiveOptions
     from dtir.apis.inferencer import RestorationInferencer
+    from dtir.apis.sheet import write_sheet
 
     inferencer = RestorationInferencer(
         model,
@@ -96,18 +120,16 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         keep_grey=not args.colour,
     )
-    report = inferencer.restore_paths(
-        args.inputs,
-        args.out,
-        args.task,
-        args.t,
-        args.recursive,
-        args.overwrite,
-        progress=True,
-        strength=args.strength,
-        passes=args.passes,
-        mask=args.mask,
-        on_done=print_outcome,
-    )
+    archive = ArchiveOptions(args.format, args.suffix, args.quality, args.log, args.jobs, tuple(args.imports))
+    wanted = (args.inputs, args.out, args.task, args.t, args.recursive, args.overwrite)
+    options = {"strength": args.strength, "passes": args.passes, "mask": args.mask, "archive": archive}
+    if args.dry_run:
+        preview = inferencer.preview_paths(*wanted, **options)
+        print_preview(preview)
+        return EXIT_FAILED_PICTURES if preview.failed else 0
+    shown = Shown(wanted=args.sheet is not None)
+    report = inferencer.restore_paths(*wanted, progress=True, on_done=shown.add, **options)
     print_report(report, args.out)
+    if args.sheet:
+        print(f"before and after: {write_sheet(args.sheet, shown.pictures, left_out=shown.left_out)}")
     return EXIT_FAILED_PICTURES if report.failed else 0

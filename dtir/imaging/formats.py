@@ -35,8 +35,15 @@ class Format:
         """The sample value for white that it is written with for samples of 0 to `peak`."""
         return next((own for own in self.peaks if own >= peak), self.peaks[-1]) if self.peaks else peak
 
+    def at_quality(self, quality: int | None) -> dict:
+        """Options of libvips for a quality of 1 to 100; none for None, and for formats that lose nothing."""
+        if quality is None or self.name not in LOSSY:
+            return {}
+        return {"Q": quality} | ({} if self.name == "JPEG" else {"lossless": False})
+
 
 _TIFF_OPTIONS = {"compression": "lzw", "predictor": "horizontal"}
+LOSSY = ("JPEG", "WebP", "AVIF")
 DEEP = (255, 65535)
 FORMATS = (
     # Restored detail is not thrown away again: fine quality, full resolution of colours, lossless where that exists.

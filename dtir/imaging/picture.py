@@ -28,6 +28,7 @@ class Form:
         resolution: Pixels per millimetre across and down.
         header: One pixel that carries metadata under libvips' names; None without any.
         chunks: Further metadata of a PNG file, whole chunks.
+        quality: That a lossy format is to be written with, 1 to 100; None is the format's own.
         tags: Further metadata of a TIFF file.
     """
 
@@ -40,6 +41,7 @@ class Form:
     resolution: tuple[float, float] = (1.0, 1.0)
     header: "pyvips.Image | None" = None
     chunks: bytes = b""
+    quality: int | None = None
     tags: Tags = field(default_factory=dict)
 
     @property

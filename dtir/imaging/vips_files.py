@@ -196,7 +196,7 @@ def write_vips(file: IO[bytes], pages: Sequence["pyvips.Image"], forms: Sequence
         _set_whole(image, "orientation", form.orientation if kind.turned else 1)
     # libvips would add a block of its own; JPEG needs one, or libvips drops the resolution with it.
     keep = "all" if image.get_typeof("exif-data") or kind.name == "JPEG" else "xmp:iptc:icc:other"
-    options = {"keep": keep} | kind.options | _options_for(image, form, kind)
+    options = {"keep": keep} | kind.options | _options_for(image, form, kind) | kind.at_quality(form.quality)
     image.write_to_target(_target(file, form.chunks if kind.name == "PNG" else b""), kind.extensions[0], **options)
     if kind.name == "TIFF":
         file.flush()

@@ -1,0 +1,202 @@
+"""Many picture files restored by one wish: planned, logged, gone on with, in one process or several."""
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dtir.apis.file_restoring import FileRestorer
+from dtir.apis.folder import (
+    Failure,
+    Inputs,
+    Job,
+    OnDone,
+    OnTile,
+    OutputNames,
+    RestoreOne,
+    RestoreReport,
+    all_left_out,
+    failure_of,
+    output_names,
+    plan_jobs,
+)
+from dtir.apis.job_log import JobLog, file_sha256
+from dtir.apis.preview import Preview, preview_jobs
+from dtir.apis.progress import PictureProgress
+from dtir.apis.workers import Recipe, run_in_processes
+from dtir.core.errors import ConfigError
+from dtir.imaging.listing import path_list
+
+if TYPE_CHECKING:
+    from dtir.apis.inferencer import RestorationInferencer
+
+Begin = Callable[[Job], OnTile]
+Run = Callable[[Sequence[Job], Begin], Iterator[tuple[Job, object]]]
+
+
+@dataclass(frozen=True)
+class ArchiveOptions:
+    """How many files are restored, beside what is done to each.
+
+    Args:
+        file_format: Extension of the outputs, such as "png"; None keeps that of each input.
+        suffix: Added to the outputs' names, before the extension.
+        quality: Of JPEG, WebP and AVIF, 1 to 100; None is 95 for JPEG and lossless for the others.
+        log: A JSONL file that says what became of each picture, see `JobLog`. Pictures that it says are done with the
+            same model and options are skipped.
+        jobs: Processes, each of which loads the model.
+        imports: Modules that each process imports first.
+
+    Raises:
+        ConfigError: A number is out of range, the format is not known, or the suffix no part of a name.
+    """
+
+    file_format: str | None = None
+    suffix: str = ""
+    quality: int | None = None
+    log: str | Path | None = None
+    jobs: int = 1
+    imports: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.quality is not None and not 1 <= self.quality <= 100:
+            raise ConfigError(f"quality={self.quality} is not in 1..100.")
+        if self.jobs < 1:
+            raise ConfigError(f"jobs={self.jobs}: at least one process is needed.")
+        self.names  # noqa: B018 - checks them.
+
+    @property
+    def names(self) -> OutputNames:
+        """How the outputs are called."""
+        return output_names(self.file_format, self.suffix)
+
+
+ONE_BY_ONE = ArchiveOptions()
+
+
+class Archive:
+    """Files and folders to be restored.
+
+    Args:
+        inferencer: With the model.
+        restorer: Restores one file.
+        inputs: Files and folders.
+        out_dir: Folder of the outputs, or the file of one.
+        recursive: Also takes the pictures in sub-folders.
+        options: See `ArchiveOptions`.
+
+    Raises:
+        TaskError, ConfigError: What is wished cannot be done by the model; or `out_dir` is a file of several.
+    """
+
+    def __init__(
+        self,
+        inferencer: "RestorationInferencer",
+        restorer: FileRestorer,
+        inputs: Inputs,
+        out_dir: str | Path,
+        recursive: bool,
+        options: ArchiveOptions,
+    ) -> None:
+        restorer.check()
+        self.inferencer, self.restorer, self.options = inferencer, restorer, options
+        inputs = path_list(inputs)
+        self.jobs, self.failed = plan_jobs(inputs, Path(out_dir), recursive, options.names)
+        self.left_out = all_left_out(inputs, recursive)
+
+    def restore(self, progress: bool = False, on_done: OnDone | None = None) -> RestoreReport:
+        """Restores all that is to be done; a picture that fails does not stop the others.
+
+        Args:
+            progress: Shows progress with the time left on standard error.
+            on_done: Called as `on_done(job, outcome)` after each picture that was restored or left as it is.
+        """
+        log = JobLog(self.options.log, self._settings()) if self.options.log else None
+        todo, skipped = self._split(log)
+        for job in skipped:
+            if log is not None and not log.is_done(job):
+                log.add_existing(job)
+        report = RestoreReport(skipped=[job.target for job in skipped], failed=self.failed, left_out=self.left_out)
+        return restore_jobs(todo, report, self._run(), log, progress, on_done)
+
+    def preview(self) -> Preview:
+        """What `restore` would do, from the files' headers and a measured sample; nothing is written."""
+        log = JobLog(self.options.log, self._settings()) if self.options.log else None
+        todo, skipped = self._split(log)
+        return preview_jobs(todo, skipped, self.failed, self.restorer, self.options.jobs)
+
+    def _split(self, log: JobLog | None) -> tuple[list[Job], list[Job]]:
+        """The jobs that are to be done, and those whose outputs stay."""
+        todo, skipped = [], []
+        for job in self.jobs:
+            done = log is not None and log.is_done(job)
+            kept = job.target.exists() and not (self.restorer.overwrite or (log is not None and log.wrote(job)))
+            (skipped if done or kept else todo).append(job)
+        return todo, skipped
+
+    def _run(self) -> Run:
+        # What is skipped has been sorted out.
+        restorer = self.restorer.anew()
+        if self.options.jobs == 1:
+            return functools.partial(run_here, restorer)
+        recipe = Recipe(*self.inferencer.recipe(restorer), self.options.imports)
+        return lambda jobs, begin: run_in_processes(jobs, recipe, self.options.jobs)
+
+    def _settings(self) -> dict:
+        """All that the outputs depend on, beside the inputs."""
+        path = self.inferencer.model_path
+        model = {"model": path and path.name, "model_sha256": path and file_sha256(path)}
+        return {**model, **self.inferencer.options, **self.restorer.settings()}
+
+
+def restore_jobs(
+    jobs: Sequence[Job],
+    report: RestoreReport,
+    run: Run,
+    log: JobLog | None = None,
+    progress: bool = False,
+    on_done: OnDone | None = None,
+) -> RestoreReport:
+    """Adds to a report what `run(jobs, begin)` yields of each job: a `Failure`, something false, or a result."""
+    with PictureProgress(jobs, progress) as display:
+        for job, result in run(jobs, display.begin):
+            report.add(job, result)
+            if log is not None and result:
+                log.add(job, result)
+            display.finish(job, getattr(result, "pixels", 0))
+            if on_done is not None and result and not isinstance(result, Failure):
+                on_done(job, result)
+    return report
+
+
+def restore_all(
+    restore_one: RestoreOne,
+    inputs: Inputs,
+    out_dir: str | Path,
+    recursive: bool = False,
+    progress: bool = False,
+) -> RestoreReport:
+    """Calls `restore_one(source, target, on_tile)` for every picture; errors of one do not stop the rest.
+
+    What it returns is false where the output existed and stays.
+
+    Raises:
+        ConfigError: `out_dir` is not a folder.
+    """
+    inputs = path_list(inputs)
+    jobs, failed = plan_jobs(inputs, Path(out_dir), recursive)
+    report = RestoreReport(failed=failed, left_out=all_left_out(inputs, recursive))
+    return restore_jobs(jobs, report, functools.partial(run_here, restore_one), progress=progress)
+
+
+def run_here(restore_one: RestoreOne, jobs: Iterable[Job], begin: Begin) -> Iterator[tuple[Job, object]]:
+    """Yields every job with its result or its `Failure`, one after the other."""
+    for job in jobs:
+        try:
+            result = restore_one(job.source, job.target, begin(job))
+        except Exception as error:
+            result = failure_of(job, error)
+            if result is None:
+                raise
+        yield job, result

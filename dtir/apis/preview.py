@@ -1,0 +1,95 @@
+"""What a run over many files would do: sizes from the files' headers, seconds from a measured sample."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
+
+from dtir.apis.arrays import to_image
+from dtir.apis.file_restoring import FileRestorer
+from dtir.apis.folder import Failure, Job
+from dtir.core.errors import ImageFileError
+from dtir.imaging.files import read_picture
+from dtir.imaging.opening import open_source
+
+SAMPLES = 3
+# Of a larger picture this much of its middle is measured.
+SAMPLE_SIDE = 1024
+
+
+class Planned(NamedTuple):
+    """A picture that would be restored, with its width and height in pixels."""
+
+    job: Job
+    size: tuple[int, int]
+
+
+class Preview(NamedTuple):
+    """What would be done.
+
+    Attributes:
+        planned: Pictures that would be restored.
+        skipped: Pictures whose outputs stay.
+        failed: Inputs that could not be restored.
+        bytes: Of the files of `planned`.
+        seconds_per_megapixel: As measured, in one process; None where nothing is to be done.
+        jobs: Processes that would share the work.
+    """
+
+    planned: list[Planned]
+    skipped: list[Job]
+    failed: list[Failure]
+    bytes: int
+    seconds_per_megapixel: float | None
+    jobs: int
+
+    @property
+    def megapixels(self) -> float:
+        """Of all pictures that would be restored."""
+        return sum(width * height for _, (width, height) in self.planned) / 1e6
+
+    @property
+    def seconds(self) -> float:
+        """That it would take, as far as the sample tells."""
+        return self.megapixels * (self.seconds_per_megapixel or 0.0) / self.jobs
+
+
+def preview_jobs(
+    todo: Sequence[Job], skipped: Sequence[Job], failed: Sequence[Failure], restorer: FileRestorer, jobs: int
+) -> Preview:
+    """Reads the headers of all pictures and restores a few, in memory."""
+    planned, unreadable = [], []
+    for job in todo:
+        try:
+            planned.append(Planned(job, _size(job.source)))
+        except (ImageFileError, OSError) as error:
+            unreadable.append(Failure(job.source, str(error)))
+    size = sum(job.source.stat().st_size for job, _ in planned)
+    return Preview(planned, [*skipped], [*failed, *unreadable], size, _measured(planned, restorer), jobs)
+
+
+def _size(path: Path) -> tuple[int, int]:
+    pixels = open_source(path).pixels
+    return pixels.width, pixels.height
+
+
+def _measured(planned: Sequence[Planned], restorer: FileRestorer) -> float | None:
+    """Seconds per megapixel of the smallest, the middle and the largest picture."""
+    by_size = sorted(planned, key=lambda one: one.size[0] * one.size[1])
+    chosen = {0, len(by_size) // 2, len(by_size) - 1} if by_size else ()
+    seconds, pixels = 0.0, 0
+    for number in sorted(chosen):
+        image = _sample(by_size[number].job.source)
+        start = time.perf_counter()
+        restorer.passes.restore(image, restorer.wish)
+        seconds += time.perf_counter() - start
+        pixels += image.shape[-1] * image.shape[-2]
+    return seconds / pixels * 1e6 if pixels else None
+
+
+def _sample(path: Path) -> Tensor:
+    image = to_image(read_picture(path).rgb)
+    top, left = (max(0, (length - SAMPLE_SIDE) // 2) for length in image.shape[-2:])
+    return image[..., top : top + SAMPLE_SIDE, left : left + SAMPLE_SIDE].contiguous()
