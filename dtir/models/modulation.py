@@ -14,7 +14,7 @@ from dtir.registry import ADAPTERS, BACKBONES
 
 from .adapters import ParallelAdapter
 from .backbones.parts.pictures import restored_picture
-from .probing import block_calls, channels_of, named_blocks, pointwise_channels, pointwise_layers
+from .probing import block_calls, channels_of, named_blocks, pointwise_channels, pointwise_layers, try_backbone
 
 
 class Modulation(NamedTuple):
@@ -134,13 +134,15 @@ class ModulatedNetwork(nn.Module):
 
     Raises:
         ConfigError: The backbone does not declare its blocks, or a declared block does not exist, is never called, is
-            called with something else than features, or has no place for the adapter.
+            called with something else than features, or has no place for the adapter; or it does not restore a picture
+            of any size (`try_backbone`).
     """
 
     def __init__(self, backbone: nn.Module | dict, adapter: dict | None, adapter_blocks: Sequence[str]) -> None:
         super().__init__()
         self.backbone = backbone if isinstance(backbone, nn.Module) else BACKBONES.build(backbone)
         blocks = named_blocks(self.backbone)
+        try_backbone(self.backbone)
         calls = block_calls(self.backbone, blocks)
         self.widths = [channels_of(entry, name) for name, (entry, _) in calls.items()]
         self.adapters = nn.ModuleDict()

@@ -8,10 +8,13 @@ from torch import Tensor, nn
 
 from dtir.core.errors import ConfigError
 
+from .backbones.parts.pictures import restored_picture
 from .backbones.traits import traits_of
 
 # The side of the picture on which the blocks are tried; larger than any padding by reflection asks for.
 PROBE_SIDE = 16
+# Odd, and of different sides: what only fits multiples, or squares, shows.
+TRIAL_SIZE = (17, 13)
 
 
 def named_blocks(backbone: nn.Module) -> dict[str, nn.Module]:
@@ -27,6 +30,11 @@ def named_blocks(backbone: nn.Module) -> dict[str, nn.Module]:
             "deep, such as ['encoder.0', 'encoder.1', 'decoder.0']."
         )
     names = backbone.ordered_blocks()
+    if not isinstance(names, (list, tuple)):
+        raise ConfigError(
+            f"backbone {kind}: ordered_blocks() gave {names!r}; expected a list of the names of its blocks, shallow to "
+            "deep."
+        )
     modules = dict(backbone.named_modules(remove_duplicate=False))
     missing = [name for name in names if name not in modules]
     if missing or not names or len({id(modules[name]) for name in names}) != len(names):
@@ -35,6 +43,54 @@ def named_blocks(backbone: nn.Module) -> dict[str, nn.Module]:
             f"got {names[:8]}, missing {missing[:8]}."
         )
     return {name: modules[name] for name in names}
+
+
+def try_backbone(backbone: nn.Module) -> None:
+    """Runs a backbone of somebody else's once on a small picture of odd size; dtir's own are held to it by its tests.
+
+    It leaves no trace: no gradients, and every module in the mode it was in.
+
+    Raises:
+        ConfigError: As `check_picture`.
+    """
+    if type(backbone).__module__.partition(".")[0] != "dtir":
+        check_picture(backbone)
+
+
+def check_picture(backbone: nn.Module, size: tuple[int, int] = TRIAL_SIZE) -> None:
+    """Checks what a backbone makes of one grey picture of a size.
+
+    Raises:
+        ConfigError: It fails, gives something else than a picture of the size that its traits say, or a picture that
+            none of its parameters has a gradient of.
+    """
+    kind, scale, (height, width) = type(backbone).__name__, traits_of(backbone).scale, size
+    like = next(backbone.parameters(), torch.empty(0))
+    with _in_eval_mode(backbone), torch.enable_grad():
+        picture = torch.full((1, 3, height, width), 0.5, device=like.device, dtype=like.dtype)
+        try:
+            out = restored_picture(backbone, picture)
+        except Exception as error:
+            raise ConfigError(
+                f"backbone {kind} fails on a picture of {height} x {width} pixels: {error} ({type(error).__name__}). "
+                "It has to take every height and width: let it pad inside, or declare traits = Traits(pads=False, "
+                "size_multiple=...)."
+            ) from error
+    if out.shape != (1, 3, scale * height, scale * width):
+        raise ConfigError(
+            f"backbone {kind} makes a tensor {tuple(out.shape)} of a picture (1, 3, {height}, {width}); expected "
+            f"(1, 3, {scale * height}, {scale * width}): three channels, and the size that goes in times `scale`."
+        )
+    _check_gradient(kind, out, [p for p in backbone.parameters() if p.requires_grad])
+
+
+def _check_gradient(kind: str, out: Tensor, trained: list[nn.Parameter]) -> None:
+    reached = trained and out.requires_grad and torch.autograd.grad(out.sum(), trained, allow_unused=True)
+    if trained and not (reached and any(grad is not None for grad in reached)):
+        raise ConfigError(
+            f"backbone {kind}: its output has no gradient of any of its parameters; does it detach, run under "
+            "torch.no_grad(), or never use them?"
+        )
 
 
 def block_calls(backbone: nn.Module, blocks: Mapping[str, nn.Module]) -> dict[str, tuple[object, object]]:
@@ -102,14 +158,21 @@ def is_pointwise(layer: nn.Module) -> bool:
 @torch.no_grad()
 def probe(backbone: nn.Module) -> None:
     """One forward pass of a small black picture, which leaves no trace but what hooks see."""
-    modes = {module: module.training for module in backbone.modules()}
     multiple = traits_of(backbone).size_multiple
     side = -(-PROBE_SIDE // multiple) * multiple
     like = next(backbone.parameters(), torch.empty(0))
+    with _in_eval_mode(backbone):
+        backbone(torch.zeros(1, 3, side, side, device=like.device, dtype=like.dtype))
+
+
+@contextmanager
+def _in_eval_mode(network: nn.Module) -> Iterator[None]:
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
     try:
-        backbone.eval()(torch.zeros(1, 3, side, side, device=like.device, dtype=like.dtype))
+        yield
     finally:
-        # Module by module: a backbone may keep some of its parts in eval mode.
+        # Module by module: a network may keep some of its parts in eval mode.
         for module, training in modes.items():
             module.training = training
 

@@ -4,10 +4,20 @@ import torch
 
 from dtir.core.errors import ConfigError
 from dtir.diffusion import DDPMScheduler
-from dtir.diffusion.schedulers import trailing_steps
+from dtir.diffusion.schedulers import VESDE, VPSDE, trailing_steps
 from dtir.registry import SCHEDULERS
+from dtir.testing import check_scheduler
 
 ALL = torch.arange(1, 51)
+
+
+@pytest.mark.parametrize(
+    "process",
+    [DDPMScheduler(), DDPMScheduler(20, beta_schedule="cosine"), VPSDE(N=50), VESDE(N=50)],
+    ids=lambda process: type(process).__name__,
+)
+def test_keeps_to_the_contract(process):
+    check_scheduler(process)
 
 
 @pytest.fixture

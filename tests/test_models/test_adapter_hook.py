@@ -131,7 +131,7 @@ def test_an_output_that_no_adapter_can_take_is_named():
         def forward(self, x):
             for block in self.blocks:
                 x, _ = block(x)
-            return x
+            return x + 0 * self.tail.bias.sum()
 
     assert torch.equal(ConditionedNetwork(Pair(), embed_dim=8)(X, T), X)
     with pytest.raises(ConfigError, match=r"block blocks\.0 must .* this was tuple"):

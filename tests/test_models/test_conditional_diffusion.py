@@ -218,7 +218,7 @@ def test_dropped_conditions_are_grey_and_of_the_right_share():
 class Filling(nn.Module):
     """The exact noise where missing x_0 is N(mean of the known pixels of the state, 0.2^2); keeps what it is given."""
 
-    size_multiple, mask_channels = 1, 1
+    traits, mask_channels = Traits(size_multiple=1), 1
 
     def __init__(self) -> None:
         super().__init__()

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from dtir.core.errors import ConfigError
 from dtir.diffusion.domain import IMAGE_SCALE
+from dtir.diffusion.predictions import LOSS_WEIGHTS
 
 SPACINGS = ("trailing", "karras")
 KARRAS_RHO = 7.0
@@ -81,6 +82,23 @@ class Scheduler(nn.Module, ABC):
         wanted = torch.linspace(roots[-1].item(), roots[0].item(), n, dtype=torch.float64, device=roots.device)
         nearest = (roots - wanted[:, None]).abs().argmin(1) + 1
         return sorted(set(nearest.tolist()), reverse=True)
+
+    def loss_weight(self, t: Tensor, kind: str = "uniform", gamma: float = 5.0) -> Tensor:
+        """Weight lambda_t (B,) of each sample's eps loss.
+
+        Args:
+            t: Steps (B,).
+            kind: 'uniform' (1) or 'min_snr': `min(snr, gamma) / snr` with snr = a^2 / sigma^2 (Hang et al. 2023,
+                for networks that predict eps); 0 at t = 0.
+            gamma: Bound of min-SNR.
+
+        Raises:
+            ConfigError: `kind` is not one of these.
+        """
+        if kind not in LOSS_WEIGHTS:
+            raise ConfigError(f"unknown loss weight '{kind}': expected one of {', '.join(LOSS_WEIGHTS)}.")
+        a, sigma = (value.flatten() for value in self.marginal(t))
+        return torch.ones_like(a) if kind == "uniform" else (gamma * (sigma / a) ** 2).clamp(max=1)
 
     # Conversions: eps is the pivot, v = a eps - sigma x0 (Salimans and Ho), score = grad log q(x_t) = -eps / sigma.
     # They hold for any a and sigma, not only where a^2 + sigma^2 = 1.

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from dtir.core.errors import ConfigError
-from dtir.diffusion.predictions import LOSS_WEIGHTS
 from dtir.diffusion.schedulers.base import Scheduler, trailing_steps
 from dtir.registry import SCHEDULERS
 
@@ -111,20 +110,3 @@ class DDPMScheduler(Scheduler):
         a = self.sqrt_alphas_cumprod.index_select(0, index)
         sigma = self.sqrt_one_minus_alphas_cumprod.index_select(0, index)
         return a.view(-1, 1, 1, 1), sigma.view(-1, 1, 1, 1)
-
-    def loss_weight(self, t: Tensor, kind: str = "uniform", gamma: float = 5.0) -> Tensor:
-        """Weight lambda_t (B,) of each sample's eps loss.
-
-        Args:
-            t: Steps (B,).
-            kind: 'uniform' (1) or 'min_snr': `min(snr, gamma) / snr` with snr = abar / (1 - abar) (Hang et al. 2023,
-                for networks that predict eps); 0 at t = 0.
-            gamma: Bound of min-SNR.
-
-        Raises:
-            ConfigError: `kind` is not one of these.
-        """
-        if kind not in LOSS_WEIGHTS:
-            raise ConfigError(f"unknown loss weight '{kind}': expected one of {', '.join(LOSS_WEIGHTS)}.")
-        a, sigma = (value.flatten() for value in self.marginal(t))
-        return torch.ones_like(a) if kind == "uniform" else (gamma * (sigma / a) ** 2).clamp(max=1)

@@ -7,6 +7,7 @@ from torch import Tensor
 from dtir.core.errors import ConfigError
 from dtir.models.backbones.parts.pictures import decoded_outputs, restored_picture
 from dtir.models.losses import WeightedLosses
+from dtir.models.probing import try_backbone
 from dtir.registry import BACKBONES, RESTORERS
 
 from .base import Restorer
@@ -27,7 +28,7 @@ class SupervisedRestorer(Restorer):
         data_preprocessor: As in `Restorer`.
 
     Raises:
-        ConfigError: No loss is given.
+        ConfigError: No loss is given, or the network does not restore a picture of any size (`try_backbone`).
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class SupervisedRestorer(Restorer):
         if not losses:
             raise ConfigError("model.losses is empty; name at least one loss, such as dict(type='L1Loss').")
         self.backbone = BACKBONES.build(backbone)
+        try_backbone(self.backbone)
         self.deep_supervision = deep_supervision
         weights = [loss.get("weight", 1.0) for loss in losses]
         self.criterion = WeightedLosses([{k: v for k, v in loss.items() if k != "weight"} for loss in losses], weights)

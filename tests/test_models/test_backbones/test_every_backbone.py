@@ -13,7 +13,7 @@ from dtir.models.backbones.parts.layers import lay_out
 from dtir.models.backbones.parts.pictures import restored_picture
 from dtir.models.backbones.zoo import ZOO
 from dtir.registry import BACKBONES
-from dtir.testing import TinyBackbone
+from dtir.testing import TinyBackbone, check_backbone
 from dtir.testing.small_backbones import SMALL
 
 OURS = sorted(name for name, kind in BACKBONES.module_dict.items() if kind.__module__.startswith("dtir."))
@@ -44,21 +44,8 @@ def test_every_registered_network_has_published_settings():
 
 
 @EVERY
-@pytest.mark.parametrize("size", [(1, 1), (7, 3), (16, 24)])
-@torch.no_grad()
-def test_a_picture_of_any_size_gives_one_of_that_size(name, size):
-    out = restored_picture(build(name), pictures(2, 3, *size))
-    assert out.shape == (2, 3, *size)
-    assert out.isfinite().all()
-
-
-@EVERY
-@torch.no_grad()
-def test_samples_do_not_see_each_other(name):
-    network, x = build(name), pictures(3, 3, 16, 16)
-    together = restored_picture(network, x)
-    alone = torch.cat([restored_picture(network, one[None]) for one in x])
-    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+def test_keeps_to_the_contract(name):
+    check_backbone(build(name))
 
 
 @EVERY

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 
+from dtir.core.errors import ConfigError
 from dtir.models.backbones.traits import (
     CENTRED_RANGE,
     IMAGENET_RANGE,
@@ -58,6 +59,11 @@ def _flat(out: Tensor | Sequence) -> Iterator[Tensor]:
     if isinstance(out, Tensor):
         yield out
         return
+    if not isinstance(out, (list, tuple)):
+        raise ConfigError(
+            f"the backbone's output is a {type(out).__name__}; expected a picture (B, 3, H, W), or a list or tuple "
+            "whose first element is the restored one."
+        )
     for part in out:
         yield from _flat(part)
 
