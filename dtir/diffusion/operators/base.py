@@ -125,7 +125,12 @@ def straight_through(x: Tensor, value: Tensor) -> Tensor:
 
 
 def inverse_or_zero(s: Tensor) -> Tensor:
-    """1 / s, and 0 where s is 0."""
+    """1 / s, and 0 where s is 0.
+
+    Example:
+        >>> inverse_or_zero(torch.tensor([4.0, 0.0]))
+        tensor([0.2500, 0.0000])
+    """
     return (1 / s).where(s > 0, s.new_zeros(()))
 
 

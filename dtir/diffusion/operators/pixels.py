@@ -116,7 +116,14 @@ class FileInpainting(Inpainting):
 
 @OPERATORS.register_module()
 class Colorization(SpectralOperator):
-    """The mean of the three channels: y is (B, 1, H, W)."""
+    """The mean of the three channels: y is (B, 1, H, W).
+
+    Example:
+        >>> grey = Colorization()
+        >>> y = grey.A(torch.tensor([0.0, 0.3, 0.6]).view(1, 3, 1, 1))
+        >>> round(y.item(), 4), tuple(grey.A_pinv(y).shape)
+        (0.3, (1, 3, 1, 1))
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -32,6 +32,11 @@ class AverageDownsampling(Downsampling):
 
     Args:
         factor: Side of the blocks.
+
+    Example:
+        >>> half = AverageDownsampling(2)
+        >>> half.A(torch.arange(4.0).view(1, 1, 2, 2)).item()
+        1.5
     """
 
     def __init__(self, factor: int) -> None:

@@ -34,6 +34,12 @@ def gaussian_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
     """Standard normal noise with the shape, type and device of x, drawn on the device of the generator.
 
     A generator of the CPU gives the same noise whatever the device of x, at the price of a copy.
+
+    Example:
+        >>> x = torch.zeros(2, 3, 4, 4)
+        >>> noise = gaussian_like(x, torch.Generator().manual_seed(0))
+        >>> noise.equal(gaussian_like(x, torch.Generator().manual_seed(0)))
+        True
     """
     device = x.device if generator is None else generator.device
     return torch.randn(x.shape, dtype=x.dtype, device=device, generator=generator).to(

@@ -20,6 +20,14 @@ class DDIMSampler(StepSampler):
 
     Raises:
         ConfigError: eta is outside 0..1.
+
+    Example:
+        >>> from dtir.diffusion import DDPMScheduler
+        >>> scheduler, x = DDPMScheduler(), torch.ones(1, 3, 4, 4)
+        >>> exact = lambda x_t, t: scheduler.eps_from_x0(x_t, 0.5 * x, t)
+        >>> result = DDIMSampler().sample(exact, scheduler, x, num_steps=5)
+        >>> round(result.sample.mean().item(), 4), result.num_evals
+        (0.5, 5)
     """
 
     def __init__(self, eta: float = 0.0) -> None:

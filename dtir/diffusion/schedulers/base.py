@@ -18,6 +18,10 @@ def trailing_steps(total: int, n: int) -> list[int]:
 
     Raises:
         ConfigError: n is not in 1..total, so that the steps would not be distinct.
+
+    Example:
+        >>> trailing_steps(50, 5)
+        [10, 20, 30, 40, 50]
     """
     if not 1 <= n <= total:
         raise ConfigError(f"cannot take {n} steps from a schedule of {total}: expected a number in 1..{total}.")
@@ -33,6 +37,18 @@ class Scheduler(nn.Module, ABC):
 
     Args:
         num_timesteps: T, the noisiest step.
+
+    Example:
+        >>> class Straight(Scheduler):
+        ...     def marginal(self, t):
+        ...         share = torch.as_tensor(t).view(-1, 1, 1, 1) / (self.num_timesteps + 1)
+        ...         return 1 - share, share
+        >>> process = Straight(num_timesteps=9)
+        >>> process.sample_steps(3)
+        [9, 6, 3]
+        >>> x0, eps = torch.ones(1, 3, 2, 2), torch.zeros(1, 3, 2, 2)
+        >>> round(process.add_noise(x0, eps, 5).mean().item(), 4)
+        0.5
     """
 
     def __init__(self, num_timesteps: int) -> None:

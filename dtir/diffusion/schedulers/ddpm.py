@@ -63,6 +63,11 @@ class DDPMScheduler(Scheduler):
 
     Raises:
         ConfigError: An argument is outside its range.
+
+    Example:
+        >>> scheduler = DDPMScheduler()
+        >>> scheduler.num_timesteps, scheduler.nearest_timestep(50 / 255)
+        (50, 6)
     """
 
     alphas_cumprod: Tensor

@@ -30,6 +30,11 @@ def psnr(pred: Tensor, gt: Tensor, eps: float = 0.0) -> Tensor:
 
     Raises:
         ValueError: The shapes differ.
+
+    Example:
+        >>> gt = torch.zeros(1, 3, 8, 8)
+        >>> round(psnr(gt + 0.1, gt).item(), 4)
+        20.0
     """
     _require_equal_shapes(pred, gt)
     mse = (pred.double() - gt.double()).square().flatten(1).mean(1)
@@ -41,6 +46,11 @@ def mae(pred: Tensor, gt: Tensor) -> Tensor:
 
     Raises:
         ValueError: The shapes differ.
+
+    Example:
+        >>> gt = torch.zeros(2, 3, 8, 8)
+        >>> [round(value, 4) for value in mae(gt + 0.25, gt).tolist()]
+        [0.25, 0.25]
     """
     _require_equal_shapes(pred, gt)
     return (pred.double() - gt.double()).abs().flatten(1).mean(1)
@@ -53,6 +63,11 @@ def ssim(pred: Tensor, gt: Tensor) -> Tensor:
 
     Raises:
         ValueError: A side is shorter than the window, or the shapes differ.
+
+    Example:
+        >>> gt = torch.rand(1, 3, 32, 32)
+        >>> round(ssim(gt, gt).item(), 4)
+        1.0
     """
     _require(pred, gt, SSIM_WINDOW)
     channels = pred.shape[1]
