@@ -64,7 +64,7 @@ class ExpertBalance(Regularizer):
             return
         network = self.network_of(runner)
         with torch.enable_grad():
-            *_, prompt = network.modulation(gathered(torch.cat(self.steps)))
+            *_, prompt = network.modulation(gathered(torch.cat(self.steps).float()))
             terms, used = zip(*(balance(mix.router(prompt), mix.top_k) for mix in self.mixtures), strict=True)
             term = self.weight * torch.stack(terms).mean()
         params = [p for p in network.parameters() if p.requires_grad]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from tiny_run import CONFIG, ROOT, last_state, run_process, tiny_config, train, train_command
+from tiny_run import CONFIG, ROOT, last_state, run_process, tiny_config, train
 
 from dtir.apis import RestorationInferencer
 from dtir.core.errors import CheckpointError, ConfigError
@@ -75,26 +75,6 @@ def test_a_resumed_run_ends_with_the_same_estimator(trained, tmp_path):
     train(tmp_path, resume=True, **OPTIONS)
     whole, resumed = (last_state(folder)["estimator"]["state_dict"] for folder in (trained, tmp_path))
     assert all(torch.equal(value, resumed[key]) for key, value in whole.items())
-
-
-def test_two_processes_train_the_same_estimator(tmp_path):
-    config = tmp_path / "blind.py"
-    config.write_text(
-        f"_base_ = {str(CONFIG)!r}\n"
-        "train_cfg = dict(stages=[dict(name='finetune', iters=4, lr=1e-3, generative_share=0.25)])\n"
-        "custom_hooks = [dict(type='BlindTaskHook', width=8)]\n"
-    )
-    states = []
-    for processes, batch in ((1, 8), (2, 4)):
-        folder = tmp_path / str(processes)
-        options = ("--cfg-options", f"train_dataloader.batch_size={batch}")
-        command = train_command(folder, *options, processes=processes)
-        command[command.index(str(CONFIG))] = str(config)
-        result = run_process(command)
-        assert result.returncode == 0, result.stderr[-3000:]
-        states.append(last_state(folder)["estimator"]["state_dict"])
-    for key, value in states[0].items():
-        torch.testing.assert_close(states[1][key], value, rtol=1e-3, atol=1e-5)
 
 
 def test_a_test_estimates_every_pictures_task(trained, tmp_path):

@@ -124,7 +124,9 @@ def test_every_config_trains(tmp_path, name):
         dataset["max_size"] = 32
     config.experiment_name = f"every_config_{name}"
     runner = build_runner(config)
+    before = [p.detach().clone() for p in runner.model.parameters()]
     runner.train()
     assert runner.iter == 2
-    assert all(p.grad is None or p.grad.isfinite().all() for p in runner.model.parameters())
+    assert all(p.isfinite().all() for p in runner.model.parameters())
+    assert any(not torch.equal(p, old) for p, old in zip(runner.model.parameters(), before, strict=True))
     assert (tmp_path / "report" / "panel.png").is_file()

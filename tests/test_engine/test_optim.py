@@ -1,6 +1,6 @@
 import pytest
 import torch
-from tiny_run import built, train
+from tiny_run import BARE, built, train
 from torch import nn
 
 from dtir.core.errors import ConfigError
@@ -10,7 +10,6 @@ from dtir.models.backbones import NAFNet
 from dtir.registry import REGULARIZERS
 from dtir.regularizers import Regularizer
 
-BARE = {"custom_hooks": [], "val_cfg": None, "val_dataloader": None, "val_evaluator": None}
 STAGES = [{"name": "finetune", "iters": 1, "lr": 0.5, "schedule": "constant"}]
 SGD = {"type": "SGD", "lr": 1.0}
 

@@ -6,9 +6,10 @@ import sys
 import pytest
 import torch
 from mmengine.hooks import Hook
-from tiny_run import CONFIG, last_state, run_process, tiny_config, train, train_command
+from tiny_run import BARE, CONFIG, PLAIN, last_state, run_process, tiny_config, train, train_command
 
 from dtir.apis.build import load_restorer
+from dtir.core.checkpoint import load_checkpoint
 from dtir.core.errors import ConfigError, DtirError
 from dtir.engine import StagedRunner
 from dtir.registry import REGULARIZERS
@@ -41,7 +42,9 @@ def test_a_users_backbone_trains_through_all_stages(tmp_path, monkeypatch):
     config.write_text(
         f"_base_ = {str(CONFIG)!r}\n"
         "custom_imports = dict(imports=['users_net'])\n"
+        "custom_hooks = [dict(type='StageEMAHook'), dict(type='TimestepMatchingHook', num_images=1)]\n"
         "model = dict(network=dict(backbone=dict(_delete_=True, type='UsersNet', width=4)))\n"
+        "optim_wrapper = dict(optimizer=dict(weight_decay=0.0))\n"
     )
     command = train_command(tmp_path / "run")
     command[command.index(str(CONFIG))] = str(config)
@@ -50,6 +53,10 @@ def test_a_users_backbone_trains_through_all_stages(tmp_path, monkeypatch):
     assert result.returncode == 0, result.stderr[-3000:]
     state = last_state(tmp_path / "run")
     assert state["meta"]["iter"] == 14
+    earlier = load_checkpoint(tmp_path / "run" / "iter_12.pth")["ema_state_dict"]
+    for name in ("body.0.weight", "tail.weight"):
+        key = f"module.network.backbone.{name}"
+        assert not torch.equal(state["ema_state_dict"][key], earlier[key])
     assert (state["state_dict"]["matched_t"] >= 0).all()
     monkeypatch.syspath_prepend(tmp_path)
     __import__("users_net")
@@ -99,7 +106,8 @@ class GenerativeOffRegularizer(Regularizer):
 
 
 def test_regularizers_reach_every_stage_point(tmp_path):
-    runner = train(tmp_path, **{"train_cfg.regularizers": [{"type": "RecordingRegularizer"}]})
+    options = {**BARE, "train_cfg.regularizers": [{"type": "RecordingRegularizer"}]}
+    runner = train(tmp_path, **options)
     regularizer = runner.train_loop.regularizers[0]
     names = ["pretrain", "finetune", "incremental_1", "incremental_2", "incremental_3"]
     assert [c[1:] for c in regularizer.calls if c[0] == "before_stage"] == [(name, True) for name in names]
@@ -107,7 +115,7 @@ def test_regularizers_reach_every_stage_point(tmp_path):
     assert all(all(c[1]) for c in regularizer.calls if c[0] == "before_optim_step")
     assert regularizer.steps == 14
     assert last_state(tmp_path)["recording"] == {"steps": 14}
-    again = train(tmp_path, resume=True, **{"train_cfg.regularizers": [{"type": "RecordingRegularizer"}]})
+    again = train(tmp_path, resume=True, **options)
     assert again.train_loop.regularizers[0].steps == 14
 
 
@@ -125,12 +133,13 @@ def test_separate_loss_gradients_train_like_the_sum(tmp_path):
         needs_loss_gradients = True
 
     REGULARIZERS.register_module(module=KeepRegularizer, force=True)
-    train(tmp_path / "sum")
-    train(tmp_path / "separate", **{"train_cfg.regularizers": [{"type": "KeepRegularizer"}]})
-    expected = last_state(tmp_path / "sum")["ema_state_dict"]
-    for key, value in last_state(tmp_path / "separate")["ema_state_dict"].items():
-        if isinstance(value, torch.Tensor):
-            torch.testing.assert_close(value, expected[key], rtol=0, atol=1e-6)
+    stages = [{"name": "pretrain", "iters": 1, "lr": 0.05, "generative_share": 1.0}]
+    stages += [{"name": f"mix{share}", "iters": 2, "lr": 0.05, "generative_share": share} for share in (0.25, 0.0)]
+    options = {**BARE, **PLAIN, "train_cfg.stages": stages}
+    expected = train(tmp_path / "sum", **options).model.state_dict()
+    apart = train(tmp_path / "separate", **options, **{"train_cfg.regularizers": [{"type": "KeepRegularizer"}]})
+    for key, value in apart.model.state_dict().items():
+        torch.testing.assert_close(value, expected[key], rtol=0, atol=1e-6)
 
 
 def test_stages_freeze_what_they_do_not_train(tmp_path):
@@ -170,12 +179,17 @@ def test_loss_that_is_not_finite_ends_the_run(tmp_path):
 
 @pytest.mark.parametrize("amp", ["bf16", "fp16"])
 def test_mixed_precision_on_the_cpu_stays_near_float32(tmp_path, amp):
-    train(tmp_path / "float32")
-    train(tmp_path / amp, **{"optim_wrapper.amp": amp})
-    expected, got = last_state(tmp_path / "float32"), last_state(tmp_path / amp)
-    for key, value in expected["state_dict"].items():
-        torch.testing.assert_close(got["state_dict"][key], value, rtol=0, atol=0.02)
-    assert (got["optimizer"]["scaler"] != {}) == (amp == "fp16")
+    """With plain gradient descent, whose steps show every error of a gradient, beside how far the weights went."""
+    stages = [{"name": "finetune", "iters": 3, "lr": 0.05, "generative_share": 0.25}]
+    options = {**BARE, **PLAIN, "train_cfg.stages": stages}
+    before = StagedRunner.from_cfg(tiny_config(tmp_path / "before", **options)).model.state_dict()
+    changes = []
+    for kind in (None, amp):
+        runner = train(tmp_path / str(kind), **options, **{"optim_wrapper.amp": kind})
+        changes.append(torch.cat([(p - before[key]).flatten() for key, p in runner.model.state_dict().items()]))
+    assert changes[0].norm() > 1e-2
+    assert (changes[1] - changes[0]).norm() < (0.05 if amp == "bf16" else 0.02) * changes[0].norm()
+    assert (last_state(tmp_path / amp)["optimizer"]["scaler"] != {}) == (amp == "fp16")
 
 
 def test_unknown_amp_is_named(tmp_path):

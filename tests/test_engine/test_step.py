@@ -3,7 +3,7 @@
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
-from tiny_run import built, last_state, tiny_config, train
+from tiny_run import BARE, PLAIN, built, last_state, tiny_config, train
 
 from dtir.core.stage_hook import StageHook, TrainStep
 from dtir.datasets import SampleKey
@@ -14,10 +14,7 @@ from dtir.registry import REGULARIZERS
 from dtir.regularizers import Regularizer
 from dtir.testing.stopping import stopped
 
-BARE = {"custom_hooks": [], "val_cfg": None, "val_dataloader": None, "val_evaluator": None}
 MIXED = [{"name": "finetune", "iters": 4, "lr": 0.05, "generative_share": 0.25, "schedule": "constant"}]
-# A step of this optimiser is minus the gradient: unlike Adam's it shows a gradient that is too large or too small.
-PLAIN = {"optim_wrapper.optimizer": {"type": "SGD", "lr": 1.0}, "optim_wrapper.clip_grad": None}
 
 
 def assert_close(first: dict, second: dict, atol: float = 1e-6) -> None:

@@ -14,6 +14,11 @@ from dtir.engine import StagedRunner
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "tests" / "configs" / "tiny_3task.py"
 
+# Options of runs that are to show one thing: training alone, and steps that are minus the learning rate times the
+# gradient. Unlike Adam's they show a gradient that is too large or too small.
+BARE = {"custom_hooks": [], "val_cfg": None, "val_dataloader": None, "val_evaluator": None}
+PLAIN = {"optim_wrapper.optimizer": {"type": "SGD", "lr": 1.0}, "optim_wrapper.clip_grad": None}
+
 
 def tiny_config(work_dir: Path, path: Path = CONFIG, **options) -> Config:
     config = Config.fromfile(path)

@@ -193,3 +193,14 @@ def test_losses_closed_form():
     torch.testing.assert_close(CharbonnierLoss(0.4)(pred, target), torch.tensor([0.5, 0.32**0.5]))
     torch.testing.assert_close(PSNRLoss()(pred, target), torch.tensor([0.09, 0.16]).log10())
     torch.testing.assert_close(PSNRLoss(eps=0.01)(pred, target), torch.tensor([0.10, 0.17]).log10())
+
+
+@pytest.mark.parametrize(("generative", "absent"), [(True, "loss_restoration"), (False, "loss_generative")])
+def test_an_objective_without_samples_has_no_graph(generative, absent):
+    """Where every loss is differentiated by itself, one of zeros would cost a whole backward pass."""
+    found = losses(make(), [generative] * 2)
+    assert {name: loss.requires_grad for name, loss in found.items()} == {
+        "loss_restoration": not generative,
+        "loss_generative": generative,
+    }
+    assert found[absent] == 0

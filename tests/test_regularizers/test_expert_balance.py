@@ -49,3 +49,17 @@ def test_wrong_use_is_named(tmp_path):
         ExpertBalance(weight=-1)
     with pytest.raises(ConfigError, match=r"model\.network\.adapter"):
         train(tmp_path, **{"train_cfg.regularizers": [{"type": "ExpertBalance"}], "custom_hooks": []})
+
+
+def test_noisy_choices_are_counted_as_they_were_made(tmp_path):
+    """With so much noise, all samples choose the expert that the noise favours, and the term is that of a collapse."""
+    adapter = {"type": "MoEAdapter", "rank": 2, "num_experts": 4, "top_k": 1, "router_noise": 1e4}
+    options = {
+        "train_cfg.stages": [{"name": "finetune", "iters": 1, "lr": 1e-3, "generative_share": 0.25}],
+        "custom_hooks": [],
+        "model.network.adapter": adapter,
+        "train_cfg.regularizers": [{"type": "ExpertBalance", "weight": 1.0}],
+    }
+    logged = train(tmp_path, **options).train_loop.step.logged
+    assert logged["loss_balance"].item() == pytest.approx(4, abs=1e-3)
+    assert logged["expert_use"].item() == 0.25

@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tiny_run import assert_same_state, last_state, run_process, tiny_config, train, train_command
+from tiny_run import assert_same_state, last_state, tiny_config, train
 from torch import nn
 
 from dtir.core.errors import ConfigError
@@ -180,27 +180,6 @@ def test_chunks_do_not_matter(tmp_path):
     for part in ("mean", "square"):
         for name, value in one[part].items():
             torch.testing.assert_close(value, many[part][name], rtol=1e-4, atol=1e-9)
-
-
-def test_two_processes_estimate_alike(tmp_path):
-    states = []
-    for processes, batch in ((1, 8), (2, 4)):
-        folder = tmp_path / str(processes)
-        config = tmp_path / f"importance{processes}.py"
-        base = train_command(folder)
-        config.write_text(
-            f"_base_ = {base[-3]!r}\n"
-            f"train_cfg = dict(stages={STAGES!r}, regularizers=[{regularizer()!r}])\n"
-            f"train_dataloader = dict(batch_size={batch})\ncustom_hooks = []\n"
-        )
-        command = train_command(folder, processes=processes)
-        command[command.index(base[-3])] = str(config)
-        result = run_process(command)
-        assert result.returncode == 0, result.stderr[-3000:]
-        states.append(last_state(folder)["importance"])
-    for part in ("mean", "square"):
-        for name, value in states[0][part].items():
-            torch.testing.assert_close(value, states[1][part][name], rtol=1e-2, atol=1e-6)
 
 
 def test_a_stronger_pull_keeps_parameters_nearer(tmp_path):

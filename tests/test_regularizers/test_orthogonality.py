@@ -1,6 +1,7 @@
 import json
 import os
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from test_layer_decay import PLAIN, STAGE, run
 from tiny_run import CONFIG, run_process, train, train_command
 
 from dtir.core.errors import ConfigError
+from dtir.core.stage_hook import TrainStep
 from dtir.regularizers import OrthogonalityLoss, OrthogonalProjection
 from dtir.regularizers.cosines import GradientSums
 
@@ -230,3 +232,35 @@ def test_wrong_settings_are_named(kind):
         OrthogonalityLoss(interval=0)
     with pytest.raises(ConfigError, match=f"{kind.__name__}: shallow=0"):
         kind(shallow=0)
+
+
+def test_gradients_too_small_for_half_precision_are_taken_scaled():
+    """A loss of 1e-9 per value: its gradient is 0 in float16, whose smallest number is 6e-8."""
+    regularizer = OrthogonalityLoss()
+    features = torch.ones(2, 3, dtype=torch.float16, requires_grad=True)
+    losses = {"loss": (features.float() * torch.tensor([[1e-9], [2e-9]])).sum()}
+    for scale, expected in ((1.0, 0.0), (65536.0, 1.0)):
+        runner = SimpleNamespace(optim_wrapper=SimpleNamespace(scale_loss=lambda loss, scale=scale: scale * loss))
+        found = regularizer._gradients(runner, TrainStep(None, 0), losses, [features], retain_graph=True)
+        assert found.dtype == torch.float32
+        same, _ = GradientSums.of(found, 0).cosines()
+        assert same.item() == pytest.approx(expected, abs=1e-3)
+
+
+def test_sums_of_parts_are_those_of_the_whole_and_give_the_slope_of_the_term():
+    generator = torch.Generator().manual_seed(0)
+    gradients = torch.randn(5, 7, generator=generator, dtype=torch.float64).requires_grad_()
+    units = torch.nn.functional.normalize(gradients, dim=1)
+    table = units @ units.t()
+    pairs = 2 * 1 + 3 * 2
+    same = (table[:2, :2].sum() - 2 + table[2:, 2:].sum() - 3) / pairs
+    term = 1 - same + table[:2, 2:].mean().abs()
+    (expected,) = torch.autograd.grad(term, gradients)
+    parts = [(gradients[[0, 2]].detach(), 1), (gradients[[1, 3, 4]].detach(), 1)]
+    sums = GradientSums.of(*parts[0]) + GradientSums.of(*parts[1])
+    found = torch.zeros_like(gradients)
+    for rows, (_, n) in zip(([0, 2], [1, 3, 4]), parts, strict=True):
+        own = torch.nn.functional.normalize(gradients[rows], dim=1)
+        found += torch.autograd.grad((sums.slope(own.detach(), n) * own).sum(), gradients)[0]
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(torch.stack(sums.cosines()), torch.stack([same, table[:2, 2:].mean()]).detach())

@@ -5,9 +5,10 @@ import warnings
 
 import pytest
 import torch
-from tiny_run import train
+from tiny_run import tiny_config
 from torch import nn
 
+from dtir.engine import StagedRunner
 from dtir.models import ConditionedNetwork
 from dtir.models.backbones.parts.layers import lay_out
 from dtir.models.backbones.parts.pictures import restored_picture
@@ -103,6 +104,8 @@ def test_stages_train_it(name, tmp_path):
         # Few steps to match.
         "model.scheduler": {"type": "DDPMScheduler", "num_timesteps": 6},
         "train_dataloader.batch_size": 2,
+        # With weight decay, weights would move without a gradient.
+        "optim_wrapper.optimizer.weight_decay": 0.0,
         "train_cfg.stages": [
             {"name": "pretrain", "iters": 1, "lr": 1e-3, "generative_share": 1.0},
             {"name": "finetune", "iters": 1, "lr": 1e-3, "generative_share": 0.5},
@@ -114,11 +117,16 @@ def test_stages_train_it(name, tmp_path):
             {"type": "TimestepMatchingHook", "before": "finetune", "num_images": 1, "batch_size": 25},
         ],
     }
-    before = copy.deepcopy(BACKBONES.build(backbone)).state_dict()
+    runner = StagedRunner.from_cfg(tiny_config(tmp_path, **options))
+    model = runner.model
+    before = copy.deepcopy(model.network.backbone.state_dict())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        model = train(tmp_path, **options).model
+        runner.train()
     after = model.network.backbone.state_dict()
-    assert after.keys() == before.keys()
+    assert after.keys() == before.keys() == BACKBONES.build(backbone).state_dict().keys()
+    blocks = model.network.backbone.ordered_blocks()
+    moved = {key for key, value in after.items() if not torch.equal(value, before[key])}
+    assert all(any(key.startswith(f"{block}.") for key in moved) for block in (blocks[0], blocks[-1]))
     assert all(value.isfinite().all() for value in after.values() if value.is_floating_point())
     assert (model.matched_t >= 0).all()
