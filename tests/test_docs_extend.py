@@ -13,6 +13,7 @@ from torch import nn
 
 import dtir.registry as registries
 from dtir.config.check import part_problems
+from dtir.core.stage_hook import TrainStep
 from dtir.datasets.degradations import Degradation
 from dtir.models.conditioning import ConditionedNetwork
 from dtir.registry import SCOPE
@@ -97,7 +98,7 @@ def test_regularizer_and_hook(parts):
         iter=3, train_loop=SimpleNamespace(trainable_parameters=[p]), logger=SimpleNamespace(info=lines.append)
     )
 
-    parts["Regularizer"]().before_optim_step(runner)
+    parts["Regularizer"]().before_optim_step(runner, TrainStep(None, 0))
     hook, stage = parts["Hook"](), SimpleNamespace(name="pretrain")
     hook.before_stage(runner, stage, fresh=True)
     runner.iter = 8
