@@ -16,8 +16,7 @@ from dtir.apis.wish import Wish
 from dtir.imaging.files import samples
 from dtir.imaging.opening import Source
 from dtir.imaging.picture import Form
-from dtir.imaging.rows import RowFile, Rows, SourceRows
-from dtir.imaging.tiled_rows import ROWS_AT_ONCE
+from dtir.imaging.rows import ROWS_AT_ONCE, RowFile, Rows, SourceRows
 from dtir.models.estimator import SIDE
 
 if TYPE_CHECKING:

@@ -10,10 +10,14 @@ import numpy as np
 
 from dtir.core.errors import ImageFileError
 from dtir.imaging.opening import Source, damage_named
+from dtir.imaging.tiff_tags import BIG_HEAD, end_plain_file
 from dtir.imaging.vips import libvips
 
 if TYPE_CHECKING:
     import pyvips
+
+# So many are read or written at once.
+ROWS_AT_ONCE = 64
 
 # Rows `start` to `stop` (exclusive) of a picture, (stop - start, W, channels).
 Rows = Callable[[int, int], np.ndarray]
@@ -68,6 +72,7 @@ class RowFile:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = tempfile.NamedTemporaryFile(dir=folder, prefix=".rows.", suffix=".tmp")  # noqa: SIM115
+            self._file.write(BIG_HEAD)
         except OSError as error:
             raise ImageFileError(f"cannot write to '{folder}': {error.strerror or error}.") from error
 
@@ -90,14 +95,17 @@ class RowFile:
         """See `Rows`; in any order."""
         row = self.width * self.channels * self.dtype.itemsize
         self._file.flush()
-        data = os.pread(self._file.fileno(), row * (stop - start), row * start)
+        data = os.pread(self._file.fileno(), row * (stop - start), len(BIG_HEAD) + row * start)
         return np.frombuffer(data, self.dtype).reshape(stop - start, self.width, self.channels)
 
     def as_image(self) -> "pyvips.Image":
-        """The rows as an image that is read when it is written; the file must stay open until then."""
-        self._file.flush()
-        kind = {"u1": "uchar", "u2": "ushort"}[self.dtype.str[1:]]
-        return libvips().Image.rawload(self._file.name, self.width, self.height, self.channels, format=kind)
+        """The rows as an image that is read when it is written; no more are added, and the file stays open until then.
+
+        As a TIFF file: libvips would map raw samples into memory as a whole.
+        """
+        end_plain_file(self._file, self.height, self.width, self.channels, self.dtype, ROWS_AT_ONCE)
+        vips = libvips()
+        return vips.Image.new_from_source(vips.Source.new_from_file(self._file.name), "", access="sequential")
 
     def close(self) -> None:
         """Gives the file's room back."""

@@ -82,6 +82,41 @@ def add_tags(file: IO[bytes], pages: Iterable[Tags]) -> None:
         place = following
 
 
+# The beginning of a BigTIFF file whose first directory is not yet written.
+BIG_HEAD = b"II+\0" + struct.pack("<HHQ", 8, 0, 0)
+
+
+def end_plain_file(file: IO[bytes], height: int, width: int, channels: int, dtype: np.dtype, strip: int) -> None:
+    """Writes the directory of a file that holds BIG_HEAD and then rows of samples, uncompressed.
+
+    Args:
+        file: Open for reading and writing.
+        height: Of the picture.
+        width: Of the picture.
+        channels: Grey or RGB, and others of no meaning.
+        dtype: Of the samples.
+        strip: Rows that readers take at once.
+    """
+    colours = 1 if channels < 3 else 3
+    row = width * channels * dtype.itemsize
+    starts = np.arange(0, height, strip, np.uint64)
+    sizes = np.minimum(starts + strip, height) - starts
+    tags = {256: _longs(width), 257: _longs(height), SAMPLE_BITS: shorts(*[8 * dtype.itemsize] * channels)}
+    tags |= {259: shorts(1), PHOTOMETRIC: shorts(1 if colours == 1 else 2), 277: shorts(channels), 278: _longs(strip)}
+    tags |= {273: Tag(_LONG8, (len(BIG_HEAD) + starts * row).astype("<u8").tobytes())}
+    tags |= {279: Tag(_LONG8, (sizes * row).astype("<u8").tobytes())}
+    tags |= {EXTRA_SAMPLES: shorts(*[0] * (channels - colours))} if channels > colours else {}
+    layout = _Layout(file)
+    place = layout.append(file, tags, 0)
+    file.seek(layout.first_pointer)
+    file.write(layout.pack(layout.offset, place))
+    file.flush()
+
+
+def _longs(*values: int) -> Tag:
+    return Tag(_LONG, struct.pack(f"<{len(values)}I", *values))
+
+
 class _Layout:
     """Where things stand in the directories of one file."""
 

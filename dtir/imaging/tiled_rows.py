@@ -3,20 +3,17 @@
 import itertools
 from collections.abc import Callable, Iterator
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from dtir.imaging.rows import ROWS_AT_ONCE, Rows
 from dtir.imaging.tiling import Span, blend_spans, check_tiling
-
-# So that what is read and not yet converted stays small.
-ROWS_AT_ONCE = 64
 
 
 @torch.no_grad()
 def tiled_rows(
     fn: Callable[[Tensor], Tensor],
-    rows: Callable[[int, int], np.ndarray],
+    rows: Rows,
     size: tuple[int, int],
     tile: int = 256,
     overlap: int = 32,
@@ -69,7 +66,7 @@ def tiled_rows(
         blended[:, :, band.stop - band.start - finished :] = 0
 
 
-def _fill(seen: Tensor, rows: Callable[[int, int], np.ndarray], band: Span, read: int) -> None:
+def _fill(seen: Tensor, rows: Rows, band: Span, read: int) -> None:
     for start in range(read, band.stop, ROWS_AT_ONCE):
         stop = min(start + ROWS_AT_ONCE, band.stop)
         seen[0, :, start - band.start : stop - band.start] = torch.from_numpy(rows(start, stop)).permute(2, 0, 1)
