@@ -119,6 +119,6 @@ def spans(height: int) -> Iterator[tuple[int, int]]:
 def _blended(held: np.ndarray, held_form: Form, restored: np.ndarray, strength: float, form: Form) -> np.ndarray:
     colours = 1 if held_form.was_grey else 3
     if strength != 1:
-        before = held[:, :, :colours].astype(np.float32) / np.float32(held_form.peak)
-        restored = before + np.float32(strength) * (restored - before)
+        before = torch.from_numpy(held[:, :, :colours].astype(np.float32) / np.float32(held_form.peak))
+        restored = torch.lerp(before.expand(restored.shape), torch.from_numpy(restored), strength).numpy()
     return samples(restored, held[:, :, colours:], held_form.peak, form)
