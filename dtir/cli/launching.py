@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dtir.cli.importing import add_import_argument
+from dtir.core.atomic import require_writable_folder
 from dtir.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -69,11 +70,13 @@ def build_runner(cfg: "Config") -> "Runner":
     """Builds the runner that `cfg.runner_type` names, `StagedRunner` if none.
 
     Raises:
-        ConfigError: A section is there without those that belong to it.
+        ConfigError: A section is there without those that belong to it, or the work folder is none or cannot be
+            written.
     """
     from dtir.registry import RUNNERS, SCOPE
 
     _require_whole_sections(cfg)
+    require_writable_folder(cfg.work_dir, "--work-dir")
     cfg.setdefault("runner_type", "StagedRunner")
     cfg.setdefault("default_scope", SCOPE)
     if cfg.get("optim_wrapper") is not None:

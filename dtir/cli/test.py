@@ -2,10 +2,12 @@
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dtir.cli.launching import add_common_arguments, build_runner, prepare, require
+from dtir.core.atomic import atomic_write, require_writable
 from dtir.core.checkpoint_files import check_checkpoint_file
 from dtir.core.errors import ConfigError
 
@@ -45,12 +47,12 @@ def run(args: argparse.Namespace) -> int:
     """Tests as the arguments of `add_arguments` say; returns the exit code 0.
 
     Raises:
-        DtirError: Whatever is the user's to mend.
+        DtirError: Whatever is the user's to mend; an output that cannot be written is said before any work.
     """
+    if args.out:
+        require_writable(args.out, "--out")
     check_checkpoint_file(args.checkpoint)
     from mmengine.dist import is_main_process
-
-    from dtir.core.atomic import atomic_write
 
     cfg = prepare(args, _test_options(args))
     require(cfg, args.config, "test_dataloader", "test_cfg", "test_evaluator")
@@ -66,8 +68,13 @@ def run(args: argparse.Namespace) -> int:
     metrics = build_runner(cfg).test()
     if args.out and is_main_process():
         with atomic_write(args.out, "w", encoding="utf-8") as file:
-            json.dump({name: float(value) for name, value in metrics.items()}, file, indent=2)
+            json.dump({name: _finite(value) for name, value in metrics.items()}, file, indent=2, allow_nan=False)
     return 0
+
+
+def _finite(value: float) -> float | None:
+    # JSON has no NaN and no infinity.
+    return float(value) if math.isfinite(value) else None
 
 
 def _test_options(args: argparse.Namespace) -> list[str]:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from dtir.core.errors import ConfigError
+
 
 @contextlib.contextmanager
 def atomic_write(path: str | Path, mode: str = "wb", encoding: str | None = None) -> Iterator[IO]:
@@ -34,6 +36,39 @@ def atomic_write(path: str | Path, mode: str = "wb", encoding: str | None = None
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+def require_writable(path: str | Path, name: str) -> None:
+    """Refuses an output file that could not be written, before the work that it is for.
+
+    Args:
+        path: The file.
+        name: What the user calls it, such as "--out".
+
+    Raises:
+        ConfigError: It is a folder, or its folder cannot be made or written.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ConfigError(f"{name} {path} is a folder; name a file in it, such as {path / 'out.json'}.")
+    require_writable_folder(path.parent, f"{name} {path}: folder")
+
+
+def require_writable_folder(path: str | Path, name: str) -> None:
+    """Refuses a folder of outputs that could not be made or written; makes it.
+
+    Raises:
+        ConfigError: It is a file, lies in one, or cannot be made or written; the message begins with `name`.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except FileExistsError:
+        raise ConfigError(f"{name} {path} is a file; name a folder.") from None
+    except OSError as error:
+        raise ConfigError(f"{name} {path} cannot be written: {error.strerror}. Name another folder.") from error
 
 
 def _umask() -> int:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -47,7 +48,8 @@ class RecordFolder:
         """Adds a record to the file of process `rank`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         # Begun on a new line, so that a torn line before it stays by itself.
-        line = f"\n{json.dumps(asdict(record))}"
+        values = {label: _written(value) for label, value in record.values.items()}
+        line = f"\n{json.dumps({**asdict(record), 'values': values}, allow_nan=False)}"
         with open(self.folder / f"process_{rank}.jsonl", "ab", buffering=0) as file:
             file.write(line.encode())
 
@@ -58,11 +60,17 @@ class RecordFolder:
         return [PictureRecord(**entry) for entry in map(_parsed, lines) if entry is not None]
 
 
+def _written(value: float) -> float | str:
+    # JSON has neither infinity nor NaN; "inf" is read back as a number.
+    return value if math.isfinite(value) else str(value)
+
+
 def _parsed(line: str) -> dict | None:
     try:
-        return json.loads(line)
+        entry = json.loads(line)
     except json.JSONDecodeError:
         return None
+    return {**entry, "values": {label: float(value) for label, value in entry["values"].items()}} if entry else None
 
 
 def stamp_of(sample: Mapping[str, Any]) -> str:

@@ -3,12 +3,12 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 
 from dtir.core.errors import ConfigError
 from dtir.evaluation.measures import Measure
 from dtir.evaluation.metrics.base import AVERAGE, PictureMetric
 from dtir.evaluation.metrics.fidelity import PSNR, InputPSNR
+from dtir.evaluation.statistics import mean_of_finite
 from dtir.tasks import averaged_rows, task_of
 
 GAIN = "gain"
@@ -144,5 +144,5 @@ def average_row(rows: Sequence[ResultRow]) -> ResultRow:
     names = set(averaged_rows(row.name for row in rows))
     averaged = [row for row in rows if row.name in names]
     labels = [label for label in averaged[0].values if all(label in row.values for row in averaged)]
-    means = {label: fmean(row.values[label] for row in averaged) for label in labels}
+    means = {label: mean_of_finite(row.values[label] for row in averaged) for label in labels}
     return ResultRow(AVERAGE, means, pictures=sum(row.pictures or 0 for row in averaged) or None)

@@ -1,6 +1,7 @@
 """How sure a difference is: between two methods by the pictures that both were measured on, and over seeds."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 
 import numpy as np
@@ -45,6 +46,15 @@ def signed_rank_p(first: Mapping[str, Sequence[float]], second: Mapping[str, Seq
 
     differences = np.concatenate([np.subtract(values, second[task]) for task, values in first.items()])
     return float(wilcoxon(differences).pvalue) if differences.any() else 1.0
+
+
+def mean_of_finite(values: Iterable[float]) -> float:
+    """The mean of the finite values; of none of them, the first value, infinite or undefined.
+
+    A restored picture that equals its GT has an infinite PSNR, which says nothing of the others.
+    """
+    values = list(values)
+    return fmean([value for value in values if math.isfinite(value)] or values[:1])
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:

@@ -74,17 +74,24 @@ def test_a_picture_that_cannot_be_measured_is_named():
         PSNR().process({}, [{**small, "pred": torch.rand(3, 20, 10)}])
 
 
-def test_a_picture_equal_to_its_gt_is_infinite_and_named(monkeypatch):
+def test_a_picture_equal_to_its_gt_is_left_out_of_the_mean_and_named(monkeypatch):
     warnings = []
     monkeypatch.setattr(fidelity, "print_log", lambda text, **_: warnings.append(text))
     perfect = {**samples()[0], "pred": samples()[0]["gt"] / 255}
     metric = PSNR()
-    metric.process({}, [perfect, samples()[3]])
+    metric.process({}, [perfect, samples()[1], samples()[3]])
+    alone = PSNR()
+    alone.process({}, [samples()[1], samples()[3]])
+    assert metric.evaluate(3) == alone.evaluate(2)
+    assert warnings == ["PSNR: 1 picture(s) equal their GT and are left out of the mean: noisy/0"]
+
+
+def test_a_task_of_pictures_that_equal_their_gt_is_left_out_of_the_average():
+    metric = PSNR()
+    metric.process({}, [{**samples()[0], "pred": samples()[0]["gt"] / 255}, samples()[3]])
     values = metric.evaluate(2)
-    assert values["noisy/PSNR"] == values["average/PSNR"] == float("inf")
-    assert values["hazy/PSNR"] < 100
-    assert len(warnings) == 1
-    assert "1 picture(s) equal their GT: noisy/0" in warnings[0]
+    assert values["noisy/PSNR"] == float("inf")
+    assert values["average/PSNR"] == values["hazy/PSNR"] < 100
 
 
 def _evaluate(rank: int, port: int, queue) -> None:

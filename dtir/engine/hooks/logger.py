@@ -34,6 +34,10 @@ class StageRuntimeInfoHook(RuntimeInfoHook):
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Leaves the losses to `StageLoggerHook`."""
 
+    def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
+        """Hands on the finite values: the logs are JSON, which has no others."""
+        super().after_val_epoch(runner, {name: v for name, v in (metrics or {}).items() if math.isfinite(v)})
+
 
 @HOOKS.register_module()
 class StageLoggerHook(LoggerHook, StageHook):
@@ -93,7 +97,8 @@ class StageLoggerHook(LoggerHook, StageHook):
         seconds = (time.perf_counter() - self._since) / self._count
         scalars = {
             **losses,
-            **({"grad_norm": float(norm)} if norm is not None else {}),
+            # An fp16 step that overflowed has none; JSON has no infinity.
+            **({"grad_norm": float(norm)} if norm is not None and math.isfinite(norm) else {}),
             "lr": runner.optim_wrapper.lr,
             "time": seconds,
             "data_time": self._data_time / self._count,

@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from statistics import fmean
 
 import torch
 from mmengine.evaluator import BaseMetric
@@ -11,6 +10,7 @@ from torch import Tensor
 from dtir.core.errors import DatasetError
 from dtir.evaluation.measures import Measure
 from dtir.evaluation.protocols import get_protocol
+from dtir.evaluation.statistics import mean_of_finite
 from dtir.tasks import averaged_rows
 
 AVERAGE = "average"
@@ -105,13 +105,16 @@ class PictureMetric(BaseMetric):
             ) from error
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """Means per task and set, in the order in which they appear, and the mean of `averaged_rows`."""
+        """Means per task and set, in the order in which they appear, and the mean of `averaged_rows`.
+
+        Values that are not finite are left out, but for a task that has no others.
+        """
         values: dict[str, list[float]] = {}
         for result in results:
             values.setdefault(result["task"], []).append(result["value"])
         self.counts = {task: len(numbers) for task, numbers in values.items()}
-        means = {task: fmean(numbers) for task, numbers in values.items()}
-        means[AVERAGE] = fmean(means[task] for task in averaged_rows(means))
+        means = {task: mean_of_finite(numbers) for task, numbers in values.items()}
+        means[AVERAGE] = mean_of_finite(means[task] for task in averaged_rows(means))
         return {f"{task}/{self.name}": mean for task, mean in means.items()}
 
 

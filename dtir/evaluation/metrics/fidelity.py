@@ -23,8 +23,8 @@ SSIM_KINDS = {
 class PSNR(PictureMetric):
     """Peak signal-to-noise ratio in dB.
 
-    A picture that equals its GT has an infinite PSNR, as in BasicSR, and so has the mean over it. It is not capped,
-    since a cap would decide the mean; a warning names such pictures, so that they can be looked at and left out.
+    A picture that equals its GT has an infinite PSNR, as in BasicSR. It is not capped, since a cap would decide the
+    mean, but left out of the mean; a warning names such pictures.
     """
 
     name = "PSNR"
@@ -37,12 +37,12 @@ class PSNR(PictureMetric):
         return functional.psnr(self.protocol.prepare(picture), self.protocol.prepare(gt))
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """Means per task and their mean; warns of infinite ones."""
+        """Means per task and their mean; warns of infinite values, which are left out."""
         equal = [f"{result['task']}/{result['name']}" for result in results if math.isinf(result["value"])]
         if equal:
             shown = ", ".join(equal[:3])
             print_log(
-                f"{self.name} is infinite, and so is its mean, because {len(equal)} picture(s) equal their GT: {shown}",
+                f"{self.name}: {len(equal)} picture(s) equal their GT and are left out of the mean: {shown}",
                 logger="current",
                 level=logging.WARNING,
             )

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 
 from dtir.core.atomic import atomic_write
 from dtir.evaluation.measures import NOT_MEASURED, Measure
@@ -17,6 +16,7 @@ from dtir.evaluation.records import PictureRecord
 from dtir.evaluation.render import Grid, latex_table, markdown_table
 from dtir.evaluation.reports.tables import measured_lines
 from dtir.evaluation.results import ResultRow, ResultTable, average_row
+from dtir.evaluation.statistics import mean_of_finite
 from dtir.tasks import set_of, task_of
 
 SETS_TITLE = "Restoration and generalisation"
@@ -59,7 +59,7 @@ class TestReport:
 
     def _row(self, task: str) -> ResultRow:
         values = [record.values for record in self.records if record.task == task]
-        means = {measure.label: fmean(v[measure.label] for v in values) for measure in self.measures}
+        means = {measure.label: mean_of_finite(v[measure.label] for v in values) for measure in self.measures}
         return ResultRow(task, means, pictures=len(values))
 
 

@@ -1,0 +1,55 @@
+"""Outputs that cannot be written are refused before the work."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from dtir.cli import EXIT_ERROR, main
+from dtir.core.atomic import require_writable, require_writable_folder
+from dtir.core.errors import ConfigError
+
+TINY = Path(__file__).parents[1] / "configs" / "tiny_3task.py"
+
+
+def test_a_folder_that_can_be_written_is_made(tmp_path):
+    require_writable_folder(tmp_path / "a" / "b", "--work-dir")
+    require_writable(tmp_path / "c" / "metrics.json", "--out")
+
+    assert [path.name for path in sorted(tmp_path.rglob("*"))] == ["a", "b", "c"]
+
+
+def test_what_cannot_be_written_is_named(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("x")
+
+    with pytest.raises(ConfigError, match=r"--work-dir .*file is a file; name a folder"):
+        require_writable_folder(file, "--work-dir")
+    with pytest.raises(ConfigError, match="file/below cannot be written: Not a directory"):
+        require_writable_folder(file / "below", "--work-dir")
+    with pytest.raises(ConfigError, match=r"--out .* is a folder; name a file in it"):
+        require_writable(tmp_path, "--out")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write into read-only folders")
+def test_a_read_only_folder(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(ConfigError, match="cannot be written: Permission denied"):
+        require_writable_folder(tmp_path, "--work-dir")
+
+
+def test_a_folder_of_the_system_that_takes_no_files():
+    with pytest.raises(ConfigError, match="--work-dir /proc/x cannot be written"):
+        require_writable_folder("/proc/x", "--work-dir")
+
+
+@pytest.mark.parametrize(
+    "words", [["train", "CONFIG", "--work-dir", "FILE"], ["test", "CONFIG", "w.pth", "--out", "."]]
+)
+def test_the_command_line_says_so_before_any_work(words, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "FILE").write_text("x")
+
+    assert main([str(TINY) if word == "CONFIG" else word for word in words]) == EXIT_ERROR
+    message = capsys.readouterr().err
+    assert "is a file" in message or "is a folder" in message
