@@ -39,6 +39,7 @@ def runner(monkeypatch):
 
     for command in COMMANDS.values():
         monkeypatch.setattr(command, "build_runner", build)
+        monkeypatch.setattr(command, "check_checkpoint_file", lambda path: None)
     return recorder
 
 
