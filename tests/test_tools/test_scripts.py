@@ -165,12 +165,39 @@ def test_a_failed_installation_is_tried_again(shell):
     assert any("pip install" in call for call in calls)
 
 
+def test_quickstart_restores_and_then_adapts(shell):
+    result, calls = shell("quickstart.sh")
+
+    assert result.returncode == 0, result.stderr
+    ours = [call.partition("|")[2] for call in calls if "dtir.cli" in call or "quickstart_pictures" in call]
+    show = "work_dirs/quickstart"
+    assert ours[0].startswith(f"-m dtir.cli restore dtir/assets/damaged --out {show}/restored --log ")
+    assert ours[1] == f"tools/misc/quickstart_pictures.py faded {show}"
+    assert ours[2].startswith("-m dtir.cli adapt dtir/assets/models/universal.safetensors --pairs ")
+    assert ours[3].startswith(f"-m dtir.cli restore {show}/faded --model {show}/with_faded.safetensors --task faded ")
+    assert f"{shell.repo}/{show}/before_and_after.html" in result.stdout
+
+    (shell.repo / show).mkdir(parents=True)
+    (shell.repo / show / "with_faded.safetensors").touch()
+    again, calls = shell("quickstart.sh")
+    assert "learned them already" in again.stdout
+    assert not any("adapt" in call for call in calls)
+
+
+def test_quickstart_says_what_it_does_not_know(shell):
+    result, calls = shell("quickstart.sh", "--amp")
+
+    assert result.returncode == 1
+    assert "--train [ARGS]" in result.stderr
+    assert calls == []
+
+
 def test_quickstart_trains_and_is_idempotent(shell):
     work_dir = shell.repo / "work_dirs" / "nafnet_10task_quick"
     (work_dir / "report").mkdir(parents=True)
     (work_dir / "report" / "results.md").write_text("the table")
     for complete in (False, True):
-        result, calls = shell("quickstart.sh", "--amp")
+        result, calls = shell("quickstart.sh", "--train", "--amp")
 
         assert result.returncode == 0, result.stderr
         assert "Step 3 of 3" in result.stdout
@@ -181,7 +208,7 @@ def test_quickstart_trains_and_is_idempotent(shell):
         assert ("complete already" in result.stdout) == ("the table" in result.stdout) == complete
         assert f"{work_dir}/report/panel.png" in result.stdout
         (work_dir / "last_checkpoint").write_text("iter_9.pth")
-    assert f"--checkpoint {work_dir}/iter_9.pth" in result.stdout
+    assert f"--model {work_dir}/iter_9.pth" in result.stdout
     assert not any("pip install" in call for call in calls)
 
 

@@ -9,7 +9,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.ops import StochasticDepth
 
 from dtir.core.errors import ConfigError
 from dtir.models.backbones.parts.layers import pad_to_multiple
@@ -70,6 +69,9 @@ class SwinTransformerBlock(nn.Module):
         if input_resolution <= window_size:
             shift_size, window_size = 0, input_resolution
         self.shift = shift_size
+        # With it come parts of torch that take seconds to import.
+        from torchvision.ops import StochasticDepth
+
         self.norm1 = nn.LayerNorm(dim)
         self.attn = WindowAttention(dim, window_size, num_heads, qkv_bias, qk_scale)
         self.drop_path = StochasticDepth(drop_path, "row")
