@@ -7,6 +7,7 @@ from .data_preprocessor import RestorationDataPreprocessor
 from .extension import ExtendedNetwork
 from .restorers import (
     BridgeRestorer,
+    ConditionalConsistencyRestorer,
     ConditionalDiffusionRestorer,
     ConsistencyRestorer,
     DACLIPRestorer,
@@ -19,6 +20,7 @@ from .restorers import (
 
 __all__ = [
     "BridgeRestorer",
+    "ConditionalConsistencyRestorer",
     "ConditionalDiffusionRestorer",
     "ConditionedNetwork",
     "ConsistencyRestorer",

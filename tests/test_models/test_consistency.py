@@ -149,7 +149,64 @@ def test_the_teacher_is_no_part_of_the_model(teacher):
     model.losses(lq, samples)["loss_consistency"].backward()
     assert set(model.state_dict()) == {"backbone.table", "matched_t"}
     assert [name for name, _ in model.named_parameters()] == ["backbone.table"]
-    assert model._teacher(lq.device).table.grad is None
+    assert model.teacher.network(lq.device).table.grad is None
+
+
+CONDITIONAL = {
+    "type": "ConditionalConsistencyRestorer",
+    "backbone": {"type": "Affine"},
+    "tasks": ["hazy"],
+    "scheduler": {"type": "DDPMScheduler", "num_timesteps": STEPS - 1},
+    "level": {"type": "TimestepLevel"},
+    "predicts": "v",
+    "clip": None,
+}
+
+
+def as_v(model, picture: torch.Tensor) -> torch.Tensor:
+    """The table of v of a network whose clean pictures are affine in the state: rows of scale and shift."""
+    rows = [[0.0, 0.0, 0.0]]
+    for t, (scale, shift) in enumerate(picture.tolist(), start=1):
+        a, sigma = (value.item() for value in model.scheduler.marginal(t))
+        # v = (a x - x_0) / sigma of a process that preserves the variance.
+        rows.append([(a - scale) / sigma, 0.0, -shift / sigma])
+    return torch.tensor(rows)
+
+
+def test_a_conditional_diffusion_is_distilled_too(tmp_path):
+    """DDIM's steps of the exact denoiser of N(MEAN, SPREAD^2) are affine, and so is where they lead."""
+    model = RESTORERS.build({**CONDITIONAL, "teacher": str(tmp_path / "teacher.pth")})
+    exact, ends = [], []
+    before = (1.0, 0.0)
+    for t in range(1, STEPS):
+        a, sigma = (value.item() for value in model.scheduler.marginal(t))
+        gain = a * SPREAD**2 / (a**2 * SPREAD**2 + sigma**2)
+        exact.append((gain, MEAN - gain * a * MEAN))
+        a_prev, sigma_prev = (value.item() for value in model.scheduler.marginal(t - 1))
+        # x_prev = a_prev x_0 + sigma_prev (x - a x_0) / sigma, and from there on as before.
+        share = a_prev - sigma_prev * a / sigma
+        scale, shift = share * gain + sigma_prev / sigma, share * exact[-1][1]
+        before = (before[0] * scale, before[0] * shift + before[1])
+        ends.append(before)
+    exact, solved = (as_v(model, torch.tensor(rows)) for rows in (exact, ends))
+    state = {"backbone.table": exact, "matched_t": model.matched_t}
+    torch.save({"state_dict": state, "meta": {"model_cfg": {"backbone": {"type": "Affine"}}}}, tmp_path / "teacher.pth")
+    lq, samples = batch()
+    loss = with_table(model, solved).losses(lq, samples)["loss_consistency"]
+    loss.backward()
+    assert loss.item() < 1e-8
+    assert model.backbone.table.grad.abs().max() < 1e-3
+    picture = torch.rand(1, 3, 32, 32)
+    found = model.restore(picture, torch.zeros(1))
+    assert model.num_evals == 1
+    with_table(model, exact).set_sampling(STEPS - 1)
+    torch.testing.assert_close(model.restore(picture, torch.zeros(1)), found, rtol=0, atol=1e-4)
+    model.set_sampling(1)
+    assert model.restore(picture, torch.zeros(1)).std() < 0.1 * found.std()
+    assert model.losses(lq, samples)["loss_consistency"].item() > 1e-4
+    for wrong in ({"missing": 1.0}, {"condition_dropout": 0.1}):
+        with pytest.raises(ConfigError, match=r"are not offered|network that is given a mask"):
+            RESTORERS.build({**CONDITIONAL, **wrong})
 
 
 def test_mistakes_are_named(tmp_path):
@@ -159,7 +216,7 @@ def test_mistakes_are_named(tmp_path):
     with pytest.raises(CheckpointError, match="no checkpoint at"):
         make(teacher=str(tmp_path / "none.pth")).losses(lq, samples)
     torch.save({"state_dict": {}}, tmp_path / "bare.pth")
-    with pytest.raises(CheckpointError, match="no checkpoint of a bridge's training"):
+    with pytest.raises(CheckpointError, match="no checkpoint of a training to distil"):
         make(teacher=str(tmp_path / "bare.pth")).losses(lq, samples)
     with pytest.raises(ConfigError, match="cannot take 13 steps"):
         make(intervals=13)

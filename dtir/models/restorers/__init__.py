@@ -3,7 +3,7 @@
 from .base import Restorer
 from .bridge_restorer import BridgeRestorer
 from .conditional_diffusion import ConditionalDiffusionRestorer
-from .consistency import ConsistencyRestorer
+from .consistency import ConditionalConsistencyRestorer, ConsistencyRestorer
 from .daclip_restorer import DACLIPRestorer
 from .diffusion_restorer import DiffusionRestorer
 from .draws import BatchDraws
@@ -14,6 +14,7 @@ from .task_classifier import TaskClassifier
 __all__ = [
     "BatchDraws",
     "BridgeRestorer",
+    "ConditionalConsistencyRestorer",
     "ConditionalDiffusionRestorer",
     "ConsistencyRestorer",
     "DACLIPRestorer",

@@ -1,4 +1,9 @@
-"""Distillation of a trained bridge to a network that restores in one step."""
+"""Distillation of a trained bridge, or conditional diffusion, to a network that restores in one step.
+
+The network learns to predict the same clean picture from the state at a step and from the state at the step before, to
+which the trained network, the teacher, leads without noise; at the end of the way the picture is the teacher's (Song et
+al., "Consistency Models", ICML 2023). Begin with the teacher's weights: `load_from` in the config.
+"""
 
 from pathlib import Path
 
@@ -7,9 +12,13 @@ from torch import Tensor, nn
 
 from dtir.core.checkpoint import load_checkpoint, load_state
 from dtir.core.errors import CheckpointError, ConfigError
+from dtir.diffusion.domain import to_centred
+from dtir.diffusion.predictions import coefficients
+from dtir.diffusion.schedulers import Bridge, Scheduler
 from dtir.registry import BACKBONES, RESTORERS
 
 from .bridge_restorer import BridgeRestorer
+from .conditional_diffusion import ConditionalDiffusionRestorer
 from .draws import BatchDraws
 
 PREFIX = "backbone."
@@ -17,14 +26,10 @@ PREFIX = "backbone."
 
 @RESTORERS.register_module()
 class ConsistencyRestorer(BridgeRestorer):
-    """A network whose one step is where a trained one's many steps lead (Song et al., "Consistency Models", ICML 2023).
+    """A bridge's network whose one step is where a trained one's implicit steps lead (`Bridge.implicit_step`).
 
-    It learns to predict the same clean picture from the state at t and from the state at the step before, to which the
-    trained network, the teacher, leads without noise (`Bridge.implicit_step`); at the end of the way the picture is the
-    teacher's. Begin with the teacher's weights: `load_from` in the config. Sample with `ConsistencySampler` in one step
-    (`num_steps=1`), or some more for a finer picture.
-
-    From a start without noise, that of DDBM or I2SB, one step is one picture: the mean of what the teacher draws.
+    Sample with `ConsistencySampler` in one step (`num_steps=1`), or some more for a finer picture. From a start without
+    noise, that of DDBM or I2SB, one step is one picture: the mean of what the teacher draws.
 
     Args:
         teacher: Checkpoint of the training of a `BridgeRestorer` with the same process; a training needs it, what
@@ -44,12 +49,8 @@ class ConsistencyRestorer(BridgeRestorer):
                 "ConsistencyRestorer follows the way from the degraded picture; leave out model.matching and "
                 "model.source."
             )
-        path = self.scheduler.sample_steps(intervals or self.scheduler.num_timesteps)
-        # Ascending, from the clean picture.
-        self.register_buffer("way", torch.tensor([0, *reversed(path)]), persistent=False)
-        self.teacher = teacher
-        # In a tuple, so that it is no part of this model: neither trained nor saved.
-        self._teaches: tuple[nn.Module, ...] = ()
+        self.register_buffer("way", _way(self.scheduler, intervals), persistent=False)
+        self.teacher = _Teacher(teacher)
 
     def losses(self, lq: Tensor, samples: dict) -> dict[str, Tensor]:
         """`loss_consistency`; the samples also hold `noise_seed` (int).
@@ -66,7 +67,7 @@ class ConsistencyRestorer(BridgeRestorer):
         x_t = self.scheduler.add_noise(x0, condition, eps, t)
         given = self._network_condition(condition, lq)
         with torch.no_grad():
-            guess = self._predicted(self._teacher(lq.device), x_t, condition, given, t)
+            guess = self._predicted(self.teacher.network(lq.device), x_t, condition, given, t)
             state = self.scheduler.implicit_step(x_t, guess, condition, t, before, fresh)
             # A network knows no step 0, where the state is the clean picture.
             later = self._predicted(None, state, condition, given, before.clamp(min=1))
@@ -79,12 +80,80 @@ class ConsistencyRestorer(BridgeRestorer):
         out = self.call_network(seen, given, told * self.time_scale, network)
         return self.scheduler.x0_from_output(x, out.to(x.dtype), mu, t)
 
-    def _teacher(self, device: torch.device) -> nn.Module:
-        if not self._teaches:
-            if self.teacher is None:
-                raise ConfigError("model.teacher is needed for a training: the checkpoint of a bridge's training.")
-            self._teaches = (_read_teacher(self.teacher).to(device),)
-        return self._teaches[0]
+
+@RESTORERS.register_module()
+class ConditionalConsistencyRestorer(ConditionalDiffusionRestorer):
+    """A conditional diffusion's network whose one step is where a trained one's DDIM steps lead.
+
+    Sample with `DDIMSampler` in one step. A network that predicts "v", "x0" or "edm" is better made for this than one
+    that predicts the noise, whose clean picture is the difference of large numbers at the start.
+
+    Args:
+        teacher: As in `ConsistencyRestorer`, of a `ConditionalDiffusionRestorer` with the same process and prediction.
+        intervals: As in `ConsistencyRestorer`.
+        **options: Of `ConditionalDiffusionRestorer`.
+
+    Raises:
+        ConfigError: As `ConditionalDiffusionRestorer`; or the schedule has fewer steps than `intervals`; or there are
+            missing pixels, dropped conditions, or a sampling on another schedule.
+    """
+
+    def __init__(self, *, teacher: str | None = None, intervals: int | None = None, **options) -> None:
+        super().__init__(**{"num_steps": 1, **options})
+        if self.missing is not None or self.condition_dropout or self.sampling_scheduler is not self.scheduler:
+            raise ConfigError(
+                "ConditionalConsistencyRestorer: model.missing, model.condition_dropout and model.sampling_scheduler "
+                "are not offered; leave them out."
+            )
+        self.register_buffer("way", _way(self.scheduler, intervals), persistent=False)
+        self.teacher = _Teacher(teacher)
+
+    def losses(self, lq: Tensor, samples: dict) -> dict[str, Tensor]:
+        """As `ConsistencyRestorer.losses`."""
+        self.refuse_generative(samples)
+        condition, x0 = to_centred(lq), to_centred(samples["gt"])
+        draws = BatchDraws(lq, samples["noise_seed"], samples["slots"], samples.get("step_size"))
+        place = draws.steps(len(self.way) - 1)
+        t, before = self.way[place], self.way[place - 1]
+        x_t = self.scheduler.add_noise(x0, draws.noise(), t)
+        with torch.no_grad():
+            guess = self._predicted(self.teacher.network(lq.device), x_t, condition, t)
+            state = self.scheduler.add_noise(guess, self.scheduler.eps_from_x0(x_t, guess, t), before)
+            # A network knows no step 0, where the state is the clean picture.
+            later = self._predicted(None, state, condition, before.clamp(min=1))
+            target = torch.where((before == 0).view(-1, 1, 1, 1), guess, later)
+        return {"loss_consistency": self.loss(self._predicted(None, x_t, condition, t), target).mean()}
+
+    def _predicted(self, network: nn.Module | None, x: Tensor, condition: Tensor, t: Tensor) -> Tensor:
+        of = coefficients(self.predicts, *self.scheduler.marginal(t), self.sigma_data)
+        out = self.call_network(of.scale * x, condition, self.level.of_step(self.scheduler, t), network)
+        return self.scheduler.x0_from_eps(x, of.eps(x, out.to(x.dtype)), t)
+
+
+class _Teacher:
+    """A trained network that is read when it is first asked for; no part of a model, neither trained nor saved."""
+
+    def __init__(self, path: str | None) -> None:
+        self.path = path
+        self._network: nn.Module | None = None
+
+    def network(self, device: torch.device) -> nn.Module:
+        """The network on a device.
+
+        Raises:
+            ConfigError: No teacher is named.
+            CheckpointError: It cannot be read.
+        """
+        if self._network is None:
+            if self.path is None:
+                raise ConfigError("model.teacher is needed for a training: the checkpoint of the training to distil.")
+            self._network = _read_teacher(self.path).to(device)
+        return self._network
+
+
+def _way(scheduler: Bridge | Scheduler, intervals: int | None) -> Tensor:
+    """Ascending steps from 0, the clean picture, to T."""
+    return torch.tensor([0, *reversed(scheduler.sample_steps(intervals or scheduler.num_timesteps))])
 
 
 def _read_teacher(path: str | Path) -> nn.Module:
@@ -92,7 +161,7 @@ def _read_teacher(path: str | Path) -> nn.Module:
     config = checkpoint.get("meta", {}).get("model_cfg")
     if config is None or "backbone" not in config or "state_dict" not in checkpoint:
         raise CheckpointError(
-            f"'{path}' is no checkpoint of a bridge's training (meta.model_cfg.backbone, state_dict)."
+            f"'{path}' is no checkpoint of a training to distil (meta.model_cfg.backbone, state_dict)."
         )
     network = BACKBONES.build(config["backbone"])
     weights = checkpoint["state_dict"]
