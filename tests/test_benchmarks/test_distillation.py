@@ -20,7 +20,7 @@ def test_the_student_begins_as_its_teacher(tmp_path):
 
 
 def test_detail_is_the_mean_step_between_neighbours():
-    ramp = torch.arange(8.0).view(1, 1, 1, 8).expand(1, 3, 8, 8) / 255
+    ramp = torch.arange(16.0).view(1, 1, 1, 16).expand(1, 3, 16, 16) / 255
     assert distillation.detail(ramp) == pytest.approx(0.5)
     line = distillation.row("a", ramp, ramp.double() + 0.1, ramp)
     assert line[0] == "a"
