@@ -8,7 +8,8 @@ import torch
 from mmengine.registry import DefaultScope
 from torch import Tensor
 
-from dtir.apis.model_files import SUFFIX, read_model_file
+from dtir.apis.foreign import WeightsRestorer, restorer_of_weights
+from dtir.apis.model_files import is_model_file, read_model_file
 from dtir.config.imports import add_import_folders, import_all
 from dtir.core.checkpoint import load_checkpoint, load_state
 from dtir.core.errors import CheckpointError
@@ -18,11 +19,12 @@ from dtir.models.estimator import TaskEstimator
 from dtir.registry import RESTORERS, SCOPE
 
 
-def load_restorer(path: str | Path, device: str | torch.device = "cpu") -> Restorer:
+def load_restorer(path: str | Path, device: str | torch.device = "cpu") -> Restorer | WeightsRestorer:
     """Builds the model that a file describes and loads its weights (the average, where one was kept).
 
     Args:
-        path: A checkpoint written by a dtir training, or a model file (.safetensors, see `dtir.apis.model_files`).
+        path: A checkpoint written by a dtir training, a model file (.safetensors, see `dtir.apis.model_files`), or bare
+            weights of a network of dtir's or of spandrel's (see `dtir.apis.foreign`).
         device: Where the model goes.
 
     Returns:
@@ -32,18 +34,15 @@ def load_restorer(path: str | Path, device: str | torch.device = "cpu") -> Resto
     Raises:
         CheckpointError: The file is missing, damaged, unsafe, not written by dtir, or has parts of unknown type.
     """
-    load = _from_model_file if Path(path).suffix == SUFFIX else _from_checkpoint
+    load = _from_model_file if is_model_file(path) else _from_checkpoint
     return load(path).to(device).eval()
 
 
-def _from_checkpoint(path: str | Path) -> Restorer:
+def _from_checkpoint(path: str | Path) -> Restorer | WeightsRestorer:
     checkpoint = load_checkpoint(path)
     config = checkpoint.get("meta", {}).get("model_cfg")
     if config is None or "state_dict" not in checkpoint:
-        raise CheckpointError(
-            f"'{path}' does not describe its model (meta.model_cfg, state_dict); only checkpoints written by a dtir "
-            f"training can be used here. Found: {', '.join(map(str, list(checkpoint)[:5]))}."
-        )
+        return restorer_of_weights(path, checkpoint)
     model = _build(config, path, checkpoint["meta"].get("custom_imports", ()))
     load_state(model, checkpoint["state_dict"], path)
     # A `TaskClassifier` is an estimator that was trained by itself.

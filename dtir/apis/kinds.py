@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -123,7 +124,7 @@ def _open_array(array: np.ndarray) -> Held:
 
     def close(restored: Tensor) -> np.ndarray:
         made = held.close(restored).permute(1, 2, 0).numpy().astype(array.dtype, copy=False)
-        return np.ascontiguousarray(made.reshape(array.shape))
+        return np.ascontiguousarray(made[:, :, 0] if array.ndim == 2 else made)
 
     return Held(held.image, close, array.copy)
 
@@ -138,7 +139,8 @@ def _open_tensor(tensor: Tensor) -> Held:
     held = _open_channels(values.detach().cpu())
 
     def close(restored: Tensor) -> Tensor:
-        return held.close(restored).to(tensor.device).reshape(tensor.shape)
+        made = held.close(restored).to(tensor.device)
+        return made[0] if tensor.ndim == 2 else made
 
     return Held(held.image, close, tensor.clone)
 
@@ -151,9 +153,17 @@ def _open_channels(values: Tensor) -> Held:
 
     def close(restored: Tensor) -> Tensor:
         colour = restored[0] if colours == 3 else (restored[0] * torch.tensor(LUMA)[:, None, None]).sum(0, True)
-        return torch.cat([_from_unit(colour, values.dtype), values[colours:]])
+        return torch.cat([_from_unit(colour, values.dtype), _of_size(values[colours:], colour.shape[-2:])])
 
     return Held(image, close, values.clone)
+
+
+def _of_size(channels: Tensor, size: torch.Size) -> Tensor:
+    """Channels (K, H, W) beside the colours, resized where the restored picture is larger."""
+    if not len(channels) or channels.shape[-2:] == size:
+        return channels if len(channels) else channels.new_empty(0, *size)
+    resized = F.interpolate(channels[None].double(), size, mode="bilinear")[0]
+    return (resized if channels.is_floating_point() else resized.round()).to(channels.dtype)
 
 
 def _unit(values: Tensor, dtype: torch.dtype) -> Tensor:

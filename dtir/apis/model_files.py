@@ -64,6 +64,17 @@ class ModelFacts:
         return tuple(task for task in self.tasks if task != CLEAN)
 
 
+def is_model_file(path: str | Path) -> bool:
+    """Whether a file is to be read as a model file: a .safetensors, unless its header is that of bare weights."""
+    if Path(path).suffix != SUFFIX or not Path(path).is_file():
+        return Path(path).suffix == SUFFIX
+    try:
+        with safe_open(path, "numpy") as file:
+            return "format" in (file.metadata() or {}) and file.metadata()["format"] == FORMAT
+    except (SafetensorError, OSError):
+        return True
+
+
 def read_facts(path: str | Path) -> ModelFacts:
     """Reads the header of a model file alone, without importing torch.
 

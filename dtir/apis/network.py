@@ -47,10 +47,11 @@ class NetworkRunner:
         self.traits = traits_of(getattr(restorer, "backbone", restorer))
         _check_tile(tile, overlap, self.traits.size_multiple)
         self.tile, self.overlap, self.batch_size = tile, overlap, batch_size
-        self.device, self.amp = device, amp
+        self.device, self.amp = device, self._precise(amp)
         self._apply_in_tiles = getattr(restorer, "apply_in_tiles", tiled_apply)
         # Whether each tile is restored by itself, so that the whole picture is never needed.
-        self.in_bands = tile is not None and getattr(restorer, "tiles_alone", not hasattr(restorer, "apply_in_tiles"))
+        alone = getattr(restorer, "tiles_alone", not hasattr(restorer, "apply_in_tiles"))
+        self.in_bands = alone and tile is not None and self.traits.scale == 1
         restore = restorer.restore
         self._restore = functools.partial(averaged_over_symmetries, restore) if self_ensemble else restore
 
@@ -170,6 +171,12 @@ class NetworkRunner:
             return self._restore_tiles(tiles, step, None)
         except _NotFiniteError as error:
             raise ImageFileError(f"{error} The checkpoint may come from a run that diverged.") from error
+
+    def _precise(self, amp: str | None) -> str | None:
+        if amp is None or self.traits.half_precision:
+            return amp
+        logger.warning("this network is not exact enough in %s; float32 is used.", amp)
+        return None
 
     def _tile_for(self, image: Tensor) -> int | None:
         if self.tile != "auto":

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from dtir.apis.folder import OnTile
 from dtir.apis.judge import Judge
@@ -103,4 +104,8 @@ class PassRestorer:
 
 
 def _blend(before: Tensor, after: Tensor, strength: float) -> Tensor:
-    return after if after is before or strength == 1 else torch.lerp(before, after, strength)
+    if after is before or strength == 1:
+        return after
+    if before.shape != after.shape:
+        before = F.interpolate(before, after.shape[-2:], mode="bicubic", align_corners=False)
+    return torch.lerp(before, after, strength)

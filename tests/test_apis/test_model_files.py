@@ -107,7 +107,7 @@ def test_a_file_that_ends_early_is_named(model_file, size):
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ({"format": "pt"}, "without dtir's description.*dtir models pack"),
+        ({"format": "pt"}, "does not describe its model"),
         ({"steps": None}, "incomplete or damaged.*steps"),
         ({"tasks": "["}, "incomplete or damaged"),
         ({"config": json.dumps({**CONFIG, "type": "NoSuchRestorer"})}, "not known here"),
