@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 HELP = "train a config, or resume its training"
 DESCRIPTION = None
-NEWEST = "newest"
+NEWEST = "auto"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=NEWEST,
         metavar="CKPT",
-        help="go on from this checkpoint, or from the newest in the work folder (from the start if there is none)",
+        help="go on from this checkpoint, or from the newest in the work folder (no CKPT or 'auto'; from the start if "
+        "there is none)",
     )
     parser.add_argument(
         "--amp", nargs="?", const="bf16", choices=("bf16", "fp16"), help="mixed precision (bf16 if no type is given)"

@@ -1,6 +1,7 @@
 """mmengine's runner with safe, exact checkpoints, and process groups on CPU and GPU."""
 
 import functools
+import logging
 import os
 import time
 from contextlib import nullcontext
@@ -12,6 +13,7 @@ import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import master_only
+from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
@@ -33,6 +35,10 @@ DEFAULT_HOOKS = {
 }
 
 
+# Lines of a record that is not shown on the terminal.
+LONG_RECORD = 10
+
+
 @RUNNERS.register_module()
 class StagedRunner(Runner):
     """Runs a `StagedTrainLoop`.
@@ -49,6 +55,16 @@ class StagedRunner(Runner):
                 _export_slurm_ranks()
             dist.init_process_group("gloo")
         super().setup_env(env_cfg)
+
+    def build_logger(self, log_level: int | str = "INFO", log_file: str | None = None, **kwargs) -> MMLogger:
+        """Builds the logger; long records (environment, config, hooks) go into the log file only."""
+        path = log_file or str(Path(self._log_dir) / f"{self.timestamp}.log")
+        logger = super().build_logger(log_level, path, **kwargs)
+        for handler in logger.handlers:
+            if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+                handler.addFilter(_is_short)
+        logger.info(f"Environment, config and hooks are in the log file: {path}")
+        return logger
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Moves the model to its device."""
@@ -206,6 +222,10 @@ class StagedRunner(Runner):
             "experiment_name": self.experiment_name,
             "time": time.strftime("%Y-%m-%dT%H:%M:%S"),
         }
+
+
+def _is_short(record: logging.LogRecord) -> bool:
+    return record.getMessage().count("\n") < LONG_RECORD
 
 
 def _with_numbered_tasks(loop: BaseLoop, model: nn.Module) -> BaseLoop:

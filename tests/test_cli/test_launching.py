@@ -64,6 +64,9 @@ def test_plain_training(runner, monkeypatch):
 
 def test_resume_newest_and_named(runner, monkeypatch):
     assert train(runner, monkeypatch, "--resume").to_dict().items() >= {"resume": True, "load_from": None}.items()
+    assert (
+        train(runner, monkeypatch, "--resume", "auto").to_dict().items() >= {"resume": True, "load_from": None}.items()
+    )
     assert train(runner, monkeypatch, "--resume", "a.pth").load_from == "a.pth"
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,9 +22,24 @@ from dtir.testing import TinyBackbone
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def screen():
+    return io.StringIO()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, screen):
     work_dir = tmp_path_factory.mktemp("outputs")
-    return work_dir, train(work_dir)
+    with redirect_stdout(screen):
+        return work_dir, train(work_dir)
+
+
+def test_little_is_shown_before_the_training_starts(trained, screen):
+    (log,) = trained[0].glob("*/*.log")
+    before = screen.getvalue().partition("Stage 1/")[0].splitlines()
+    assert 0 < len(before) <= 40
+    assert f"in the log file: {log}" in "".join(before)
+    assert "Hooks will be executed in the following order" in log.read_text()
+    assert "optim_wrapper" in log.read_text()
 
 
 def test_scalars_are_written_as_json_lines(trained):
