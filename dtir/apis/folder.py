@@ -32,12 +32,14 @@ class RestoreReport:
 
     Attributes:
         restored: Outputs that were written.
+        left: Outputs that are as their inputs, with which nothing was to be done.
         skipped: Outputs that were there and stayed.
         failed: Inputs that were not restored.
         left_out: How many files of input folders are no pictures that are read here, by extension ('' without).
     """
 
     restored: list[Path] = field(default_factory=list)
+    left: list[Path] = field(default_factory=list)
     skipped: list[Path] = field(default_factory=list)
     failed: list[Failure] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
@@ -47,7 +49,8 @@ class RestoreReport:
         if isinstance(result, Failure):
             self.failed.append(result)
         else:
-            (self.restored if result else self.skipped).append(job.target)
+            kept = self.restored if getattr(result, "changed", True) else self.left
+            (kept if result else self.skipped).append(job.target)
 
 
 Inputs = str | Path | Iterable[str | Path]

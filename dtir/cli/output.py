@@ -64,6 +64,8 @@ def _duration(seconds: float) -> str:
 def print_report(report: "RestoreReport", out: str) -> None:
     """Prints what became of every picture of a run: counts, and each failure with its reason."""
     print(f"{_pictures(len(report.restored))} restored into {out}")
+    if report.left:
+        print(f"{_pictures(len(report.left))} left and copied: clean, or unclear")
     if report.left_out:
         kinds = ", ".join(f"{number} {kind or 'without extension'}" for kind, number in report.left_out.most_common())
         print(f"{_files(report.left_out.total())} left out, no pictures that are read here: {kinds}")

@@ -1,5 +1,7 @@
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -100,6 +102,37 @@ def test_the_output_of_one_file_may_be_named(restorer, pictures, tmp_path):
     target = tmp_path / "out" / "mine.tif"
     assert restore(pictures / "a.png", "--t", 0, "--out", target) == 0
     assert (cv2.imread(str(target)) == 155).all()
+
+
+def test_a_dry_run_says_what_would_be_done(restorer, pictures, tmp_path, capsys):
+    (pictures / "bad.png").write_bytes(b"no picture")
+    options = ["--task", "noisy", "--format", "jpg", "--suffix", "_new", "--dry-run", "--out", tmp_path / "out"]
+    assert restore(pictures, *options) == 1
+    captured = capsys.readouterr()
+    assert f"{pictures / 'a.png'} -> {tmp_path / 'out' / 'a_new.jpg'}  7 x 5" in captured.out
+    assert "2 pictures to restore: 0.0 megapixels" in captured.out
+    assert "nothing was written" in captured.out
+    assert "bad.png" in captured.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_archive_options_reach_the_files(pictures, tmp_path, monkeypatch, capsys):
+    estimated = BlindRestorer()
+    monkeypatch.setattr("dtir.apis.model_names.find_model", lambda model: Path(__file__))
+    monkeypatch.setattr("dtir.apis.build.load_restorer", lambda path, device: estimated)
+    log, sheet = tmp_path / "log.jsonl", tmp_path / "sheet.html"
+    estimated.answers = [[0.0, 3.5], [0.0, 0.0], [0.0, 0.0]]
+    options = ["--out", str(tmp_path / "out"), "--format", "jpg", "--quality", "60", "--log", str(log)]
+    assert cli.main(["restore", str(pictures), *options, "--sheet", str(sheet)]) == 0
+    printed = capsys.readouterr().out
+    assert "1 picture restored" in printed
+    assert "1 picture left and copied" in printed
+    assert f"before and after: {sheet}" in printed
+    assert [json.loads(line)["status"] for line in log.read_text().splitlines()] == ["restored", "left"]
+    assert sheet.read_text().count("<figure>") == 2
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.jpg", "b [1].jpg"]
+    assert cli.main(["restore", str(pictures), *options]) == 0
+    assert "2 pictures skipped" in capsys.readouterr().out
 
 
 def test_strength_and_mask_reach_the_picture(restorer, pictures, tmp_path):
