@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from dtir.core.ranges import NonNegative
+from dtir.core.stage_hook import TrainStep
 from dtir.registry import REGULARIZERS
 from dtir.regularizers import Regularizer
 
@@ -18,7 +19,7 @@ class MySmallWeights(Regularizer):
     def __init__(self, weight: NonNegative = 1e-3) -> None:
         self.weight = weight
 
-    def after_loss(self, runner, losses: dict[str, Tensor]) -> None:
+    def after_loss(self, runner, step: TrainStep, losses: dict[str, Tensor]) -> None:
         """Adds a scalar; its name appears in the log."""
         weights = [p for p in runner.train_loop.trainable_parameters if p.ndim > 1]
         losses["loss_small_weights"] = self.weight * sum(w.square().mean() for w in weights) / len(weights)
