@@ -366,8 +366,10 @@ def print_tables(out: Path, seeds: int) -> None:
     results = read_results(out, seeds)
     singles = {run.name for run in all_runs(seeds) if run.pairs}
     ten = {name: by_seed for name, by_seed in results.items() if name not in singles}
-    for table in (ten_task_table(ten), task_table(ten), generalisation_table(results)):
-        print(table, "\n")
+    tables = [ten_task_table(ten), task_table(ten)]
+    if singles & results.keys():
+        tables.append(generalisation_table(results))
+    print(*tables, sep="\n\n")
 
 
 def main() -> int:

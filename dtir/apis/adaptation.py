@@ -87,7 +87,8 @@ class Adaptation:
         inputs, before, after: PSNR of the held-out pairs in dB: of the input, at `start` before, and by the result.
         pictures: The held-out pairs as uint8 (H, W, 3): input, restored, GT.
         history: (steps, mean PSNR of the held-out pairs, loss) of every look.
-        drift: By old task, how far its restored held-out pictures moved: the largest difference in levels of 255.
+        drift: By old task, how far the pictures that it makes of held-out inputs moved: root mean square, in levels of
+            255.
     """
 
     restorer: DiffusionRestorer
@@ -341,9 +342,9 @@ def _step(
 
 @torch.inference_mode()
 def _drift(old: DiffusionRestorer, new: DiffusionRestorer, shown: Sequence[dict]) -> dict[str, float]:
-    """By old task, the largest difference between what both make of the pictures, in levels of 255."""
+    """By old task, the root mean square difference between what both make of the pictures, in levels of 255."""
     drift = {}
     for task, name in enumerate(old.tasks):
-        differences = [(_restored(new, item, task) - _restored(old, item, task)).abs().max() for item in shown[:2]]
-        drift[name] = 255 * max(differences).item()
+        squares = [(_restored(new, item, task) - _restored(old, item, task)).square().mean() for item in shown[:2]]
+        drift[name] = 255 * torch.stack(squares).mean().sqrt().item()
     return drift

@@ -124,5 +124,5 @@ def _old_tasks(result: Adaptation) -> Html:
         "How far what the network makes of the first held-out inputs moved at the old tasks' steps. 0.000 is bit for "
         "bit the same."
     )
-    caption = "Largest difference of a pixel, in levels of 255"
+    caption = "Root mean square difference, in levels of 255"
     return join(tag("p", note, class_="note"), html_table(Grid(["task", "difference"], rows, caption)))

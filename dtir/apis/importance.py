@@ -12,8 +12,8 @@ class OutputImportance:
     """Adds the gradient of `weight / 2 sum_i h_i d_i^2` for the change d since it was made.
 
     h_i is the mean over pictures, each at one of the old tasks' steps in turn, of the squared gradient of
-    `||x - F(x, t)||^2 / 2` (Aljundi et al., "Memory Aware Synapses", ECCV 2018, with squares), divided by its largest
-    value: it needs none of the old tasks' data.
+    `||x - F(x, t)||^2 / 2` (Aljundi et al., "Memory Aware Synapses", ECCV 2018, with squares), divided by its mean
+    over all parameters: it needs none of the old tasks' data.
 
     Args:
         network: The network F(x, t).
@@ -30,10 +30,9 @@ class OutputImportance:
             batch = {"x": pictures[start : start + CHUNK], "t": t[start : start + CHUNK]}
             for name, g in per_sample_gradients(network, params, _residual_norm, batch).items():
                 squares[name] += g.square().sum(0)
-        largest = max(value.max() for value in squares.values()).clamp(min=torch.finfo(torch.float32).tiny)
-        self.rows = [
-            (p, p.detach().clone(), weight * squares[name] / largest) for name, p in network.named_parameters()
-        ]
+        count = sum(value.numel() for value in squares.values())
+        mean = (sum(value.sum() for value in squares.values()) / count).clamp(min=torch.finfo(torch.float32).tiny)
+        self.rows = [(p, p.detach().clone(), weight * squares[name] / mean) for name, p in network.named_parameters()]
 
     @torch.no_grad()
     def add_gradient(self) -> None:

@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     page = write_adaptation_report(result, args.report or out.with_suffix(""))
     before, after = (sum(values) / len(values) for values in (result.before, result.after))
     drift = max(result.drift.values())
-    kept = "bit for bit as before" if drift == 0 else f"moved by at most {drift:.2f} levels of 255"
+    kept = "bit for bit as before" if drift == 0 else f"moved by up to {drift:.2f} levels of 255 (root mean square)"
     held_out = f"{before:.2f} -> {after:.2f} dB on {len(result.after)} held-out pairs"
     print(f"task '{result.name}' at step {result.step}: {held_out}")
     print(f"old tasks: {kept}")
