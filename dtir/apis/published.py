@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from dtir.core.checkpoint import load_checkpoint
 from dtir.core.errors import CheckpointError, ConfigError
 from dtir.core.names import did_you_mean
-from dtir.models.backbones.image.maxim import from_flax
+from dtir.models.backbones.image.maxim_flax import from_flax
 from dtir.models.backbones.zoo import ZOO, registered_networks
 from dtir.models.building import build_backbone
 from dtir.registry import BACKBONES

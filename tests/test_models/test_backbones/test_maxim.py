@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from dtir.apis import load_backbone
 from dtir.core.errors import CheckpointError, ConfigError
 from dtir.models.backbones import MAXIM
-from dtir.models.backbones.image.maxim import from_flax
+from dtir.models.backbones.image.maxim_flax import from_flax
 from dtir.models.backbones.parts.maxim_layers import BlockMix, GridMix
 
 SMALL = {"features": 8, "depth": 2, "block_size_hr": [4, 4], "block_size_lr": [4, 4], "grid_size_hr": [2, 2]}
