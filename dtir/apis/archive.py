@@ -114,9 +114,11 @@ class Archive:
         """
         log = JobLog(self.options.log, self._settings()) if self.options.log else None
         todo, skipped = self._split(log)
-        for job in skipped:
-            if log is not None and not log.is_done(job):
-                log.add_existing(job)
+        if log is not None:
+            log.begin()
+            for job in skipped:
+                if not log.is_done(job):
+                    log.add_existing(job)
         report = RestoreReport(skipped=[job.target for job in skipped], failed=self.failed, left_out=self.left_out)
         return restore_jobs(todo, report, self._run(), log, progress, on_done)
 

@@ -68,6 +68,14 @@ class JobLog:
         """Whether some run with this log, whatever its settings, has had this output."""
         return str(job.target) in self._written
 
+    def begin(self) -> None:
+        """Makes the file, or finds out now, and not after the first picture, that it cannot be written.
+
+        Raises:
+            ConfigError: It cannot.
+        """
+        self._write("")
+
     def add(self, job: Job, result: Outcome | Failure) -> None:
         """Appends what became of a picture; the line is on its way to the disk when this returns."""
         self._append(job, _failed(result) if isinstance(result, Failure) else _succeeded(result))
@@ -88,12 +96,20 @@ class JobLog:
             "dtir_version": __version__,
             "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         }
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         # A line that a killed run left unfinished is ended first.
-        text = "\n" * self._ends_early + json.dumps(line, ensure_ascii=False) + "\n"
+        self._write("\n" * self._ends_early + json.dumps(line, ensure_ascii=False) + "\n")
         self._ends_early = False
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(text)
+
+    def _write(self, text: str) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            raise ConfigError(
+                f"the log '{self.path}' cannot be written: {error.strerror or error}. Choose another place for it, or "
+                "make room; run again, and pictures that are in it are not done twice."
+            ) from error
 
     def _lines(self) -> Iterator[dict]:
         if not self.path.exists():

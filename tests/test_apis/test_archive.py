@@ -158,6 +158,13 @@ def test_an_output_of_somebody_else_stays(inferencer, pictures, tmp_path):
     assert (out / "1.png").read_bytes() == b"mine"
 
 
+def test_a_log_that_cannot_be_written_is_said_before_any_work(inferencer, pictures, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"log '.*' cannot be written"):
+        run(inferencer, pictures, tmp_path / "out", log=tmp_path / "file" / "log.jsonl")
+    assert not (tmp_path / "out").exists()
+
+
 def test_several_processes_write_the_same_bytes(inferencer, pictures, tmp_path):
     (pictures / "bad.png").write_bytes(b"no picture")
     alone, _ = run(inferencer, pictures, tmp_path / "alone")
