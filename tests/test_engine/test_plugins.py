@@ -45,6 +45,7 @@ def test_a_users_backbone_trains_through_all_stages(tmp_path, monkeypatch):
         "custom_hooks = [dict(type='StageEMAHook'), dict(type='TimestepMatchingHook', num_images=1)]\n"
         "model = dict(network=dict(backbone=dict(_delete_=True, type='UsersNet', width=4)))\n"
         "optim_wrapper = dict(optimizer=dict(weight_decay=0.0))\n"
+        "train_cfg = dict(val_interval=100)\n"
     )
     command = train_command(tmp_path / "run")
     command[command.index(str(CONFIG))] = str(config)
@@ -122,7 +123,7 @@ def test_regularizers_reach_every_stage_point(tmp_path):
 def test_gradient_policy_decides_what_is_learnt(tmp_path):
     stages = [{"name": "pretrain", "iters": 3, "lr": 1e-3, "generative_share": 1.0}]
     options = {"train_cfg.stages": stages, "train_cfg.regularizers": [{"type": "GenerativeOffRegularizer"}]}
-    options["optim_wrapper.optimizer"] = {"type": "SGD", "lr": 1.0}
+    options = {**BARE, **PLAIN, **options}
     initial = StagedRunner.from_cfg(tiny_config(tmp_path / "initial")).model.state_dict()
     trained = train(tmp_path / "policy", **options).model.state_dict()
     assert all(torch.equal(value, initial[key]) for key, value in trained.items())
@@ -145,7 +146,7 @@ def test_separate_loss_gradients_train_like_the_sum(tmp_path):
 def test_stages_freeze_what_they_do_not_train(tmp_path):
     stages = [{"name": "finetune", "iters": 3, "lr": 1e-2, "trainable": ["network.backbone.tail.*"]}]
     initial = StagedRunner.from_cfg(tiny_config(tmp_path / "initial")).model.state_dict()
-    trained = train(tmp_path / "run", **{"train_cfg.stages": stages}).model.state_dict()
+    trained = train(tmp_path / "run", **BARE, **{"train_cfg.stages": stages}).model.state_dict()
     changed = {key for key, value in trained.items() if not torch.equal(value, initial[key])}
     assert changed - {"matched_t"} == {"network.backbone.tail.weight", "network.backbone.tail.bias"}
     stages[0]["trainable"] = []
