@@ -1,6 +1,7 @@
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from dtir import cli
 from dtir.diffusion.domain import to_centred
@@ -24,7 +25,10 @@ class FlatRestorer(DiffusionRestorer):
 
 
 @pytest.fixture(autouse=True)
-def checkpoint(monkeypatch):
+def checkpoint(monkeypatch, tmp_path):
+    """A file by the name, which is looked for before anything is loaded from it."""
+    monkeypatch.chdir(tmp_path)
+    torch.save({}, tmp_path / "x.pth")
     monkeypatch.setattr("dtir.apis.build.load_restorer", lambda path, device: FlatRestorer())
 
 
