@@ -61,6 +61,10 @@ run_python_here() { PYTHONPATH="$REPO${PYTHONPATH:+:$PYTHONPATH}" "$VENV_PYTHON"
 
 run_dtir() { run_python_here -m dtir.cli "$@"; }
 
+if [ "${1:-}" = --help ] || [ "${1:-}" = -h ]; then
+    sed -n '2,4s/^# *//p' "$0"
+    exit
+fi
 if [ "${1:-}" != --train ] && [ $# -gt 0 ]; then
     die "unknown argument '$1'. Without arguments the model of the package is shown; --train [ARGS] trains from scratch."
 fi

@@ -113,7 +113,7 @@ def per_sample_gradients(
         batch: `x` (B, 3, H, W), `t` (B,), and what the objective needs, one row per sample.
 
     Returns:
-        By parameter name (B, *shape).
+        By parameter name, with a first axis (B) for the samples.
     """
 
     def one(values: Mapping[str, Tensor], sample: Mapping[str, Tensor]) -> Tensor:

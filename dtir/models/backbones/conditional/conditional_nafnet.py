@@ -45,7 +45,7 @@ class TimeNAFBlock(NAFBlock):
 
 
 class TimeNAFNet(NAFUNet):
-    """The U-Net of `TimeNAFBlock`s.
+    """The U-Net of blocks `TimeNAFBlock`.
 
     Args:
         in_channels: Channels of the input.

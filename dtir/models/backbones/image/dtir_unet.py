@@ -40,7 +40,7 @@ class GatedConvBlock(nn.Module):
 
 @BACKBONES.register_module()
 class DTIRUNet(NAFUNet):
-    """A U-Net of `GatedConvBlock`s with a global skip.
+    """A U-Net of blocks `GatedConvBlock` with a global skip.
 
     At the default width it has the budget of the paper's own network, 27.8 M parameters and 72 GFLOPs at 256x256 (Lu et
     al., arXiv 2506.21722, table 4), whose structure beyond "U-Net-like" we do not know. Parameters and operations go

@@ -176,7 +176,7 @@ def _through(blocks: nn.Sequential, x: Tensor, condition: tuple[Tensor, ...]) ->
 
 @BACKBONES.register_module()
 class NAFNet(NAFUNet):
-    """NAFNet: a U-Net of `NAFBlock`s with a global skip.
+    """NAFNet: a U-Net of blocks `NAFBlock` with a global skip.
 
     Args:
         img_channel: Channels of the picture.

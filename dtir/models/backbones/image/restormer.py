@@ -273,7 +273,7 @@ class RestormerUNet(nn.Module):
 
 @BACKBONES.register_module()
 class Restormer(RestormerUNet):
-    """Restormer: a four-level U-Net of `TransformerBlock`s with a global skip.
+    """Restormer: a four-level U-Net of blocks `TransformerBlock` with a global skip.
 
     Args:
         inp_channels: Channels of the picture; 6 for a dual-pixel pair.
