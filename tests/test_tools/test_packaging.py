@@ -36,7 +36,9 @@ def test_requirements(metadata):
 
 
 def test_every_folder_with_modules_is_packaged(metadata):
-    folders = {path.parent.relative_to(REPO) for path in (REPO / "dtir").rglob("*.py")}
+    # What `dtir init` copies is data.
+    modules = (path for path in (REPO / "dtir").rglob("*.py") if "assets" not in path.parts)
+    folders = {path.parent.relative_to(REPO) for path in modules}
 
     assert {".".join(folder.parts) for folder in folders} <= set(metadata["packages"])
 
