@@ -34,7 +34,7 @@ class Stage:
         min_lr: Learning rate at the end of the stage.
         warmup_iters: Iterations of linear warm-up from 0 to `lr`.
         validate: Validate when the stage ends, whatever the interval.
-        per_task: Stands for one stage per task (method.md 4, TIT): part k trains the first k tasks.
+        per_task: Stands for one stage per task (docs/method.md, section 4, TIT): part k trains the first k tasks.
         patch: Side of the training patches in pixels, in place of the datasets' own `patch`.
     """
 

@@ -1,4 +1,4 @@
-"""Time conditioning from outside (method.md 1): any backbone becomes F(x, t) without being edited."""
+"""Time conditioning from outside (docs/method.md, section 1): any backbone becomes F(x, t) without being edited."""
 
 import math
 from collections.abc import Sequence
@@ -53,7 +53,9 @@ class TimeEmbedding(nn.Module):
 
 
 class TimePrompt(nn.Module):
-    """What the adapters' routers read: a learned embedding of the step, added to the sinusoidal one (method.md 5).
+    """What the adapters' routers read: a learned embedding of the step beside the sinusoidal one.
+
+    See docs/method.md, section 5.
 
     Args:
         num_timesteps: T.

@@ -1,4 +1,4 @@
-"""Regularizers of generalisation-enhanced fine-tuning (method.md 3)."""
+"""Regularizers of generalisation-enhanced fine-tuning (docs/method.md, section 3)."""
 
 from .anchored import AnchoredPenalty
 from .base import Regularizer

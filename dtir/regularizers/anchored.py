@@ -1,4 +1,4 @@
-"""The penalty on leaving the parameters of a stage's start, and how strong it is beside the losses (method.md 3.1)."""
+"""The penalty on leaving the parameters of a stage's start, and its strength (docs/method.md, section 3.1)."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Load balancing of mixture-of-experts adapters (method.md 5)."""
+"""Load balancing of mixture-of-experts adapters (docs/method.md, section 5)."""
 
 import torch
 import torch.distributed as dist

@@ -1,4 +1,4 @@
-"""Parameter importance: what pre-training learned is kept where it matters (method.md 3.1)."""
+"""Parameter importance: what pre-training learned is kept where it matters (docs/method.md, section 3.1)."""
 
 from collections.abc import Mapping
 

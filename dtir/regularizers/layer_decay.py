@@ -1,4 +1,4 @@
-"""Generation-sensitive layers: generative updates reach only shallow blocks (method.md 3.3)."""
+"""Generation-sensitive layers: generative updates reach only shallow blocks (docs/method.md, section 3.3)."""
 
 from collections.abc import Mapping, Sequence
 

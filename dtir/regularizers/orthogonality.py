@@ -1,4 +1,4 @@
-"""Gradient orthogonality between the generative and the restoring objective (method.md 3.2)."""
+"""Gradient orthogonality between the generative and the restoring objective (docs/method.md, section 3.2)."""
 
 import functools
 import math

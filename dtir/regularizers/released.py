@@ -1,4 +1,4 @@
-"""The generative terms of fine-tuning as the authors of the method released them (docs/method.md, "As released").
+"""The generative terms of fine-tuning as the authors of the method released them (docs/method.md, section 7).
 
 With some probability a step takes them, all of its samples; the other steps are plain. What makes a difference to
 training is the importance alone: the orthogonality has no graph there, and the generative loss is not added.

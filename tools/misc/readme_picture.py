@@ -1,6 +1,6 @@
 """The picture at the top of README.md: photographs of the package, damaged, restored and as they were.
 
-    python tools/misc/readme_picture.py docs/images/restored.jpg
+python tools/misc/readme_picture.py docs/images/restored.jpg
 """
 
 import argparse

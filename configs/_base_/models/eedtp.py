@@ -1,4 +1,4 @@
-# As released with Lu et al., arXiv 2506.21722 (docs/method.md, "As released"): 68.28 M parameters, pictures in [0, 1],
+# As released with Lu et al., arXiv 2506.21722 (docs/method.md, section 7): 68.28 M parameters, pictures in [0, 1],
 # noise up to 10/255, a fixed table of steps, and the four flips averaged in use.
 _base_ = "released_steps.py"
 

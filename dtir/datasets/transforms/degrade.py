@@ -46,7 +46,7 @@ class Degrade(BaseTransform):
 
 @TRANSFORMS.register_module()
 class StepOfSeverity(BaseTransform):
-    """Gives a degraded sample a time step of its own: that of its severity (docs/method.md, "A step for each picture").
+    """Gives a degraded sample a time step of its own: that of its severity (docs/method.md, section 6.1).
 
     Args:
         table: Pairs of a severity, ascending, and its step, as `tools/analysis/calibrate_steps.py` prints them. Between

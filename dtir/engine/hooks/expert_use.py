@@ -1,4 +1,4 @@
-"""Expert usage by task, after every stage (method.md 5)."""
+"""Expert usage by task, after every stage (docs/method.md, section 5)."""
 
 from pathlib import Path
 

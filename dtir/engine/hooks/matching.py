@@ -1,4 +1,4 @@
-"""Time-step matching at a stage boundary (method.md 2, Algorithm 2)."""
+"""Time-step matching at a stage boundary (docs/method.md, section 2, Algorithm 2)."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""One task's network for deployment: its experts in plain layers (method.md 5).
+"""One task's network for deployment: its experts in plain layers (docs/method.md, section 5).
 
 The router and the time conditioning read the time step alone. At a task's matched step the chosen experts, their
 shares, and every block's gain and shift are constants.

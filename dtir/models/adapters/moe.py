@@ -1,4 +1,4 @@
-"""Mixture-of-experts adapters, routed by the time prompt (method.md 5; Lu et al., arXiv 2506.21722, section 3.3)."""
+"""Mixture-of-experts adapters, routed by the time prompt (docs/method.md, section 5; arXiv 2506.21722, 3.3)."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Restoration along a process between the clean and the degraded picture (method.md 8)."""
+"""Restoration along a process between the clean and the degraded picture (docs/method.md, section 8)."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""One network for two objectives (method.md 1): the generative and the reconstructive one."""
+"""One network for two objectives (docs/method.md, section 1): the generative and the reconstructive one."""
 
 import math
 from collections.abc import Mapping, Sequence
