@@ -10,9 +10,12 @@ from dtir.core.checkpoint_files import check_checkpoint_file
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+    from mmengine.runner import Runner
 
 HELP = "train a config, or resume its training"
 DESCRIPTION = None
+# What a shell says of a process that SIGTERM ended: job systems then run it again.
+EXIT_STOPPED = 143
 NEWEST = "auto"
 
 
@@ -44,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Trains as the arguments of `add_arguments` say; returns the exit code 0.
+    """Trains as the arguments of `add_arguments` say; returns the exit code 0, or 143 where a signal stopped it.
 
     Raises:
         DtirError: Whatever is the user's to mend.
@@ -60,8 +63,15 @@ def run(args: argparse.Namespace) -> int:
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == NEWEST else args.resume
-    build_runner(cfg).train()
-    return 0
+    runner = build_runner(cfg)
+    runner.train()
+    return EXIT_STOPPED if _was_stopped(runner) else 0
+
+
+def _was_stopped(runner: "Runner") -> bool:
+    from dtir.engine.hooks import PreemptionHook
+
+    return any(isinstance(hook, PreemptionHook) and hook.asked for hook in runner.hooks)
 
 
 def _train_in_small(cfg: "Config", args: argparse.Namespace) -> int:

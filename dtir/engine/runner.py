@@ -31,6 +31,7 @@ DEFAULT_HOOKS = {
     "stages": {"type": "dtir.StageSwitchHook"},
     "logger": {"type": "dtir.StageLoggerHook"},
     "progress": {"type": "dtir.ProgressHook"},
+    "preemption": {"type": "dtir.PreemptionHook"},
     "checkpoint": {"type": "dtir.AtomicCheckpointHook"},
 }
 

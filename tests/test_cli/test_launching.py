@@ -25,6 +25,8 @@ def runner(monkeypatch):
     """Records the config that the runner is built from."""
 
     class Recorder:
+        hooks = ()
+
         def train(self):
             self.trained = True
 

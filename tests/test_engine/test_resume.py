@@ -8,7 +8,9 @@ import time
 import pytest
 from tiny_run import assert_same_state, last_state, run_process, tiny_config, train, train_command
 
+from dtir.core.stage_hook import StageHook
 from dtir.engine import StagedRunner
+from dtir.engine.hooks import PreemptionHook
 from dtir.testing.stopping import stopped
 
 MAX_ITERS = 14
@@ -17,6 +19,15 @@ HOOKS = [
     {"type": "StageEMAHook", "decay": 0.9},
     {"type": "TimestepMatchingHook", "before": "finetune", "num_images": 2, "batch_size": 2},
 ]
+
+
+class AskedToStop(StageHook):
+    def __init__(self, at):
+        self.at = at
+
+    def before_optim_step(self, runner, step):
+        if runner.iter == self.at:
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +54,19 @@ def test_stop_anywhere_and_resume(tmp_path, uninterrupted, iteration):
     assert_same_state(resumed, uninterrupted)
     assert resumed["matching"] == uninterrupted["matching"]
     assert resumed["meta"]["best"] == uninterrupted["meta"]["best"]
+
+
+def test_a_run_that_the_system_ends_saves_and_resumes_to_the_same_bits(tmp_path, uninterrupted):
+    runner = StagedRunner.from_cfg(tiny_config(tmp_path, custom_hooks=HOOKS))
+    # After step 7 of 14; checkpoints are otherwise at the ends of stages and every third step.
+    runner.register_hook(AskedToStop(at=6))
+    handler = signal.getsignal(signal.SIGTERM)
+    runner.train()
+    assert last_state(tmp_path)["meta"]["iter"] == 7
+    assert [hook.asked for hook in runner.hooks if isinstance(hook, PreemptionHook)] == ["SIGTERM"]
+    assert signal.getsignal(signal.SIGTERM) == handler
+    train(tmp_path, resume=True, custom_hooks=HOOKS)
+    assert_same_state(last_state(tmp_path), uninterrupted)
 
 
 def test_workers_do_not_change_the_result(tmp_path, uninterrupted):

@@ -8,6 +8,7 @@ from .expert_use import ExpertUseHook
 from .forgetting import ForgettingHook
 from .logger import StageLoggerHook, StageRuntimeInfoHook
 from .matching import TimestepMatchingHook
+from .preemption import PreemptionHook
 from .progress import ProgressHook
 from .report import ReportHook
 from .stage_switch import StageSwitchHook
@@ -23,6 +24,7 @@ __all__ = [
     "ExpertUseHook",
     "ForeachEMA",
     "ForgettingHook",
+    "PreemptionHook",
     "ProgressHook",
     "ReportHook",
     "SaveImagesHook",

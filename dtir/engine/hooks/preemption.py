@@ -1,0 +1,62 @@
+"""Ending a training with a checkpoint when the system asks: Slurm's preemption and time limit, `kill`."""
+
+import signal
+import threading
+
+import torch
+import torch.distributed as dist
+
+from dtir.core.stage_hook import StageHook
+from dtir.registry import HOOKS
+
+SIGNALS = ("SIGTERM", "SIGUSR1")
+# Steps after which several processes tell each other: each costs a wait for the device.
+INTERVAL = 10
+
+
+@HOOKS.register_module()
+class PreemptionHook(StageHook):
+    """Stops a training after the present step, with a checkpoint, when its process gets SIGTERM or SIGUSR1.
+
+    With several processes all of them stop after the same step, at most 10 steps later. A run that is resumed ends with
+    the same bits as one that was never stopped.
+
+    Attributes:
+        asked: Name of the signal that came, or None.
+    """
+
+    priority = "VERY_HIGH"
+
+    def __init__(self) -> None:
+        self.asked: str | None = None
+        self._previous: dict[int, object] = {}
+
+    def before_train(self, runner) -> None:
+        """Listens; only the main thread of a process can."""
+        if threading.current_thread() is threading.main_thread():
+            numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
+            self._previous = {number: signal.signal(number, self._note) for number in numbers}
+
+    def _note(self, number: int, frame) -> None:
+        self.asked = signal.Signals(number).name
+
+    def after_step(self, runner, stage) -> None:
+        """Has the loop stop, where any process was asked to; the checkpoint is written by the hook for checkpoints."""
+        if self._any_asked(runner):
+            runner.logger.warning(f"{self.asked or 'another process'}: stopping with a checkpoint; --resume goes on.")
+            runner.train_loop.stop_training = True
+
+    def _any_asked(self, runner) -> bool:
+        if not dist.is_initialized() or dist.get_world_size() == 1:
+            return self.asked is not None
+        if runner.iter % INTERVAL:
+            return False
+        flag = torch.tensor(float(self.asked is not None), device=next(runner.model.parameters()).device)
+        dist.all_reduce(flag, dist.ReduceOp.MAX)
+        return bool(flag)
+
+    def close(self, runner) -> None:
+        """Gives the signals back."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}
