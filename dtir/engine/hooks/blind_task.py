@@ -1,4 +1,4 @@
-"""Trains the estimator of the blind time step beside the restorer, on its degraded pictures (docs/method.md, section 6)."""
+"""Trains the estimator of the blind time step beside the restorer, on the same pictures (docs/method.md, section 6)."""
 
 from collections.abc import Sequence
 from pathlib import Path
