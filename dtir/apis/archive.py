@@ -25,6 +25,7 @@ from dtir.apis.job_log import JobLog, file_sha256
 from dtir.apis.preview import Preview, preview_jobs
 from dtir.apis.progress import PictureProgress
 from dtir.apis.workers import Recipe, run_in_processes
+from dtir.core.atomic import temporary_of
 from dtir.core.errors import ConfigError
 from dtir.imaging.listing import path_list
 
@@ -116,6 +117,7 @@ class Archive:
         todo, skipped = self._split(log)
         if log is not None:
             log.begin()
+            remove_remains(todo)
             for job in skipped:
                 if not log.is_done(job):
                     log.add_existing(job)
@@ -150,6 +152,16 @@ class Archive:
         path = self.inferencer.model_path
         model = {"model": path and path.name, "model_sha256": path and file_sha256(path)}
         return {**model, **self.inferencer.options, **self.restorer.settings()}
+
+
+def remove_remains(jobs: Iterable[Job]) -> None:
+    """Removes what a run that was killed left half-written of the jobs' outputs."""
+    targets = {job.target for job in jobs}
+    for folder in {target.parent for target in targets}:
+        for path in folder.iterdir() if folder.is_dir() else ():
+            name = temporary_of(path.name)
+            if name and folder / name in targets:
+                path.unlink(missing_ok=True)
 
 
 def restore_jobs(

@@ -5,6 +5,7 @@ import argparse
 from dtir.apis.wish import MOST_PASSES
 from dtir.cli.importing import add_import_argument
 from dtir.cli.output import Shown, print_preview, print_report
+from dtir.core.atomic import require_writable
 
 EXIT_FAILED_PICTURES = 1
 
@@ -127,6 +128,8 @@ def run(args: argparse.Namespace) -> int:
         preview = inferencer.preview_paths(*wanted, **options)
         print_preview(preview)
         return EXIT_FAILED_PICTURES if preview.failed else 0
+    if args.sheet:
+        require_writable(args.sheet, "--sheet")
     shown = Shown(wanted=args.sheet is not None)
     report = inferencer.restore_paths(*wanted, progress=True, on_done=shown.add, **options)
     print_report(report, args.out)

@@ -2,12 +2,16 @@
 
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from dtir.core.errors import ConfigError
+
+# As `tempfile.mkstemp` makes them.
+_TEMPORARY = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.tmp")
 
 
 @contextlib.contextmanager
@@ -36,6 +40,12 @@ def atomic_write(path: str | Path, mode: str = "wb", encoding: str | None = None
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+def temporary_of(name: str) -> str | None:
+    """The name of the file that `atomic_write` would have made of a temporary one; None for other names."""
+    found = _TEMPORARY.fullmatch(name)
+    return found and found[1]
 
 
 def require_writable(path: str | Path, name: str) -> None:

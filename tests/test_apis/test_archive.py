@@ -134,6 +134,16 @@ def test_a_run_goes_on_by_its_log(inferencer, pictures, tmp_path):
     assert log.read_text().splitlines() == text
 
 
+def test_what_a_killed_run_left_half_written_is_removed(inferencer, pictures, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in (".1.png.abcd_123.tmp", ".other.png.abcd_123.tmp", ".1.png.tmp"):
+        (out / name).write_text("half")
+    run(inferencer, pictures, out, log=tmp_path / "log.jsonl")
+    hidden = sorted(path.name for path in out.iterdir() if path.name.startswith("."))
+    assert hidden == [".1.png.tmp", ".other.png.abcd_123.tmp"]
+
+
 @pytest.mark.parametrize("change", ["task", "input", "output"])
 def test_what_changed_is_done_again_by_the_log(inferencer, pictures, tmp_path, change):
     log, out = tmp_path / "log.jsonl", tmp_path / "out"
