@@ -29,7 +29,7 @@ def test_every_config_is_valid(path):
         "baselines": {"SupervisedRestorer", "DiffusionRestorer"},
         "models": {"DiffusionRestorer", "TaskClassifier"},
         "ablations": {"DiffusionRestorer", "SupervisedRestorer"},
-        "diffusion": {"ConditionalDiffusionRestorer", "BridgeRestorer", "DACLIPRestorer"},
+        "diffusion": {"ConditionalDiffusionRestorer", "BridgeRestorer", "DACLIPRestorer", "ConsistencyRestorer"},
     }
     assert cfg.model.type in types.get(path.parent.name, {"DiffusionRestorer"})
 
