@@ -6,7 +6,7 @@ train_cfg = dict(
     _delete_=True,
     type="StagedTrainLoop",
     stages=[
-        dict(name="cooldown", iters=3_000, patch=96, lr=1.2e-3, min_lr=1e-6, warmup_iters=50, mixing="proportional")
+        dict(name="cooldown", iters=3_500, patch=96, lr=1.2e-3, min_lr=1e-6, warmup_iters=50, mixing="proportional")
     ],
 )
 custom_hooks = [dict(type="StageEMAHook", decay=0.99), dict(type="ReportHook")]
