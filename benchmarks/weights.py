@@ -69,6 +69,19 @@ class Score:
     estimated: str
 
 
+@dataclass(frozen=True)
+class Scored:
+    """A score and the pictures it is of: as it came, restored by name, by estimate, and clean."""
+
+    score: Score
+    pictures: tuple[np.ndarray, ...]
+
+    @property
+    def gain(self) -> float:
+        """PSNR that restoring by estimate gained, in dB."""
+        return self.score.psnr_auto - self.score.psnr_input
+
+
 def read_pairs(folder: Path, task: str, limit: int, records: Iterable[dict] | None = None) -> list[Pair]:
     """The first pictures of a folder with LQ/ and GT/, or of given records."""
     records = PairedDataset(task, folder.resolve()).records if records is None else records
@@ -116,12 +129,12 @@ class Scorer:
             rgb = np.rint(np.clip(self.inferencer.restore_array(rgb, task=task), 0, 1) * 255).astype(np.uint8)
         return rgb
 
-    def score(self, name: str, pair: Pair) -> Score:
+    def score(self, name: str, pair: Pair) -> "Scored":
         """All of one picture."""
         estimated = self.inferencer.estimate_task(pair.lq)
         given, auto = self.given(pair.lq, pair.task), self.given(pair.lq, "auto")
         usual = USUAL[pair.task](pair.lq, pair.mask)
-        return Score(
+        score = Score(
             name,
             pair.name,
             quality(pair.lq, pair.gt)[0],
@@ -130,6 +143,12 @@ class Scorer:
             quality(usual, pair.gt)[0],
             estimated,
         )
+        print(f"{name} {pair.name}: {score.psnr_input:.2f} -> {score.psnr_given:.2f}, auto {score.psnr_auto:.2f}")
+        return Scored(score, (pair.lq, given, auto, pair.gt))
+
+    def score_sets(self, sets: dict[str, list[Pair]]) -> dict[str, list["Scored"]]:
+        """All pictures of all sets that have any."""
+        return {name: [self.score(name, pair) for pair in pairs] for name, pairs in sets.items() if pairs}
 
 
 def mixed(first: tuple, second: tuple, clean: np.ndarray, seed: int) -> np.ndarray:
@@ -196,26 +215,22 @@ def confusion(real: dict[str, list[Score]], clean: Sequence[str]) -> str:
     return markdown(["pictures of", "taken for"], rows)
 
 
-def save_worst(out: Path, scorer: Scorer, scored: list[tuple[Score, Pair]], count: int = 6) -> None:
-    """The pictures that gain least by estimate, and one of each task, as panels of input, given, auto and clean."""
-    by_gain = sorted(scored, key=lambda item: item[0].psnr_auto - item[0].psnr_input)
-    first = {}
-    for score, pair in scored:
-        first.setdefault(score.set, (score, pair))
-    for name, chosen in (("worst", by_gain[:count]), ("tasks", list(first.values()))):
-        rows = [_panel_row(scorer, score, pair) for score, pair in chosen]
-        save_panel(out / f"weights_{name}.jpg", rows, width=256)
+def save_worst(out: Path, sets: dict[str, list[Scored]], count: int = 6) -> None:
+    """The pictures that gain least by estimate, and the first of each set: as they came, given, auto and clean."""
+    by_gain = sorted((item for items in sets.values() for item in items), key=lambda item: item.gain)
+    for name, chosen in (("worst", by_gain[:count]), ("tasks", [items[0] for items in sets.values()])):
+        save_panel(out / f"weights_{name}.jpg", [_panel_row(item) for item in chosen], width=256)
 
 
-def _panel_row(scorer: Scorer, score: Score, pair: Pair) -> PanelRow:
-    pictures = [pair.lq, scorer.given(pair.lq, pair.task), scorer.given(pair.lq, "auto"), pair.gt]
+def _panel_row(item: Scored) -> PanelRow:
+    score = item.score
     labels = [
         f"{score.set}: {score.psnr_input:.2f} dB",
         f"given {score.psnr_given:.2f}",
         f"auto ({score.estimated}) {score.psnr_auto:.2f}",
         "clean",
     ]
-    return PanelRow(pictures, labels)
+    return PanelRow(item.pictures, labels)
 
 
 def main() -> int:
@@ -225,7 +240,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--data", type=Path, default=os.environ.get("DTIR_DATA", REPO.parent / "shared" / "data"))
     parser.add_argument("--limit", type=int, default=100, help="pictures of each set at most")
-    parser.add_argument("--clean", type=int, default=20, help="clean pictures, and pictures of each mixture, at most")
+    parser.add_argument("--clean", type=int, default=20, help="clean pictures at most")
+    parser.add_argument("--mixtures", type=int, default=8, help="pictures of each mixture at most")
     args = parser.parse_args()
     os.environ["DTIR_DATA"] = str(args.data.resolve())
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))
@@ -246,19 +262,15 @@ def scoreboard(scorer: Scorer, args: argparse.Namespace) -> tuple[str, dict]:
         "REVIDE": read_pairs(args.data / "generalization" / "REVIDE", "hazy", args.limit),
         **held_out(args.limit),
     }
-    scored = {
-        name: [(scorer.score(name, pair), pair) for pair in pairs]
-        for name, pairs in {**real, **others}.items()
-        if pairs
-    }
-    scores = {name: [score for score, _ in items] for name, items in scored.items()}
-    clean = _spread([pair.gt for pairs in real.values() for pair in pairs], args.clean)
-    kept = [quality(scorer.given(gt, "auto"), gt)[0] for gt in clean]
-    guesses = [scorer.inferencer.estimate_task(gt) for gt in clean]
-    mixtures = mixture_rows(scorer, clean)
-    save_worst(args.out, scorer, [item for items in scored.values() for item in items])
-    in_tasks = {name: scores[name] for name in real if name in scores}
-    text = _text(in_tasks, {name: scores[name] for name in others if name in scores}, kept, guesses, mixtures)
+    sets = scorer.score_sets({**real, **others})
+    save_worst(args.out, sets)
+    scores = {name: [item.score for item in items] for name, items in sets.items()}
+    clean = [pair.gt for pairs in real.values() for pair in pairs]
+    kept = [quality(scorer.given(gt, "auto"), gt)[0] for gt in _spread(clean, args.clean)]
+    guesses = [scorer.inferencer.estimate_task(gt) for gt in _spread(clean, args.clean)]
+    mixtures = mixture_rows(scorer, _spread(clean, args.mixtures))
+    in_tasks, in_others = ({name: scores[name] for name in group if name in scores} for group in (real, others))
+    text = _text(in_tasks, in_others, kept, guesses, mixtures)
     results = {"scores": [asdict(s) for items in scores.values() for s in items], "clean": kept, "mixtures": mixtures}
     return text, results
 

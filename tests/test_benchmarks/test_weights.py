@@ -74,7 +74,7 @@ def test_the_scoreboard_holds_gains_worst_cases_and_confusion(tmp_path, monkeypa
     pairs = {"low-light": [Pair("a", "low-light", dark, clean)], "noisy": [Pair("b", "noisy", clean, clean)]}
     monkeypatch.setattr(weights, "read_pairs", lambda folder, task, limit: pairs.get(Path(folder).name, []))
     monkeypatch.setattr(weights, "held_out", lambda limit: {"other": pairs["low-light"]})
-    text, results = scoreboard(scorer, argparse.Namespace(data=tmp_path, out=tmp_path, limit=9, clean=2))
+    text, results = scoreboard(scorer, argparse.Namespace(data=tmp_path, out=tmp_path, limit=9, clean=2, mixtures=2))
     scores = [Score(**score) for score in results["scores"]]
     assert [score.set for score in scores] == ["low-light", "noisy", "other"]
     assert scores[0].psnr_auto - scores[0].psnr_input == pytest.approx(6.02, abs=0.15)
