@@ -251,3 +251,11 @@ def test_a_users_error_shows_no_traceback(tmp_path):
     assert result.returncode == 2
     assert "unknown key 'optim_wraper'. Did you mean 'optim_wrapper'?" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_the_gpu_check_asks_for_its_folder_and_reads_as_bash():
+    script = REPO / "tools" / "analysis" / "gpu_check.sh"
+    asked = subprocess.run(["bash", str(script)], capture_output=True, text=True)
+    assert asked.returncode != 0
+    assert "usage: bash tools/analysis/gpu_check.sh OUT" in asked.stderr
+    assert subprocess.run(["bash", "-n", str(script)]).returncode == 0

@@ -6,7 +6,7 @@
 # OpenCV and the rest of requirements/runtime.txt are there, or lie in vendor/ (pip install --target vendor/ -r
 # requirements/runtime.txt). A part that fails does not stop the others; the exit code is then 1.
 #
-# Environment: DTIR_DATA (clean/, train_pairs/, real10/), PYTHON, TRAIN_STEPS (5000), TRAIN_SECONDS (330), and for trying
+# Environment: DTIR_DATA (clean/, train_pairs/, real10/), PYTHON, TRAIN_STEPS (5000), TRAIN_SECONDS (300), and for trying
 # the script on a small machine TRAIN_OPTIONS (--cfg-options) and SPEED_OPTIONS (of precision_speed).
 set -uo pipefail
 
@@ -42,22 +42,22 @@ part() {
 }
 
 : >"$OUT/summary.txt"
-part machine 60 "$PYTHON" -c 'import os, cv2, mmengine, numpy, torch
+part machine 30 "$PYTHON" -c 'import os, cv2, mmengine, numpy, torch
 print("torch", torch.__version__, "mmengine", mmengine.__version__, "OpenCV", cv2.__version__, "numpy", numpy.__version__)
 print("cores", os.cpu_count(), "GPU", torch.cuda.get_device_name() if torch.cuda.is_available() else "none")' ||
     cat "$OUT/machine.log"
 cat "$OUT/machine.log"
 
-part tests 120 "$PYTHON" -m pytest -k cuda tests/test_imaging tests/test_evaluation tests/test_apis
+part tests 90 "$PYTHON" -m pytest -k cuda tests/test_imaging tests/test_evaluation tests/test_apis
 tail -n 3 "$OUT/tests.log"
 
 # shellcheck disable=SC2086
-part speed 120 "$PYTHON" -m tools.analysis.precision_speed configs/models/universal_nafnet.py --out "$OUT/speed.json" \
+part speed 100 "$PYTHON" -m tools.analysis.precision_speed configs/models/universal_nafnet.py --out "$OUT/speed.json" \
     ${SPEED_OPTIONS:-}
 tail -n 6 "$OUT/speed.log"
 
 # shellcheck disable=SC2086
-part training "${TRAIN_SECONDS:-330}" "$PYTHON" tools/train.py "$CONFIG" --work-dir "$work" \
+part training "${TRAIN_SECONDS:-300}" "$PYTHON" tools/train.py "$CONFIG" --work-dir "$work" \
     --cfg-options "train_cfg.stages.0.iters=$STEPS" ${TRAIN_OPTIONS:-}
 tail -n 2 "$OUT/training.log"
 
