@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dtir.core.errors import ConfigError
 from dtir.diffusion.schedulers.base import Scheduler
@@ -43,20 +44,22 @@ class ConditioningLevel(ABC):
 class TimestepLevel(ConditioningLevel):
     """The step itself, as in DDPM (Ho et al. 2020)."""
 
+    @override
     def check(self, training: Scheduler, sampling: Scheduler) -> None:
-        """As `ConditioningLevel.check`: a step is a level of noise on its own schedule only."""
+        """A step is a level of noise on its own schedule only."""
         if sampling is not training:
             raise ConfigError(
                 "model.sampling_scheduler: a network that is given the step knows its own schedule only. Leave it out, "
                 "or train with level=dict(type='NoiseLevel')."
             )
 
+    @override
     def draw(self, scheduler: Scheduler, t: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As `ConditioningLevel.draw`; `u` plays no part."""
+        """`u` plays no part."""
         return *scheduler.marginal(t), t
 
+    @override
     def of_step(self, scheduler: Scheduler, t: Tensor) -> Tensor:
-        """As `ConditioningLevel.of_step`."""
         return t
 
 
@@ -81,8 +84,9 @@ class LogNormalLevel(ConditioningLevel):
             raise ConfigError(f"LogNormalLevel: std={std} must be positive.")
         self.mean, self.std, self.scale = mean, std, scale
 
+    @override
     def check(self, training: Scheduler, sampling: Scheduler) -> None:
-        """As `ConditioningLevel.check`: both must be without a share of the signal that is lost, a of 1."""
+        """Both must be without a share of the signal that is lost, a of 1."""
         for scheduler in (training, sampling):
             a, _ = scheduler.marginal(scheduler.num_timesteps)
             if not torch.isclose(a, torch.ones_like(a)).all():
@@ -91,15 +95,16 @@ class LogNormalLevel(ConditioningLevel):
                     f"{type(scheduler).__name__} does not. Use level=dict(type='NoiseLevel')."
                 )
 
+    @override
     def draw(self, scheduler: Scheduler, t: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As `ConditioningLevel.draw`; `t` plays no part."""
+        """`t` plays no part."""
         # The ends of float32's numbers in [0, 1) are 5.5 standard deviations out; 0 itself would be infinitely far.
         logarithm = self.mean + self.std * torch.special.ndtri(u.double().clamp(min=2.0**-25))
         sigma = logarithm.exp().float().view(-1, 1, 1, 1)
         return torch.ones_like(sigma), sigma, self._told(logarithm.float())
 
+    @override
     def of_step(self, scheduler: Scheduler, t: Tensor) -> Tensor:
-        """As `ConditioningLevel.of_step`."""
         a, sigma = scheduler.marginal(t)
         return self._told((sigma / a).log().flatten())
 
@@ -121,8 +126,9 @@ class NoiseLevel(ConditioningLevel):
     def __init__(self, scale: float = 1000.0) -> None:
         self.scale = scale
 
+    @override
     def check(self, training: Scheduler, sampling: Scheduler) -> None:
-        """As `ConditioningLevel.check`: both schedules must preserve the variance, else `a` does not tell the noise."""
+        """Both schedules must preserve the variance, else `a` does not tell the noise."""
         for scheduler in (training, sampling):
             a, sigma = scheduler.marginal(scheduler.num_timesteps // 2)
             if not torch.isclose(a**2 + sigma**2, torch.ones_like(a), atol=1e-4).all():
@@ -131,15 +137,16 @@ class NoiseLevel(ConditioningLevel):
                     f"{type(scheduler).__name__} is none. Use level=dict(type='TimestepLevel')."
                 )
 
+    @override
     def draw(self, scheduler: Scheduler, t: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As `ConditioningLevel.draw`: `a = u a_(t-1) + (1 - u) a_t`."""
+        """`a = u a_(t-1) + (1 - u) a_t`."""
         # Of the distance 1 - a, which float32 knows exactly where `a` itself is nearly 1.
         distance = torch.lerp(_below_one(scheduler, t), _below_one(scheduler, t - 1), u.view(-1, 1, 1, 1))
         a, sigma = 1 - distance, (distance * (2 - distance)).sqrt()
         return a, sigma, self.scale * a.flatten()
 
+    @override
     def of_step(self, scheduler: Scheduler, t: Tensor) -> Tensor:
-        """As `ConditioningLevel.of_step`."""
         return self.scale * scheduler.marginal(t)[0].flatten()
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dtir.diffusion.guidance.base import Bounds, Guidance, GuidedSampler, differentiable_x0, stochastic_step
 from dtir.diffusion.operators import LinearOperator, Operator, SpectralOperator
@@ -40,8 +41,8 @@ class DPS(Guidance):
         self.forward = operator.A if isinstance(operator, Operator) else operator
         self.y, self.scale, self.clip = y, scale, clip
 
+    @override
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
-        """As `OneStepSampler.advance`."""
         leaf, eps, x0 = differentiable_x0(run, x, t)
         with torch.enable_grad():
             x0 = x0 if self.clip is None else straight_through(x0, x0.clamp(*self.clip))
@@ -70,8 +71,8 @@ class MCG(GuidedSampler):
         super().__init__(operator, y)
         self.gradient = DPS(operator, y, scale, clip)
 
+    @override
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
-        """As `OneStepSampler.advance`."""
         x = self.gradient.advance(run, x, t, t_prev)
         a, sigma = run.scheduler.marginal(t_prev)
         reference = a * self.operator.A_pinv(self.y) + sigma * gaussian_like(x, run.generator)
@@ -107,8 +108,9 @@ class PiGDM(GuidedSampler):
         super().__init__(operator, y, sigma_y)
         self.eta, self.spread, self.damping = eta, spread, damping
 
+    @override
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
-        """As `OneStepSampler.advance`: DDIM's step with the noise that goes with the guided score."""
+        """DDIM's step with the noise that goes with the guided score."""
         a, sigma = run.scheduler.marginal(t)
         leaf, eps, x0 = differentiable_x0(run, x, t)
         variance = self.spread**2 * sigma**2 / (a**2 * self.spread**2 + sigma**2)

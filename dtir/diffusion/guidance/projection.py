@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dtir.core.errors import ConfigError
 from dtir.diffusion.guidance.base import Bounds, GuidedSampler, clipped_prediction, stochastic_step
@@ -33,8 +34,8 @@ class ILVR(GuidedSampler):
         super().__init__(operator, y)
         self.clip = clip
 
+    @override
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
-        """As `OneStepSampler.advance`."""
         proposed = stochastic_step(run, x, *clipped_prediction(run, x, t, self.clip), t, t_prev, eta=1.0)
         reference = _noised(run, self.operator.A_pinv(self.y), t_prev)
         return proposed + self.operator.project(reference - proposed)
@@ -67,8 +68,9 @@ class RePaint(GuidedSampler):
                 raise ConfigError(f"RePaint: {name}={value} must be at least 1.")
         self.resamplings, self.jump_length, self.clip = resamplings, jump_length, clip
 
+    @override
     def path(self, steps: list[int]) -> list[int]:
-        """As `Sampler.path`, with the ways back: the published schedule, on these steps."""
+        """With the ways back: the published schedule, on these steps."""
         places = [0, *sorted(steps)]
         jumps = dict.fromkeys(range(1, len(steps) - self.jump_length + 1, self.jump_length), self.resamplings - 1)
         place, path = len(steps), [len(steps)]
@@ -81,8 +83,9 @@ class RePaint(GuidedSampler):
                 place += self.jump_length
         return [places[place] for place in path]
 
+    @override
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
-        """As `OneStepSampler.advance`; a noisier step is reached by noise."""
+        """A noisier step is reached by noise."""
         if t_prev > t:
             forward = run.scheduler.marginal(t_prev)[0] / run.scheduler.marginal(t)[0]
             return forward * x + run.scheduler.step_variance(t_prev, t).sqrt() * gaussian_like(x, run.generator)
@@ -113,8 +116,8 @@ class DDNM(GuidedSampler):
             raise ConfigError(f"DDNM with sigma_y={sigma_y} needs a SpectralOperator, not {type(operator).__name__}.")
         self.eta = eta
 
+    @override
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
-        """As `OneStepSampler.advance`."""
         eps = run.eps(x, t)
         x0 = run.scheduler.x0_from_eps(x, eps, t)
         missing = self.y - self.operator.A(x0)
@@ -166,8 +169,9 @@ class DDRM(GuidedSampler):
         s = self.operator.singular_values(like)
         return s, self.operator.measured_spectrum(self.y) * inverse_or_zero(s)
 
+    @override
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
-        """As `OneStepSampler.advance`; equations 7 and 8 of the paper, on states divided by a_t."""
+        """Equations 7 and 8 of the paper, on states divided by a_t."""
         (a, sigma), (a_prev, sigma_prev) = run.scheduler.marginal(t), run.scheduler.marginal(t_prev)
         now, then = sigma / a, sigma_prev / a_prev
         guess = self.operator.to_spectrum(run.scheduler.x0_from_eps(x, run.eps(x, t), t))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 # Singular values below this share of the largest are taken as 0, as DDRM does: their inverse would be all noise.
 LEAST_VALUE = 3e-2
@@ -104,17 +105,17 @@ class SpectralOperator(LinearOperator):
     def singular_values(self, like: Tensor) -> Tensor:
         """S, that broadcasts with pictures like `like`, not negative."""
 
-    def A(self, x: Tensor) -> Tensor:  # noqa: N802 as in the field
-        """As `LinearOperator.A`."""
+    @override
+    def A(self, x: Tensor) -> Tensor:
         return self.measurement(self.singular_values(x) * self.to_spectrum(x))
 
-    def At(self, y: Tensor) -> Tensor:  # noqa: N802 as in the field
-        """As `LinearOperator.At`."""
+    @override
+    def At(self, y: Tensor) -> Tensor:
         z = self.measured_spectrum(y)
         return self.from_spectrum(self.singular_values(z) * z)
 
-    def A_pinv(self, y: Tensor) -> Tensor:  # noqa: N802 as in the field
-        """As `LinearOperator.A_pinv`."""
+    @override
+    def A_pinv(self, y: Tensor) -> Tensor:
         z = self.measured_spectrum(y)
         return self.from_spectrum(z * inverse_or_zero(self.singular_values(z)))
 

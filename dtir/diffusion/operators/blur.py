@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dtir.core.errors import ConfigError
 from dtir.diffusion.operators.base import LEAST_VALUE, SpectralOperator, inverse_or_zero
@@ -39,35 +40,36 @@ class CircularBlur(SpectralOperator):
         padded.index_put_(places, self.kernel, accumulate=True)
         return torch.fft.fft2(padded)
 
+    @override
     def to_spectrum(self, x: Tensor) -> Tensor:
-        """As `SpectralOperator.to_spectrum`: the Hartley transform, which is orthogonal and real."""
+        """The Hartley transform, which is orthogonal and real."""
         f = torch.fft.fft2(x, norm="ortho")
         return f.real - f.imag
 
     # It is its own inverse.
     from_spectrum = to_spectrum
 
+    @override
     def measured_spectrum(self, y: Tensor) -> Tensor:
-        """As `SpectralOperator.measured_spectrum`."""
         z = self.to_spectrum(self._filtered(y, "turned back", lambda h: _phase(h).conj()))
         return z * (self.singular_values(z) > 0)
 
+    @override
     def measurement(self, z: Tensor) -> Tensor:
-        """As `SpectralOperator.measurement`."""
         return self._filtered(self.from_spectrum(z), "turned", _phase)
 
     # One transform there and back, where the spectrum takes two.
 
-    def A(self, x: Tensor) -> Tensor:  # noqa: N802 as in the field
-        """As `LinearOperator.A`."""
+    @override
+    def A(self, x: Tensor) -> Tensor:
         return self._filtered(x, "A", self._cut)
 
-    def At(self, y: Tensor) -> Tensor:  # noqa: N802 as in the field
-        """As `LinearOperator.At`."""
+    @override
+    def At(self, y: Tensor) -> Tensor:
         return self._filtered(y, "At", lambda h: self._cut(h).conj())
 
-    def A_pinv(self, y: Tensor) -> Tensor:  # noqa: N802 as in the field
-        """As `LinearOperator.A_pinv`."""
+    @override
+    def A_pinv(self, y: Tensor) -> Tensor:
         return self._filtered(y, "A_pinv", lambda h: _phase(h).conj() * inverse_or_zero(self._cut(h).abs()))
 
     def _filtered(self, x: Tensor, name: str, make: Callable[[Tensor], Tensor]) -> Tensor:

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from typing_extensions import override
 
 from dtir.core.errors import ConfigError
 from dtir.diffusion.domain import to_centred, to_image
@@ -113,8 +114,9 @@ class JPEG(Operator):
         return to_centred(torch.einsum("ij,bjhw->bihw", inverse, decoded) / PEAK)
 
     @classmethod
+    @override
     def fitting_size(cls, height: int, width: int, /, **settings: object) -> tuple[int, int]:
-        """As `Operator.fitting_size`: whole blocks."""
+        """Whole blocks."""
         side = BLOCK * SUBSAMPLINGS[settings.get("subsampling", "4:2:0")]
         return height // side * side, width // side * side
 

@@ -5,6 +5,7 @@ JPEG is in `jpeg.py`.
 
 from torch import Tensor
 from torch.nn import functional as F
+from typing_extensions import override
 
 from dtir.core.errors import ConfigError
 from dtir.diffusion.domain import to_centred, to_image
@@ -35,11 +36,11 @@ class HDR(Operator):
         super().__init__()
         self.scale = scale
 
-    def A(self, x: Tensor) -> Tensor:  # noqa: N802 as in the field
-        """As `Operator.A`: (B, C, H, W) in [-1, 1]; the gradient passes through the clipping as if there were none.
+    @override
+    def A(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) in [-1, 1]; the gradient passes through the clipping as if there were none.
 
-        A wrongly saturated estimate is corrected so; where the measurement is saturated too, there is no misfit.
-        """
+        A wrongly saturated estimate is corrected so; where the measurement is saturated too, there is no misfit."""
         exposed = self.scale * x
         return straight_through(exposed, exposed.clamp(-1, 1))
 
@@ -74,11 +75,11 @@ class GammaBlur(Operator):
         # Round the border of the padded picture, which is cut off.
         self.blur = CircularBlur(gaussian_kernel(sigma, side), threshold=0)
 
-    def A(self, x: Tensor) -> Tensor:  # noqa: N802 as in the field
-        """As `Operator.A`: (B, C, H, W) in [-1, 1]; the gradient passes through the clipping of light.
+    @override
+    def A(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) in [-1, 1]; the gradient passes through the clipping of light.
 
-        Values below -1, darker than black, give no light, and the gradient of the response continued below it.
-        """
+        Values below -1, darker than black, give no light, and the gradient of the response continued below it."""
         exposed = self.exposure * self._blurred(self._light(to_image(x)))
         seen = straight_through(exposed, exposed.clamp(LEAST_LIGHT, 1))
         return to_centred(seen ** (1 / self.gamma))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dtir.core.errors import ConfigError
 from dtir.diffusion.operators.base import SpectralOperator, orthogonal_basis
@@ -23,26 +24,28 @@ class Inpainting(SpectralOperator):
         super().__init__()
         self.mask = mask
 
+    @override
     def to_spectrum(self, x: Tensor) -> Tensor:
-        """As `SpectralOperator.to_spectrum`: the pixels themselves."""
+        """The pixels themselves."""
         return x
 
     from_spectrum = to_spectrum
 
+    @override
     def measured_spectrum(self, y: Tensor) -> Tensor:
-        """As `SpectralOperator.measured_spectrum`."""
         return y * self.singular_values(y)
 
+    @override
     def measurement(self, z: Tensor) -> Tensor:
-        """As `SpectralOperator.measurement`."""
         return z
 
     def singular_values(self, like: Tensor) -> Tensor:
         """The mask."""
         return self._like("mask", self.mask, like)
 
+    @override
     def y_from_picture(self, picture: Tensor) -> Tensor:
-        """As `Operator.y_from_picture`; what the mask leaves out becomes 0."""
+        """What the mask leaves out becomes 0."""
         return self.A(picture)
 
 
@@ -130,30 +133,32 @@ class Colorization(SpectralOperator):
         self.basis = orthogonal_basis(3)
         self.values = torch.tensor([3**-0.5, 0, 0], dtype=torch.float64).view(1, 3, 1, 1)
 
+    @override
     def to_spectrum(self, x: Tensor) -> Tensor:
-        """As `SpectralOperator.to_spectrum`; the first channel is the measured one."""
+        """The first channel is the measured one."""
         return torch.einsum("ij,bjhw->bihw", self._like("basis", self.basis, x), x)
 
+    @override
     def from_spectrum(self, z: Tensor) -> Tensor:
-        """As `SpectralOperator.from_spectrum`."""
         return torch.einsum("ij,bihw->bjhw", self._like("basis", self.basis, z), z)
 
+    @override
     def measured_spectrum(self, y: Tensor) -> Tensor:
-        """As `SpectralOperator.measured_spectrum`."""
         return torch.cat([y, y.new_zeros(len(y), 2, *y.shape[2:])], 1)
 
+    @override
     def measurement(self, z: Tensor) -> Tensor:
-        """As `SpectralOperator.measurement`."""
         return z[:, :1]
 
     def singular_values(self, like: Tensor) -> Tensor:
         """`1 / sqrt(3)` for the mean, 0 for the rest."""
         return self._like("values", self.values, like)
 
+    @override
     def y_as_picture(self, y: Tensor) -> Tensor:
-        """As `Operator.y_as_picture`: grey."""
+        """Grey."""
         return y.expand(-1, 3, -1, -1)
 
+    @override
     def y_from_picture(self, picture: Tensor) -> Tensor:
-        """As `Operator.y_from_picture`."""
         return self.A(picture)

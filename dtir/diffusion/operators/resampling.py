@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dtir.core.errors import ConfigError
 from dtir.diffusion.operators.base import LEAST_VALUE, SpectralOperator, inverse_or_zero, orthogonal_basis
@@ -15,14 +16,16 @@ class Downsampling(SpectralOperator):
     """What down-sampling by a `factor` has in common: the sizes that go with it."""
 
     @classmethod
+    @override
     def fitting_size(cls, height: int, width: int, /, **settings: object) -> tuple[int, int]:
-        """As `Operator.fitting_size`: multiples of the factor."""
+        """Multiples of the factor."""
         factor = settings["factor"]
         return height // factor * factor, width // factor * factor
 
     @classmethod
+    @override
     def picture_size(cls, height: int, width: int, /, **settings: object) -> tuple[int, int]:
-        """As `Operator.picture_size`: larger by the factor."""
+        """Larger by the factor."""
         return height * settings["factor"], width * settings["factor"]
 
 
@@ -45,12 +48,12 @@ class AverageDownsampling(Downsampling):
         super().__init__()
         self.factor, self.basis = factor, orthogonal_basis(factor**2)
 
+    @override
     def to_spectrum(self, x: Tensor) -> Tensor:
-        """As `SpectralOperator.to_spectrum`; the first coefficient of each block is the measured one.
+        """The first coefficient of each block is the measured one.
 
         Raises:
-            ConfigError: Height or width is not a multiple of the factor.
-        """
+            ConfigError: Height or width is not a multiple of the factor."""
         if x.shape[-1] % self.factor or x.shape[-2] % self.factor:
             raise ConfigError(
                 f"AverageDownsampling: pictures of {x.shape[-2]} x {x.shape[-1]} pixels are not made of blocks of "
@@ -58,8 +61,8 @@ class AverageDownsampling(Downsampling):
             )
         return self._turn(x, self._like("basis", self.basis, x))
 
+    @override
     def from_spectrum(self, z: Tensor) -> Tensor:
-        """As `SpectralOperator.from_spectrum`."""
         return self._turn(z, self._like("basis", self.basis, z).t())
 
     def _turn(self, x: Tensor, matrix: Tensor) -> Tensor:
@@ -68,14 +71,14 @@ class AverageDownsampling(Downsampling):
         turned = (blocks @ matrix.t()).unflatten(4, (f, f)).transpose(3, 4)
         return turned.reshape(x.shape)
 
+    @override
     def measured_spectrum(self, y: Tensor) -> Tensor:
-        """As `SpectralOperator.measured_spectrum`."""
         z = y.new_zeros(*y.shape[:2], y.shape[2] * self.factor, y.shape[3] * self.factor)
         z[..., :: self.factor, :: self.factor] = y
         return z
 
+    @override
     def measurement(self, z: Tensor) -> Tensor:
-        """As `SpectralOperator.measurement`."""
         return z[..., :: self.factor, :: self.factor]
 
     def singular_values(self, like: Tensor) -> Tensor:
@@ -125,33 +128,33 @@ class SeparableOperator(SpectralOperator):
 
     # In two products of small matrices, where the spectrum takes four.
 
-    def A(self, x: Tensor) -> Tensor:  # noqa: N802 as in the field
-        """As `LinearOperator.A`."""
+    @override
+    def A(self, x: Tensor) -> Tensor:
         rows, columns = self._sides("matrix", x)
         return rows @ x @ columns.t()
 
-    def At(self, y: Tensor) -> Tensor:  # noqa: N802 as in the field
-        """As `LinearOperator.At`."""
+    @override
+    def At(self, y: Tensor) -> Tensor:
         rows, columns = self._sides("matrix", y)
         return rows.t() @ y @ columns
 
-    def A_pinv(self, y: Tensor) -> Tensor:  # noqa: N802 as in the field
-        """As `LinearOperator.A_pinv`."""
+    @override
+    def A_pinv(self, y: Tensor) -> Tensor:
         rows, columns = self._sides("inverse", y)
         return rows @ y @ columns.t()
 
+    @override
     def to_spectrum(self, x: Tensor) -> Tensor:
-        """As `SpectralOperator.to_spectrum`."""
         rows, columns = self._sides("vt", x)
         return rows @ x @ columns.t()
 
+    @override
     def from_spectrum(self, z: Tensor) -> Tensor:
-        """As `SpectralOperator.from_spectrum`."""
         rows, columns = self._sides("vt", z)
         return rows.t() @ z @ columns
 
+    @override
     def measured_spectrum(self, y: Tensor) -> Tensor:
-        """As `SpectralOperator.measured_spectrum`."""
         rows, columns = self._sides("u", y)
         z = rows.t() @ y @ columns
         height, width = (len(part.s) for part in self.parts)
@@ -160,8 +163,8 @@ class SeparableOperator(SpectralOperator):
         full[..., :h, :w] = z[..., :h, :w]
         return full * (self.singular_values(full) > 0)
 
+    @override
     def measurement(self, z: Tensor) -> Tensor:
-        """As `SpectralOperator.measurement`."""
         rows, columns = self._sides("u", z)
         h, w = min(len(rows), z.shape[-2]), min(len(columns), z.shape[-1])
         return rows[:, :h] @ z[..., :h, :w] @ columns[:, :w].t()

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dtir.core.errors import ConfigError
 from dtir.diffusion.operators.base import SpectralOperator
@@ -47,12 +48,12 @@ class WalshHadamard(SpectralOperator):
         """Entries of x (B, C, n); `gather` is faster on the last axis than the other ways to index."""
         return x.gather(-1, self._on_device(name, x).expand(*x.shape[:2], -1))
 
+    @override
     def to_spectrum(self, x: Tensor) -> Tensor:
-        """As `SpectralOperator.to_spectrum`."""
         return self._transformed(self._gathered(x.flatten(2), "order")).view(x.shape)
 
+    @override
     def from_spectrum(self, z: Tensor) -> Tensor:
-        """As `SpectralOperator.from_spectrum`."""
         return self._gathered(self._transformed(z.flatten(2)), "back").view(z.shape)
 
     def _transformed(self, x: Tensor) -> Tensor:
@@ -61,13 +62,13 @@ class WalshHadamard(SpectralOperator):
         box = x.unflatten(-1, (len(left), len(middle), len(right)))
         return (left @ (middle @ box @ right).flatten(-2)).flatten(-2)
 
+    @override
     def measured_spectrum(self, y: Tensor) -> Tensor:
-        """As `SpectralOperator.measured_spectrum`."""
         z = y.new_zeros(*y.shape[:2], self.shape[0] * self.shape[1])
         return z.index_copy(-1, self._on_device("kept", y), y).unflatten(2, self.shape)
 
+    @override
     def measurement(self, z: Tensor) -> Tensor:
-        """As `SpectralOperator.measurement`."""
         return self._gathered(z.flatten(2), "kept")
 
     def singular_values(self, like: Tensor) -> Tensor:
@@ -76,16 +77,19 @@ class WalshHadamard(SpectralOperator):
         return self._constant("values", key, lambda: self.measured_spectrum(like.new_ones(1, 1, len(self.kept))))
 
     @classmethod
+    @override
     def fitting_size(cls, height: int, width: int, /, **settings: object) -> tuple[int, int]:
-        """As `Operator.fitting_size`: powers of 2."""
+        """Powers of 2."""
         return 1 << (height.bit_length() - 1), 1 << (width.bit_length() - 1)
 
+    @override
     def y_as_picture(self, y: Tensor) -> Tensor:
-        """As `Operator.y_as_picture`: the coefficients at their places, 0 where none is measured."""
+        """The coefficients at their places, 0 where none is measured."""
         return self.measured_spectrum(y)
 
+    @override
     def y_from_picture(self, picture: Tensor) -> Tensor:
-        """As `Operator.y_from_picture`: none."""
+        """None."""
         raise ConfigError(
             "WalshHadamard: its measurements are no picture; simulate them from a clean one (dtir guide: --simulate), "
             "or give them to GuidedRestorer.restore."

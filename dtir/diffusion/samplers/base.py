@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dtir.core.errors import ConfigError
 from dtir.diffusion.schedulers.base import Scheduler
@@ -154,8 +155,8 @@ class OneStepSampler(Sampler):
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
         """Goes from step t to the cleaner step t_prev (0 at the end)."""
 
+    @override
     def states(self, run: Run, x: Tensor, path: Sequence[int]) -> Iterator[Tensor]:
-        """As `Sampler.states`."""
         for t, t_prev in pairwise(path):
             x = self.advance(run, x, t, t_prev)
             yield x
@@ -176,6 +177,6 @@ class StepSampler(OneStepSampler):
     ) -> Tensor:
         """Goes from step t to the cleaner step t_prev (0 at the end), given the noise `eps` predicted in `x_t`."""
 
+    @override
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
-        """As `OneStepSampler.advance`."""
         return self.step(run.scheduler, x, run.eps(x, t), t, t_prev, run.generator)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dtir.core.errors import ConfigError
 from dtir.diffusion.samplers.base import SampleResult, StepCallback, choose_steps, gaussian_like
@@ -136,8 +137,9 @@ class PosteriorSampler(BridgeSampler):
     def __init__(self, noise: bool = True, clip: tuple[float, float] | None = None) -> None:
         self.noise, self.clip = noise, clip
 
+    @override
     def step(self, at: BridgeStep) -> Tensor:
-        """As `BridgeSampler.step`; no noise in the last step."""
+        """No noise in the last step."""
         x0 = at.x0 if self.clip is None else at.x0.clamp(*self.clip)
         mean, variance = at.bridge.posterior(at.x, x0, at.mu, at.t, at.t_prev)
         return mean + variance.sqrt() * at.noise() if self.noise and at.t_prev > 0 else mean
@@ -157,8 +159,8 @@ class ImplicitSampler(BridgeSampler):
     def __init__(self, clip: tuple[float, float] | None = None) -> None:
         self.clip = clip
 
+    @override
     def step(self, at: BridgeStep) -> Tensor:
-        """As `BridgeSampler.step`."""
         x0 = at.x0 if self.clip is None else at.x0.clamp(*self.clip)
         draws = at.first and not at.bridge.starts_noisy
         noise = at.noise() if draws else torch.zeros_like(at.x)
@@ -178,8 +180,9 @@ class ConsistencySampler(BridgeSampler):
     def __init__(self, clip: tuple[float, float] | None = None) -> None:
         self.clip = clip
 
+    @override
     def step(self, at: BridgeStep) -> Tensor:
-        """As `BridgeSampler.step`; the prediction itself in the last step."""
+        """The prediction itself in the last step."""
         x0 = at.x0 if self.clip is None else at.x0.clamp(*self.clip)
         return x0 if at.t_prev == 0 else at.bridge.add_noise(x0, at.mu, at.noise(), at.t_prev)
 
@@ -200,8 +203,8 @@ class EquationSampler(BridgeSampler):
 class ReverseSDESampler(EquationSampler):
     """Euler-Maruyama steps of the reverse equation, with noise in the last step too, as IR-SDE and GOUB publish it."""
 
+    @override
     def step(self, at: BridgeStep) -> Tensor:
-        """As `BridgeSampler.step`."""
         drift, spread = self._equation(at.bridge).reverse_sde(at.x, at.eps, at.mu, at.t, at.t_prev)
         return at.x - drift - spread * at.noise()
 
@@ -210,8 +213,8 @@ class ReverseSDESampler(EquationSampler):
 class ReverseODESampler(EquationSampler):
     """Euler steps of the deterministic equation: IR-SDE's probability flow, GOUB's mean ODE."""
 
+    @override
     def step(self, at: BridgeStep) -> Tensor:
-        """As `BridgeSampler.step`."""
         return at.x - self._equation(at.bridge).reverse_ode(at.x, at.eps, at.mu, at.t, at.t_prev)
 
 
@@ -255,8 +258,8 @@ class ResidualSampler(BridgeSampler):
 class ColdSampler(BridgeSampler):
     """Cold diffusion's Algorithm 2: exchanges the degradation of step t for that of t_prev (Bansal et al., 2023)."""
 
+    @override
     def step(self, at: BridgeStep) -> Tensor:
-        """As `BridgeSampler.step`."""
         (a, b, _), (a_prev, b_prev, _) = at.bridge.marginal(at.t), at.bridge.marginal(at.t_prev)
         return at.x + (a_prev - a) * at.x0 + (b_prev - b) * at.mu
 

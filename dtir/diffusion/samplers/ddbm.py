@@ -1,6 +1,7 @@
 """The published sampler of diffusion bridges (Zhou et al., ICLR 2024, Algorithm 1)."""
 
 from torch import Tensor
+from typing_extensions import override
 
 from dtir.core.errors import ConfigError
 from dtir.diffusion.samplers.bridges import BridgeSampler, BridgeStep
@@ -32,18 +33,18 @@ class DDBMSampler(BridgeSampler):
             raise ConfigError(f"DDBMSampler: churn_step_ratio={churn_step_ratio} must lie in [0, 1).")
         self.churn_step_ratio, self.guidance, self.clip = churn_step_ratio, guidance, clip
 
+    @override
     def place(self, bridge: Bridge, t: int) -> float:
-        """As `BridgeSampler.place`: the time of a step.
+        """The time of a step.
 
         Raises:
-            ConfigError: The process is not a `DDBM`.
-        """
+            ConfigError: The process is not a `DDBM`."""
         if not isinstance(bridge, DDBM):
             raise ConfigError(f"DDBMSampler is of DDBM alone, not of {type(bridge).__name__}.")
         return bridge.sampled_times[t]
 
+    @override
     def step(self, at: BridgeStep) -> Tensor:
-        """As `BridgeSampler.step`."""
         time, then = self.place(at.bridge, at.t), self.place(at.bridge, at.t_prev)
         x, out = at.x, at.out
         if self.churn_step_ratio:

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dtir.core.errors import ConfigError
 from dtir.diffusion.samplers.base import OneStepSampler, Run, Sampler, StepSampler, gaussian_like
@@ -22,6 +23,7 @@ from dtir.registry import SAMPLERS
 class ProbabilityFlowSampler(StepSampler):
     """Euler steps in time, `dx = (f x - g^2 score / 2) dt` (Song et al., ICLR 2021)."""
 
+    @override
     def step(
         self,
         scheduler: Scheduler,
@@ -31,7 +33,6 @@ class ProbabilityFlowSampler(StepSampler):
         t_prev: int,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """As `StepSampler.step`."""
         f, squared, dt = equation_of(scheduler, type(self).__name__).equation(t, t_prev)
         return x_t - (f * x_t - 0.5 * squared * scheduler.score_from_eps(eps, t)) * dt
 
@@ -94,8 +95,9 @@ class HeunSampler(OneStepSampler):
 class DPMSolverPP2M(Sampler):
     """DPM-Solver++(2M) (Lu et al., 2022): second order with one evaluation per step, from the last two predictions."""
 
+    @override
     def states(self, run: Run, x: Tensor, path: Sequence[int]) -> Iterator[Tensor]:
-        """As `Sampler.states`; the first and the last step are of first order."""
+        """The first and the last step are of first order."""
         before: tuple[Tensor, Tensor] | None = None
         for t, t_prev in pairwise(path):
             (a, sigma), (a_prev, sigma_prev) = run.scheduler.marginal(t), run.scheduler.marginal(t_prev)

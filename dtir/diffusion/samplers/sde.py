@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dtir.core.errors import ConfigError
 from dtir.diffusion.samplers.base import OneStepSampler, Run, StepSampler, gaussian_like
@@ -28,6 +29,7 @@ def equation_of(scheduler: Scheduler, sampler: str) -> SDEScheduler:
 class EulerMaruyamaSampler(StepSampler):
     """Euler-Maruyama steps of the reverse equation `dx = (f x - g^2 score) dt + g dW`, the last one without noise."""
 
+    @override
     def step(
         self,
         scheduler: Scheduler,
@@ -37,7 +39,6 @@ class EulerMaruyamaSampler(StepSampler):
         t_prev: int,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """As `StepSampler.step`."""
         f, squared, dt = equation_of(scheduler, type(self).__name__).equation(t, t_prev)
         mean = x_t - (f * x_t - squared * scheduler.score_from_eps(eps, t)) * dt
         return mean if t_prev == 0 else mean + (squared * dt).sqrt() * gaussian_like(x_t, generator)
@@ -56,8 +57,9 @@ class PredictorCorrectorSampler(OneStepSampler):
         self.snr, self.corrections = snr, corrections
         self.predictor = EulerMaruyamaSampler()
 
+    @override
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
-        """As `OneStepSampler.advance`; there is nothing to correct at the end."""
+        """There is nothing to correct at the end."""
         x = self.predictor.advance(run, x, t, t_prev)
         if t_prev == 0:
             return x

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dtir.core.errors import ConfigError
 from dtir.diffusion.samplers.base import Run, Sampler
@@ -33,8 +34,9 @@ class UniPCSampler(Sampler):
             raise ConfigError(f"UniPCSampler: order={order} must be 1, 2 or 3.")
         self.order, self.corrector = order, corrector
 
+    @override
     def states(self, run: Run, x: Tensor, path: Sequence[int]) -> Iterator[Tensor]:
-        """As `Sampler.states`; the last one is the prediction itself."""
+        """The last one is the prediction itself."""
         # Log SNR / 2 and prediction of x_0 of the last steps, the latest first; the state and the step before.
         past: list[tuple[Tensor, Tensor]] = []
         before: tuple[Tensor, int] | None = None

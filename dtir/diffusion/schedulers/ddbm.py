@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dtir.core.errors import ConfigError
 from dtir.diffusion.schedulers.bridge import Bridge, register_arrays
@@ -92,8 +93,9 @@ class DDBM(Bridge):
         self.register_buffer("told_log", logarithms.float(), persistent=False)
         self.told = (times if predicts == "x0" else logarithms).tolist()
 
+    @override
     def time_at(self, place: Tensor) -> Tensor:
-        """As `Bridge.time_at`: uniform in `sigma_min..sigma_max`."""
+        """Uniform in `sigma_min..sigma_max`."""
         return self.sigma_min + place * (self.sigma_max - self.sigma_min)
 
     def free(self, time: float | Tensor) -> tuple[Tensor, Tensor]:
@@ -116,8 +118,8 @@ class DDBM(Bridge):
         (alpha, sigma), (alpha_end, sigma_end) = self.free(time), self.free(self.sigma_max)
         return (alpha_end / sigma_end * sigma / alpha) ** 2
 
+    @override
     def marginal(self, t: int | float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As `Bridge.marginal`."""
         if isinstance(t, float):
             return tuple(self.times.new_full((1, 1, 1, 1), value.item()) for value in self._coefficients(t))
         if isinstance(t, Tensor) and t.is_floating_point():
@@ -134,8 +136,9 @@ class DDBM(Bridge):
         """`mu`, without noise."""
         return mu
 
+    @override
     def posterior(self, x_t: Tensor, x0: Tensor, mu: Tensor, t: int, t_prev: int) -> tuple[Tensor, Tensor]:
-        """As `Bridge.posterior`: given x_t, the end adds nothing, so this is the free process's."""
+        """Given x_t, the end adds nothing, so this is the free process's."""
         alpha, sigma = self._at(self.alphas, t), self._at(self.sigmas, t)
         alpha_prev, sigma_prev = self._at(self.alphas, t_prev), self._at(self.sigmas, t_prev)
         carried = alpha / alpha_prev * sigma_prev
@@ -165,15 +168,16 @@ class DDBM(Bridge):
         c_skip = (b * variance + a * covariance) / total
         return total**-0.5, c_skip, ((a**2 * (variance**2 - covariance**2) + variance * c) / total).sqrt()
 
+    @override
     def target(self, x_t: Tensor, x0: Tensor, mu: Tensor, eps: Tensor, t: int | Tensor) -> Tensor:
-        """As `Bridge.target`; preconditioned, of unit variance."""
+        """Preconditioned, of unit variance."""
         if self.predicts != "preconditioned":
             return super().target(x_t, x0, mu, eps, t)
         _, c_skip, c_out = self.preconditioning(t)
         return (x0 - c_skip * x_t) / c_out
 
+    @override
     def x0_from_output(self, x_t: Tensor, out: Tensor, mu: Tensor, t: int | float | Tensor) -> Tensor:
-        """As `Bridge.x0_from_output`."""
         if self.predicts != "preconditioned":
             return super().x0_from_output(x_t, out, mu, t)
         _, c_skip, c_out = self.preconditioning(t)

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from typing_extensions import override
 
 from dtir.core.errors import ConfigError
 from dtir.diffusion.schedulers.bridge import Bridge, register_arrays
@@ -83,8 +84,9 @@ class ResidualDiffusion(Bridge):
     def _told(self) -> Tensor:
         return self.betas_cumsum if self.predicts == "eps" else self.alphas_cumsum
 
+    @override
     def marginal(self, t: int | Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As `Bridge.marginal`; the first two sum to `1 - D_t`."""
+        """The first two sum to `1 - D_t`."""
         alpha = self._at(self.alphas_cumsum, t)
         return 1 - alpha, alpha - self._at(self.delta_cumsum, t), self._at(self.betas_cumsum, t)
 
@@ -92,29 +94,33 @@ class ResidualDiffusion(Bridge):
         """`(1 - D_T) mu + sqrt(sum_scale) eps`."""
         return (1 - self.delta_cumsum[-1]) * mu + math.sqrt(self.sum_scale) * eps
 
+    @override
     def posterior(self, x_t: Tensor, x0: Tensor, mu: Tensor, t: int, t_prev: int) -> tuple[Tensor, Tensor]:
-        """As `Bridge.posterior`, of a chain whose increments are independent: equation 9 of the paper's appendix."""
+        """Of a chain whose increments are independent: equation 9 of the paper's appendix."""
         now, before = self._at(self.betas_cumsum, t) ** 2, self._at(self.betas_cumsum, t_prev) ** 2
         (a, b, _), (a_prev, b_prev, _) = self.marginal(t), self.marginal(t_prev)
         share = before / now
         mean = share * (x_t - a * x0 - b * mu) + a_prev * x0 + b_prev * mu
         return mean, (now - before) * share
 
+    @override
     def target(self, x_t: Tensor, x0: Tensor, mu: Tensor, eps: Tensor, t: int | Tensor) -> Tensor:
-        """As `Bridge.target`; of two predictions, (B, 2 C, H, W)."""
+        """Of two predictions, (B, 2 C, H, W)."""
         if not self._predicts_two:
             return super().target(x_t, x0, mu, eps, t)
         return torch.cat([x0 if self.predicts == "x0 and eps" else mu - x0, eps], 1)
 
+    @override
     def x0_from_output(self, x_t: Tensor, out: Tensor, mu: Tensor, t: int | Tensor) -> Tensor:
-        """As `Bridge.x0_from_output`; of two predictions, by the one that is not the noise."""
+        """Of two predictions, by the one that is not the noise."""
         if not self._predicts_two:
             return super().x0_from_output(x_t, out, mu, t)
         first = out.chunk(2, dim=1)[0]
         return first if self.predicts == "x0 and eps" else mu - first
 
+    @override
     def eps_from_output(self, x_t: Tensor, out: Tensor, mu: Tensor, t: int | Tensor) -> Tensor:
-        """As `Bridge.eps_from_output`; of two predictions, the noise."""
+        """Of two predictions, the noise."""
         return out.chunk(2, dim=1)[1] if self._predicts_two else super().eps_from_output(x_t, out, mu, t)
 
     def parts(self, x_t: Tensor, out: Tensor, mu: Tensor, t: int, clip: Bounds = None) -> tuple[Tensor, Tensor]:
@@ -152,8 +158,9 @@ class ResidualDiffusion(Bridge):
         """The state, and `A_t T` or, for networks that predict noise, `B_t T`."""
         return x_t, self.times[t] if isinstance(t, int) else self._told[t] * self.num_timesteps
 
+    @override
     def sample_steps(self, n: int) -> list[int]:
-        """As `Bridge.sample_steps`, with the published rounding."""
+        """With the published rounding."""
         super().sample_steps(n)
         # As `torch.linspace` computes it in float32, from both ends, so that the same fractions are cut off.
         length, i = np.float32(self.num_timesteps / n), np.arange(n + 1, dtype=np.float32)

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dtir.core.errors import ConfigError
 from dtir.diffusion.schedulers.base import Scheduler
@@ -47,12 +48,12 @@ class EDMScheduler(Scheduler):
         self.levels = levels.tolist()
         register_arrays(self, sigmas=levels)
 
+    @override
     def marginal(self, t: int | float | Tensor) -> tuple[Tensor, Tensor]:
-        """As `Scheduler.marginal`, of a step, or of a level that is a float.
+        """Of a step, or of a level that is a float.
 
         Raises:
-            ValueError: t is an int outside 0..T.
-        """
+            ValueError: t is an int outside 0..T."""
         sigma = self._level(t).reshape(-1, 1, 1, 1)
         return torch.ones_like(sigma), sigma
 

@@ -3,6 +3,7 @@ Bridge", ICML 2024)."""
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dtir.diffusion.schedulers.bridge import register_arrays
 from dtir.diffusion.schedulers.irsde import MeanReverting, level
@@ -37,8 +38,9 @@ class GOUB(MeanReverting):
         sigma_t_T = torch.sqrt(self.lambda_square**2 * (1 - left))
         register_arrays(self, sigma_t_T=sigma_t_T, f_sigmas=self.sigma_bars * sigma_t_T / self.sigma_bars[-1])
 
+    @override
     def marginal(self, t: int | Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As `Bridge.marginal`: the published m, n and f_sigma."""
+        """The published m, n and f_sigma."""
         until, after = self._at(self.sigma_bars, t) ** 2, self._at(self.sigma_t_T, t) ** 2
         left, total = self.remaining(t), self.sigma_bars[-1] ** 2
         rest = torch.exp(-2 * (self.thetas_cumsum[-1] - self._at(self.thetas_cumsum, t)) * self.dt)
@@ -53,10 +55,11 @@ class GOUB(MeanReverting):
         """T - 1: at T the state is `mu`, without noise to predict."""
         return self.num_timesteps - 1
 
+    @override
     def posterior(
         self, x_t: Tensor, x0: Tensor, mu: Tensor, t: int | Tensor, t_prev: int | Tensor
     ) -> tuple[Tensor, Tensor]:
-        """As `Bridge.posterior`. From T, where the state tells nothing of x_0, it is the marginal at t_prev."""
+        """From T, where the state tells nothing of x_0, it is the marginal at t_prev."""
         m_prev, n_prev, sigma_prev = self.marginal(t_prev)
         mean_prev = m_prev * x0 + n_prev * mu
         if isinstance(t, int) and t == self.num_timesteps:
@@ -68,17 +71,17 @@ class GOUB(MeanReverting):
         mean = (sigma_prev**2 * f_m * (x_t - (n - n_prev * f_m) * mu) + variance * mean_prev) / sigma**2
         return mean, variance * sigma_prev**2 / sigma**2
 
+    @override
     def reverse_sde(
         self, x: Tensor, eps: Tensor, mu: Tensor, t: int | Tensor, t_prev: int | Tensor
     ) -> tuple[Tensor, Tensor]:
-        """As `SDEBridge.reverse_sde`."""
         return self.reverse_ode(x, eps, mu, t, t_prev), (2 * self.lambda_square**2 * self.integral(t, t_prev)).sqrt()
 
+    @override
     def reverse_ode(self, x: Tensor, eps: Tensor, mu: Tensor, t: int | Tensor, t_prev: int | Tensor) -> Tensor:
-        """As `SDEBridge.reverse_ode`: the published mean ODE, which is the reverse equation without its noise.
+        """The published mean ODE, which is the reverse equation without its noise.
 
-        At T, where nothing is known of x_0, the score and the pull of the h-transform are left out, as published.
-        """
+        At T, where nothing is known of x_0, the score and the pull of the h-transform are left out, as published."""
         rate = self.integral(t, t_prev)
         drift = rate * (mu - x)
         if isinstance(t, int) and t == self.num_timesteps:

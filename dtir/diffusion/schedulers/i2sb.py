@@ -5,6 +5,7 @@ from itertools import accumulate, repeat
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dtir.core.errors import ConfigError
 from dtir.diffusion.schedulers.bridge import Bridge, register_arrays
@@ -70,20 +71,23 @@ class I2SB(Bridge):
         }
         register_arrays(self, **{name: torch.tensor(array) for name, array in arrays.items()})
 
+    @override
     def marginal(self, t: int | Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As `Bridge.marginal`; the first two sum to 1."""
+        """The first two sum to 1."""
         return self._at(self.mu_x0, t), self._at(self.mu_x1, t), self._at(self.std_sb, t)
 
+    @override
     def add_noise(self, x0: Tensor, mu: Tensor, eps: Tensor, t: int | Tensor) -> Tensor:
-        """As `Bridge.add_noise`; with `ot_ode`, `eps` plays no part."""
+        """With `ot_ode`, `eps` plays no part."""
         return super().add_noise(x0, mu, torch.zeros_like(eps) if self.ot_ode else eps, t)
 
     def start(self, mu: Tensor, eps: Tensor) -> Tensor:
         """`mu`, without noise."""
         return mu
 
+    @override
     def posterior(self, x_t: Tensor, x0: Tensor, mu: Tensor, t: int, t_prev: int) -> tuple[Tensor, Tensor]:
-        """As `Bridge.posterior`, equation 4 of the paper."""
+        """Equation 4 of the paper."""
         before = self._at(self.std_fwd, t_prev) ** 2
         # In the order of the published code, whose difference of squares cancels.
         between = (self._at(self.std_fwd, t) ** 2 - before).sqrt() ** 2
@@ -91,8 +95,9 @@ class I2SB(Bridge):
         variance = torch.zeros_like(total) if self.ot_ode else before * between / total
         return between / total * x0 + before / total * x_t, variance
 
+    @override
     def sample_steps(self, n: int) -> list[int]:
-        """As `Bridge.sample_steps`, with the published rounding: halves go to the even step."""
+        """With the published rounding: halves go to the even step."""
         super().sample_steps(n)
         places = accumulate(repeat(self.num_timesteps / n, n - 1), initial=self.num_timesteps / n)
         return [round(place) for place in places][::-1]

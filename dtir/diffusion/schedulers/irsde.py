@@ -5,6 +5,7 @@ import math
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dtir.core.errors import ConfigError
 from dtir.diffusion.schedulers.bridge import SDEBridge, register_arrays
@@ -136,13 +137,15 @@ class IRSDE(MeanReverting):
         self.T, self.sample_T, self.sample_scale = T, sampled, T / sampled
         self.max_sigma = self.stationary
 
+    @override
     def marginal(self, t: int | Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As `Bridge.marginal`; the first two sum to 1."""
+        """The first two sum to 1."""
         left = self.remaining(t)
         return left, 1 - left, self._at(self.sigma_bars, t)
 
+    @override
     def x0_from_eps(self, x_t: Tensor, eps: Tensor, mu: Tensor, t: int | Tensor) -> Tensor:
-        """As `Bridge.x0_from_eps`, in the published order: 1 / eps enlarges rounding errors at T."""
+        """In the published order: 1 / eps enlarges rounding errors at T."""
         return (x_t - mu - self._at(self.sigma_bars, t) * eps) * torch.exp(self._passed(t)) + mu
 
     def start(self, mu: Tensor, eps: Tensor) -> Tensor:
@@ -153,16 +156,18 @@ class IRSDE(MeanReverting):
         """The state and its time step in the process that the network knows."""
         return x_t, t * self.sample_scale
 
+    @override
     def reverse_sde(
         self, x: Tensor, eps: Tensor, mu: Tensor, t: int | Tensor, t_prev: int | Tensor
     ) -> tuple[Tensor, Tensor]:
-        """As `SDEBridge.reverse_sde`, equation 8 of the paper."""
+        """Equation 8 of the paper."""
         rate = self.integral(t, t_prev)
         squared = 2 * self.max_sigma**2 * rate
         return rate * (mu - x) - squared * self.score_from_eps(eps, t), squared.sqrt()
 
+    @override
     def reverse_ode(self, x: Tensor, eps: Tensor, mu: Tensor, t: int, t_prev: int) -> Tensor:
-        """As `SDEBridge.reverse_ode`: the probability-flow equation."""
+        """The probability-flow equation."""
         rate = self.integral(t, t_prev)
         return rate * (mu - x) - self.max_sigma**2 * rate * self.score_from_eps(eps, t)
 
@@ -187,8 +192,9 @@ class DenoisingSDE(MeanReverting):
         super().__init__(level(max_sigma), T, schedule, self.EPS)
         self.max_sigma = self.stationary
 
+    @override
     def marginal(self, t: int | Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As `Bridge.marginal`; the coefficient of mu is 0."""
+        """The coefficient of mu is 0."""
         sigma = self._at(self.sigma_bars, t)
         return torch.ones_like(sigma), torch.zeros_like(sigma), sigma
 
@@ -196,19 +202,21 @@ class DenoisingSDE(MeanReverting):
         """`mu`: the noisy picture, whose step is `optimal_timestep`."""
         return mu
 
+    @override
     def posterior(self, x_t: Tensor, x0: Tensor, mu: Tensor, t: int, t_prev: int) -> tuple[Tensor, Tensor]:
-        """As `Bridge.posterior`, with the clean picture as the mean."""
+        """With the clean picture as the mean."""
         return super().posterior(x_t, x0, x0, t, t_prev)
 
+    @override
     def reverse_sde(
         self, x: Tensor, eps: Tensor, mu: Tensor, t: int | Tensor, t_prev: int | Tensor
     ) -> tuple[Tensor, Tensor]:
-        """As `SDEBridge.reverse_sde`; x_0 in the drift is the one that goes with `eps`."""
+        """X_0 in the drift is the one that goes with `eps`."""
         squared = 2 * self.max_sigma**2 * self.integral(t, t_prev)
         return -0.5 * squared * (1 + self.remaining(t) ** 2) * self.score_from_eps(eps, t), squared.sqrt()
 
+    @override
     def reverse_ode(self, x: Tensor, eps: Tensor, mu: Tensor, t: int, t_prev: int) -> Tensor:
-        """As `SDEBridge.reverse_ode`."""
         squared = 2 * self.max_sigma**2 * self.integral(t, t_prev)
         return -0.5 * squared * self.remaining(t) ** 2 * self.score_from_eps(eps, t)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dtir.core.errors import ConfigError
 from dtir.diffusion.schedulers.bridge import Bridge, register_arrays
@@ -80,8 +81,9 @@ class ResShift(Bridge):
         register_arrays(self, etas=torch.tensor(np.concatenate([[0.0], sqrt_etas[self.told[1:]] ** 2])))
         self.register_buffer("timestep_map", torch.tensor(self.told), persistent=False)
 
+    @override
     def marginal(self, t: int | Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As `Bridge.marginal`; the first two sum to 1."""
+        """The first two sum to 1."""
         eta = self._at(self.etas, t)
         return 1 - eta, eta, self.kappa * eta.sqrt()
 
@@ -89,8 +91,9 @@ class ResShift(Bridge):
         """`mu + kappa sqrt(eta_T) eps`."""
         return mu + self.kappa * self.etas[-1].sqrt() * eps
 
+    @override
     def posterior(self, x_t: Tensor, x0: Tensor, mu: Tensor, t: int, t_prev: int) -> tuple[Tensor, Tensor]:
-        """As `Bridge.posterior`, equation 7 of the paper."""
+        """Equation 7 of the paper."""
         eta, before = self._at(self.etas, t), self._at(self.etas, t_prev)
         alpha = eta - before
         return before / eta * x_t + alpha / eta * x0, self.kappa**2 * before / eta * alpha
@@ -109,8 +112,8 @@ class ResShift(Bridge):
             return self.marginal(t)[2] * eps
         return super().target(x_t, x0, mu, eps, t)
 
+    @override
     def x0_from_output(self, x_t: Tensor, out: Tensor, mu: Tensor, t: int | Tensor) -> Tensor:
-        """As `Bridge.x0_from_output`."""
         if self.predicts == "scaled_eps":
             a, b, _ = self.marginal(t)
             return (x_t - b * mu - out) / a

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dtir.core.errors import ConfigError
 from dtir.diffusion.schedulers.bridge import Bridge
@@ -32,13 +33,15 @@ class StraightPath(Bridge):
         self.noise, self.starts_noisy, self.continuous = noise, noise > 0, continuous
         self.register_buffer("places", torch.arange(num_timesteps + 1) / num_timesteps, persistent=False)
 
+    @override
     def marginal(self, t: int | Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As `Bridge.marginal`; the first two sum to 1."""
+        """The first two sum to 1."""
         place = self._place(t)
         return 1 - place, place, place * self.noise
 
+    @override
     def time_at(self, place: Tensor) -> Tensor:
-        """As `Bridge.time_at`: uniform in 0..T, without 0."""
+        """Uniform in 0..T, without 0."""
         return (1 - place) * self.num_timesteps
 
     def _place(self, t: int | Tensor) -> Tensor:
@@ -51,20 +54,23 @@ class StraightPath(Bridge):
         """`mu + noise eps`."""
         return mu + self.noise * eps
 
+    @override
     def posterior(self, x_t: Tensor, x0: Tensor, mu: Tensor, t: int, t_prev: int) -> tuple[Tensor, Tensor]:
-        """As `Bridge.posterior`: on the line from the state to `x0`, without further noise (InDI, equation 7)."""
+        """On the line from the state to `x0`, without further noise (InDI, equation 7)."""
         share = t_prev / t
         mean = share * x_t + (1 - share) * x0
         return mean, torch.zeros_like(self.places[:1]).view(1, 1, 1, 1)
 
+    @override
     def x0_from_output(self, x_t: Tensor, out: Tensor, mu: Tensor, t: int | Tensor) -> Tensor:
-        """As `Bridge.x0_from_output`; of a velocity, `x_t - t/T out`."""
+        """Of a velocity, `x_t - t/T out`."""
         if self.predicts == "velocity":
             return x_t - self._place(t) * out
         return super().x0_from_output(x_t, out, mu, t)
 
+    @override
     def target(self, x_t: Tensor, x0: Tensor, mu: Tensor, eps: Tensor, t: int | Tensor) -> Tensor:
-        """As `Bridge.target`; a velocity is `mu + noise eps - x_0` at every t."""
+        """A velocity is `mu + noise eps - x_0` at every t."""
         if self.predicts == "velocity":
             return mu + self.noise * eps - x0
         return super().target(x_t, x0, mu, eps, t)

@@ -5,6 +5,7 @@ import math
 
 from mmengine.logging import print_log
 from torch import Tensor
+from typing_extensions import override
 
 from dtir.registry import METRICS
 
@@ -67,8 +68,9 @@ class SSIM(PictureMetric):
     name = "SSIM"
     higher_is_better = True
 
+    @override
     def describe(self) -> str:
-        """As `PictureMetric.describe`, with the kind of SSIM."""
+        """With the kind of SSIM."""
         return f"{SSIM_KINDS[self.protocol.ssim]}, {super().describe()}"
 
     def measure(self, picture: Tensor, gt: Tensor) -> Tensor:

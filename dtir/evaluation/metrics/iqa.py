@@ -7,6 +7,7 @@ from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from dtir.core.errors import ConfigError
 from dtir.core.names import did_you_mean
@@ -50,8 +51,9 @@ class IQA(PictureMetric):
         self.higher_is_better = not self.model.lower_better
         self.needs_gt = self.model.metric_mode == "FR"
 
+    @override
     def describe(self) -> str:
-        """As `PictureMetric.describe`, with the library."""
+        """With the library."""
         import pyiqa
 
         return f"pyiqa {pyiqa.__version__}, {super().describe()}"

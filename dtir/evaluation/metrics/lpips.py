@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from dtir.core.checkpoint import load_checkpoint
 from dtir.core.errors import CheckpointError, ConfigError
@@ -53,8 +54,9 @@ class LPIPS(PictureMetric):
         self.name = NAMES[net]
         self.model = build_lpips(net, find_weights(net, weights))
 
+    @override
     def describe(self) -> str:
-        """As `PictureMetric.describe`, with the network."""
+        """With the network."""
         return f"{TRUNKS[self.net][0]}, {super().describe()}"
 
     @torch.no_grad()

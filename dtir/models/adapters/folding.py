@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from dtir.core.errors import ConfigError
 from dtir.models.conditioning import ConditionedNetwork
@@ -50,8 +51,9 @@ class FoldedAdapter(Adapter):
         super().__init__(channels, prompt_dim)
         self.experts = Bottleneck(channels, channels, rank, activation)
 
+    @override
     def forward(self, x: Tensor, prompt: Tensor) -> Tensor:
-        """As `Adapter.forward`; the prompt is not read."""
+        """The prompt is not read."""
         return self.experts(x, base=x)
 
 
@@ -65,12 +67,14 @@ class FoldedParallelAdapter(ParallelAdapter):
         super().__init__(in_channels, out_channels, prompt_dim)
         self.experts = Bottleneck(in_channels, out_channels, rank, activation)
 
+    @override
     def forward(self, x: Tensor, prompt: Tensor) -> Tensor:
-        """As `ParallelAdapter.forward`; the prompt is not read."""
+        """The prompt is not read."""
         return self.experts(x)
 
+    @override
     def added(self, output: Tensor, x: Tensor, prompt: Tensor) -> Tensor:
-        """As `ParallelAdapter.added`; the prompt is not read."""
+        """The prompt is not read."""
         return self.experts(x, base=output)
 
 

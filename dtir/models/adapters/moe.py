@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from dtir.core.errors import ConfigError
 from dtir.core.seeding import device_generator
@@ -244,6 +245,7 @@ class ParallelMoEAdapter(ParallelAdapter):
         """What is added to the layer's output, from its input x: (B, C, H, W) or tokens (B, N, C)."""
         return self.experts(x, prompt)
 
+    @override
     def added(self, output: Tensor, x: Tensor, prompt: Tensor) -> Tensor:
-        """As `ParallelAdapter.added`, without a sum of its own."""
+        """Without a sum of its own."""
         return self.experts(x, prompt, base=output)

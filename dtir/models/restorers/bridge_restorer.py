@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dtir.core.errors import ConfigError
 from dtir.diffusion.domain import to_centred, to_image
@@ -102,8 +103,8 @@ class BridgeRestorer(SamplingRestorer):
         compare = self._step_loss if self.matching == "step" else self._output_loss
         return {"loss_bridge": compare(out, x_t, x0, mu, eps, t).mean()}
 
+    @override
     def sample(self, lq: Tensor, generator: torch.Generator) -> Tensor:
-        """As `SamplingRestorer.sample`."""
         _, out_of = DOMAINS[self.domain]
         condition = self._into(lq)
         given = self._network_condition(condition, lq)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from dtir.core.errors import ConfigError
 from dtir.diffusion.domain import to_centred, to_image
@@ -125,8 +126,8 @@ class ConditionalDiffusionRestorer(SamplingRestorer):
             loss = loss_on_missing(self.loss, out, target, missing)
         return {"loss_noise": (weight * loss).mean()}
 
+    @override
     def sample(self, lq: Tensor, generator: torch.Generator) -> Tensor:
-        """As `SamplingRestorer.sample`."""
         scheduler = self.sampling_scheduler
         denoiser = self._denoiser(to_centred(lq)) if self.missing is None else self._filling_denoiser(lq)
         result = self.sampler.sample(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from dtir.core.checkpoint import load_checkpoint, load_state
 from dtir.core.errors import CheckpointError, ConfigError
@@ -108,8 +109,8 @@ class ConditionalConsistencyRestorer(ConditionalDiffusionRestorer):
         self.register_buffer("way", _way(self.scheduler, intervals), persistent=False)
         self.teacher = _Teacher(teacher)
 
+    @override
     def losses(self, lq: Tensor, samples: dict) -> dict[str, Tensor]:
-        """As `ConsistencyRestorer.losses`."""
         self.refuse_generative(samples)
         condition, x0 = to_centred(lq), to_centred(samples["gt"])
         draws = BatchDraws(lq, samples["noise_seed"], samples["slots"], samples.get("step_size"))

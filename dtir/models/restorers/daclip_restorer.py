@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from dtir.registry import RESTORERS
 
@@ -44,8 +45,8 @@ class DACLIPRestorer(BridgeRestorer):
         """Of the last task; see above."""
         return len(self.tasks) - 1
 
+    @override
     def losses(self, lq: Tensor, samples: dict) -> dict[str, Tensor]:
-        """As `BridgeRestorer.losses`."""
         self._task = samples["task"]
         return super().losses(lq, samples)
 
@@ -54,8 +55,8 @@ class DACLIPRestorer(BridgeRestorer):
         self._task = t
         return super().restore(lq, t)
 
+    @override
     def call_network(self, x: Tensor, condition: Tensor, level: Tensor, network: nn.Module | None = None) -> Tensor:
-        """As `SamplingRestorer.call_network`."""
         task = self._task.repeat(len(x) // len(self._task))
         network = self.backbone if network is None else network
         return network(x, condition, level, self.text_context[task], self.image_context[task])

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from dtir.models.backbones.image.nafnet import GOPRO, NAFBlock, NAFUNet, SimpleGate
 from dtir.models.backbones.parts.reading import State
@@ -115,8 +116,9 @@ class ConditionalNAFNet(TimeNAFNet):
         self.mask_channels = mask_nc
 
     @classmethod
+    @override
     def settings_of(cls, state: State) -> dict:
-        """As `NAFUNet.settings_of`, with the channels of a mask."""
+        """With the channels of a mask."""
         settings = super().settings_of(state)
         mask_nc = state["intro.weight"].shape[1] - 2 * settings["img_channel"]
         if mask_nc < 0:

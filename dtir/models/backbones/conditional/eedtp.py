@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from dtir.models.backbones.parts.reading import State, count, whole
 from dtir.models.backbones.parts.time_unet import time_tensor
@@ -104,8 +105,9 @@ class EEDTPRestorationNet(TimeNAFNet):
             )
 
     @classmethod
+    @override
     def settings_of(cls, state: State) -> dict:
-        """As `NAFUNet.settings_of`, with the adapters."""
+        """With the adapters."""
         settings, adapter = super().settings_of(state), "moe_adapters.0.adapter"
         if f"{adapter}.scale" not in state:
             return settings

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from dtir.models.backbones.parts.layers import LayerNorm2d, PointwiseConv2d
 from dtir.models.backbones.parts.reading import State
@@ -71,8 +72,8 @@ class DTIRUNet(NAFUNet):
         super().__init__(GatedConvBlock, 3, 3, width, middle_blk_num, enc_blk_nums, dec_blk_nums)
 
     @classmethod
+    @override
     def settings_of(cls, state: State) -> dict:
-        """As `NAFUNet.settings_of`."""
         settings = super().settings_of(state)
         del settings["img_channel"]
         return settings
