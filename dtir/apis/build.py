@@ -12,11 +12,12 @@ from dtir.apis.foreign import WeightsRestorer, restorer_of_weights
 from dtir.apis.model_files import is_model_file, read_model_file
 from dtir.config.imports import add_import_folders, import_all
 from dtir.core.checkpoint import load_checkpoint, load_state
-from dtir.core.errors import CheckpointError
+from dtir.core.errors import CheckpointError, ConfigError
 from dtir.engine.hooks.blind_task import estimator_of
 from dtir.models import Restorer
 from dtir.models.estimator import TaskEstimator
 from dtir.registry import RESTORERS, SCOPE
+from dtir.version import __version__
 
 
 def load_restorer(path: str | Path, device: str | torch.device = "cpu") -> Restorer | WeightsRestorer:
@@ -40,8 +41,9 @@ def load_restorer(path: str | Path, device: str | torch.device = "cpu") -> Resto
 
 def _from_checkpoint(path: str | Path) -> Restorer | WeightsRestorer:
     checkpoint = load_checkpoint(path)
-    config = checkpoint.get("meta", {}).get("model_cfg")
-    if config is None or "state_dict" not in checkpoint:
+    meta = checkpoint.get("meta")
+    config = meta.get("model_cfg") if isinstance(meta, dict) else None
+    if not isinstance(config, dict) or "state_dict" not in checkpoint:
         return restorer_of_weights(path, checkpoint)
     model = _build(config, path, checkpoint["meta"].get("custom_imports", ()))
     load_state(model, checkpoint["state_dict"], path)
@@ -68,13 +70,13 @@ def _estimator(settings: dict, state: dict[str, Tensor], path: str | Path) -> Ta
 def _build(config: dict, path: str | Path, imports: Sequence[str] = ()) -> Restorer:
     """Builds a restorer; modules that the training imported are imported where a part is not known without them."""
     try:
-        return _built(config)
+        return _built(config, path)
     except KeyError:
         add_import_folders()
         known = [name for name in imports if _is_there(name)]
     import_all(known, f"'{path}': custom_imports")
     try:
-        return _built(config)
+        return _built(config, path)
     except KeyError as error:
         modules = f"; the training imported {', '.join(imports)}" if imports else ""
         raise CheckpointError(
@@ -88,8 +90,13 @@ def _is_there(module: str) -> bool:
     return find_spec(module.partition(".")[0]) is not None
 
 
-def _built(config: dict) -> Restorer:
-    with DefaultScope.overwrite_default_scope(SCOPE):
-        model = RESTORERS.build(config)
+def _built(config: dict, path: str | Path) -> Restorer:
+    try:
+        with DefaultScope.overwrite_default_scope(SCOPE):
+            model = RESTORERS.build(config)
+    except (TypeError, ConfigError) as error:
+        raise CheckpointError(
+            f"'{path}' describes a model that this version of dtir ({__version__}) cannot build: {error}"
+        ) from error
     model.model_cfg = config
     return model

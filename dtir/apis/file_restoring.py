@@ -126,7 +126,8 @@ def together(outcomes: Sequence[Outcome]) -> Outcome:
     first = next((outcome for outcome in outcomes if outcome.changed), outcomes[0])
     differing = [f"page {n}: {outcome}" for n, outcome in enumerate(outcomes, 1) if str(outcome) != str(first)]
     seconds = sum(outcome.seconds for outcome in outcomes)
-    return replace(first, seconds=seconds, warnings=(*first.warnings, *differing))
+    warnings = dict.fromkeys(warning for outcome in outcomes for warning in outcome.warnings)
+    return replace(first, seconds=seconds, warnings=(*warnings, *differing))
 
 
 def copy_file(source: Path, target: Path) -> None:

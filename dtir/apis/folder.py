@@ -112,31 +112,50 @@ def plan_jobs(
     The output of a single file may be named, by an extension of pictures. Otherwise a file is written to `out_dir`
     under its own name, a folder's pictures under their paths relative to that folder.
     Pictures inside `out_dir` are not inputs when `out_dir` lies inside an input folder. Of two different pictures
-    that would be written to one file, the second is a failure.
+    that would be written to one file, the second is a failure; so is one that would replace another input.
 
     Raises:
-        ConfigError: `out_dir` is not a folder.
+        ConfigError: `out_dir` is not a folder, or names a file beside `names` that say otherwise.
     """
     inputs = path_list(inputs)
     if _is_file_name(out_dir) and len(inputs) == 1 and inputs[0].is_file():
+        if names.of(out_dir) != out_dir:
+            raise ConfigError(f"the output '{out_dir}' is a file's whole name; leave out the format and the suffix.")
         return [Job(inputs[0], out_dir)], []
     if out_dir.exists() and not out_dir.is_dir():
         raise ConfigError(f"the output '{out_dir}' is a file; a folder is needed.")
+    found_jobs, failed = _found_jobs(inputs, out_dir, recursive, names)
+    sources = {job.source.resolve() for job in found_jobs}
     jobs: dict[Path, Job] = {}
-    failed = []
+    for job in found_jobs:
+        first = jobs.setdefault(job.target, job)
+        if first.source.resolve() != job.source.resolve():
+            reason = f"its output {job.target} is already that of '{first.source}'; restore it to another folder."
+            failed.append(Failure(job.source, reason))
+    replacing = [job for job in jobs.values() if _replaces_another(job, sources)]
+    for job in replacing:
+        reason = f"its output {job.target} would replace another input; choose another output folder."
+        failed.append(Failure(jobs.pop(job.target).source, reason))
+    return list(jobs.values()), failed
+
+
+def _found_jobs(
+    inputs: Iterable[Path], out_dir: Path, recursive: bool, names: OutputNames
+) -> tuple[list[Job], list[Failure]]:
+    jobs, failed = [], []
     for path in inputs:
         try:
             found = _folder_jobs(path, out_dir, recursive) if path.is_dir() else [_file_job(path, out_dir)]
-            found = [job._replace(target=names.of(job.target)) for job in found]
+            jobs += [job._replace(target=names.of(job.target)) for job in found]
         except ImageFileError as error:
             failed.append(Failure(path, str(error)))
-            continue
-        for job in found:
-            first = jobs.setdefault(job.target, job)
-            if first.source.resolve() != job.source.resolve():
-                reason = f"its output {job.target} is already that of '{first.source}'; restore it to another folder."
-                failed.append(Failure(job.source, reason))
-    return list(jobs.values()), failed
+    return jobs, failed
+
+
+def _replaces_another(job: Job, sources: set[Path]) -> bool:
+    # A picture that would replace itself is refused when it is restored.
+    target = job.target.resolve()
+    return target in sources and target != job.source.resolve()
 
 
 def all_left_out(inputs: Inputs, recursive: bool) -> Counter[str]:

@@ -14,6 +14,8 @@ from dtir.version import __version__
 
 EXISTED = "existed"
 _BLOCK = 1 << 20
+# Of every line, so that nothing else is taken for a log and appended to.
+_BEGINNING = '{"input": '
 
 
 def file_sha256(path: str | Path) -> str:
@@ -37,7 +39,7 @@ class JobLog:
         settings: All that the outputs depend on beside the inputs, the model's hash included; plain types.
 
     Raises:
-        ConfigError: The file cannot be read.
+        ConfigError: The file cannot be read, or holds something else than such a log.
     """
 
     def __init__(self, path: str | Path, settings: Mapping[str, object]) -> None:
@@ -103,7 +105,8 @@ class JobLog:
     def _write(self, text: str) -> None:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as file:
+            # A byte of a path that is no UTF-8 becomes the \\udcXX of JSON, and is that byte again when it is read.
+            with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(text)
         except OSError as error:
             raise ConfigError(
@@ -116,7 +119,9 @@ class JobLog:
             return
         try:
             with self.path.open(encoding="utf-8", errors="replace") as file:
-                for text in file:
+                for number, text in enumerate(file):
+                    if number == 0 and not text.startswith(_BEGINNING):
+                        raise ConfigError(f"'{self.path}' is no log of restored pictures; name another file.")
                     self._ends_early = not text.endswith("\n")
                     line = _parsed(text)
                     if line is not None:

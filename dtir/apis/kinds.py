@@ -22,7 +22,7 @@ OVERSHOOT = 0.1
 # Of ITU-R BT.601, as files are made grey.
 LUMA = (0.299, 0.587, 0.114)
 _PEAKS = {torch.uint8: 255, torch.uint16: 65535}
-_PIL_MODES = ("L", "LA", "RGB", "RGBA", "I;16")
+_PIL_MODES = ("L", "LA", "RGB", "RGBA")
 
 
 class Held(NamedTuple):
@@ -70,11 +70,17 @@ def close_all(x: "str | Path | Image | np.ndarray | Tensor", closed: list) -> ob
 def open_mask(mask: "str | Path | Image | np.ndarray | Tensor") -> Tensor:
     """A mask of any kind as (H, W) bool: True where it is white, or at least half as bright.
 
+    White of whole numbers is 1 where none is larger.
+
     Raises:
         ValueError, ImageFileError: See `open_picture`; or it is a batch.
     """
-    if isinstance(mask, np.ndarray | Tensor) and mask.dtype in (bool, np.bool_, torch.bool):
-        mask = mask * np.uint8(255) if isinstance(mask, np.ndarray) else mask.to(torch.uint8) * 255
+    if isinstance(mask, np.ndarray | Tensor):
+        values = _as_tensor(mask) if isinstance(mask, np.ndarray) else mask
+        # Comparisons are not there for unsigned 16 bits.
+        if not values.is_floating_point() and values.numel() and int(values.long().max()) <= 1:
+            mask = mask != 0
+            mask = mask * np.uint8(255) if isinstance(mask, np.ndarray) else mask.to(torch.uint8) * 255
     held = open_picture(mask)
     if len(held) != 1:
         raise ValueError(f"a mask is one picture; got {len(held)}.")
@@ -91,7 +97,11 @@ def _open_path(path: str | Path) -> Held:
 
     def close(restored: Tensor) -> "Image.Image":
         rgb = Image.fromarray(_to_array(restored, torch.uint8).numpy())
-        return rgb.convert("L") if bool((image == image[:, :1]).all()) else rgb
+        made = rgb.convert("L") if bool((image == image[:, :1]).all()) else rgb
+        if picture.alpha is not None:
+            opacity = np.rint(picture.alpha * (255 / picture.form.peak)).astype(np.uint8)
+            made.putalpha(Image.fromarray(opacity).resize(made.size))
+        return made
 
     return Held(image, close, lambda: close(image))
 
@@ -99,7 +109,15 @@ def _open_path(path: str | Path) -> Held:
 def _open_pil(picture: "Image") -> Held:
     from PIL import Image
 
-    same = picture if picture.mode in _PIL_MODES else picture.convert("RGBA" if _is_transparent(picture) else "RGB")
+    if picture.mode in ("I", "F"):
+        raise ValueError(
+            f"a PIL image of mode {picture.mode} does not say which value is white; give an array of uint8, uint16, or "
+            "floating point in [0, 1]."
+        )
+    if picture.mode in _PIL_MODES or picture.mode.startswith("I;16"):
+        same = picture
+    else:
+        same = picture.convert("RGBA" if _is_transparent(picture) else "RGB")
     held = _open_array(np.asarray(same))
 
     def close(restored: Tensor) -> "Image.Image":
@@ -120,13 +138,21 @@ def _open_array(array: np.ndarray) -> Held:
         raise ValueError(
             f"expected an array (H, W), (H, W, C) or (B, H, W, C) with 1 to 4 channels, got shape {array.shape}."
         )
-    held = _open_channels(torch.from_numpy(np.array(values)).permute(2, 0, 1))
+    held = _open_channels(_as_tensor(values).permute(2, 0, 1))
 
     def close(restored: Tensor) -> np.ndarray:
         made = held.close(restored).permute(1, 2, 0).numpy().astype(array.dtype, copy=False)
         return np.ascontiguousarray(made[:, :, 0] if array.ndim == 2 else made)
 
     return Held(held.image, close, array.copy)
+
+
+def _as_tensor(values: np.ndarray) -> Tensor:
+    """A copy of an array, whatever the order of its bytes."""
+    try:
+        return torch.from_numpy(values.astype(values.dtype.newbyteorder("=")))
+    except TypeError:
+        raise ValueError(f"expected uint8, uint16 or floating point, got {values.dtype}.") from None
 
 
 def _open_tensor(tensor: Tensor) -> Held:

@@ -101,9 +101,9 @@ def _facts(path: Path, header: dict[str, str]) -> ModelFacts:
     try:
         values = {key: json.loads(header[key]) for key in ("config", "tasks", "steps", "estimator", "parameters")}
         texts = {key: header[key] for key in ("name", "description", "licence", "sha256")}
-    except (KeyError, json.JSONDecodeError) as error:
+        values["tasks"] = tuple(values["tasks"])
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise CheckpointError(f"'{path}': its header is incomplete or damaged ({error}).") from error
-    values["tasks"] = tuple(values["tasks"])
     return ModelFacts(**values, **texts, size=path.stat().st_size, version=header.get("dtir_version", ""))
 
 

@@ -66,8 +66,11 @@ def preview_jobs(
             planned.append(Planned(job, _size(job.source)))
         except (ImageFileError, OSError) as error:
             unreadable.append(Failure(job.source, str(error)))
+    rate, damaged = _measured(planned, restorer)
+    broken = {failure.path for failure in damaged}
+    planned = [one for one in planned if one.job.source not in broken]
     size = sum(job.source.stat().st_size for job, _ in planned)
-    return Preview(planned, [*skipped], [*failed, *unreadable], size, _measured(planned, restorer), jobs)
+    return Preview(planned, [*skipped], [*failed, *unreadable, *damaged], size, rate, jobs)
 
 
 def _size(path: Path) -> tuple[int, int]:
@@ -75,21 +78,32 @@ def _size(path: Path) -> tuple[int, int]:
     return pixels.width, pixels.height
 
 
-def _measured(planned: Sequence[Planned], restorer: FileRestorer) -> float | None:
-    """Seconds per megapixel of the smallest, the middle and the largest picture."""
+def _measured(planned: Sequence[Planned], restorer: FileRestorer) -> tuple[float | None, list[Failure]]:
+    """Seconds per megapixel of the smallest, the middle and the largest picture; and those of them that fail."""
     by_size = sorted(planned, key=lambda one: one.size[0] * one.size[1])
     chosen = {0, len(by_size) // 2, len(by_size) - 1} if by_size else ()
-    seconds, pixels = 0.0, 0
+    seconds, pixels, failed = 0.0, 0, []
     for number in sorted(chosen):
-        image = _sample(by_size[number].job.source)
-        start = time.perf_counter()
-        restorer.passes.restore(image, restorer.wish)
-        seconds += time.perf_counter() - start
+        source = by_size[number].job.source
+        try:
+            image, taken = _timed(source, restorer)
+        except ImageFileError as error:
+            failed.append(Failure(source, str(error)))
+            continue
+        seconds += taken
         pixels += image.shape[-1] * image.shape[-2]
-    return seconds / pixels * 1e6 if pixels else None
+    return seconds / pixels * 1e6 if pixels else None, failed
 
 
-def _sample(path: Path) -> Tensor:
-    image = to_image(read_picture(path).rgb)
+def _timed(source: Path, restorer: FileRestorer) -> tuple[Tensor, float]:
+    """The middle of a picture, and the seconds that its restoration takes."""
+    image = _middle(to_image(read_picture(source).rgb))
+    mask = None if restorer.mask is None else _middle(restorer.mask)
+    start = time.perf_counter()
+    restorer.passes.restore(image, restorer.wish, mask)
+    return image, time.perf_counter() - start
+
+
+def _middle(image: Tensor) -> Tensor:
     top, left = (max(0, (length - SAMPLE_SIDE) // 2) for length in image.shape[-2:])
     return image[..., top : top + SAMPLE_SIDE, left : left + SAMPLE_SIDE].contiguous()

@@ -62,7 +62,9 @@ def write_sheet(
 
 def _entry(job: Job, outcome: Outcome) -> Entry | None:
     try:
-        return Entry(job.source.name, _thumbnail(job.source), _thumbnail(job.target), str(outcome))
+        # A byte of a name that is no UTF-8 is shown escaped.
+        name = job.source.name.encode("utf-8", "backslashreplace").decode()
+        return Entry(name, _thumbnail(job.source), _thumbnail(job.target), str(outcome))
     except ImageFileError:
         return None
 

@@ -42,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import track
 
+    from dtir.core.atomic import require_writable_folder
     from dtir.evaluation.folders import build_metrics, evaluate_folder
     from dtir.evaluation.metrics.iqa import set_metric
     from dtir.evaluation.render import terminal_table
@@ -49,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
     from dtir.evaluation.reports.tables import measured_lines, result_grid
     from dtir.evaluation.results import with_gain
 
+    if args.out:
+        require_writable_folder(args.out, "--out")
     errors = Console(stderr=True)
     metrics = build_metrics(args.metrics, args.protocol)
     report = evaluate_folder(

@@ -41,7 +41,8 @@ def write_project(folder: Path) -> None:
     """
     name = folder.resolve().name
     if not name.isidentifier() or keyword.iskeyword(name):
-        example = "".join(c if c.isalnum() else "_" for c in name)
+        plain = "".join(c if c.isalnum() else "_" for c in name)
+        example = plain if plain.isidentifier() and not keyword.iskeyword(plain) else f"my_{plain}"
         raise ConfigError(f"'{name}' is no name of a Python package; take letters, digits and _, such as '{example}'.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"'{folder}' is there already and not empty; name a new folder.")

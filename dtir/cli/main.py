@@ -1,6 +1,8 @@
 """The `dtir` command: finds the sub-command and turns errors into exit codes."""
 
 import argparse
+import contextlib
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -33,11 +35,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0 all done, 1 some pictures failed, 2 an error of the user's, 130 interrupted.
     """
+    # A byte of a file's name that is no UTF-8 is shown escaped.
+    with contextlib.suppress(AttributeError):
+        sys.stdout.reconfigure(errors="backslashreplace")
     args = build_parser().parse_args(argv)
     try:
         return args.run(args) or 0
     except DtirError as error:
         print_error(f"Error: {error}")
+        return EXIT_ERROR
+    except OSError as error:
+        # What a disk, a folder's rights or a path that cannot be makes fail, wherever it does.
+        place = f"'{error.filename}': " if error.filename else ""
+        print_error(f"Error: {place}{error.strerror or error}.")
         return EXIT_ERROR
     except KeyboardInterrupt:
         print_error("Interrupted. Files written so far are complete.")

@@ -6,6 +6,7 @@ from dtir.apis.wish import MOST_PASSES
 from dtir.cli.importing import add_import_argument
 from dtir.cli.output import Shown, print_preview, print_report
 from dtir.core.atomic import require_writable
+from dtir.core.errors import ConfigError
 
 EXIT_FAILED_PICTURES = 1
 
@@ -100,12 +101,20 @@ def _tile_size(text: str) -> int | str | None:
         raise argparse.ArgumentTypeError(f"'{text}' is neither a number of pixels nor 'auto' nor 'whole'") from None
 
 
+def _check_sheet(path: str) -> None:
+    if not path.lower().endswith((".html", ".htm")):
+        raise ConfigError(f"--sheet {path} is no name of a page; it ends in .html.")
+    require_writable(path, "--sheet")
+
+
 def run(args: argparse.Namespace) -> int:
     """Runs `dtir restore`; returns 1 if a picture failed, else 0."""
     from dtir.apis.model_names import find_model
 
     # Said before anything heavy is imported.
     model = find_model(args.model)
+    if args.sheet and not args.dry_run:
+        _check_sheet(args.sheet)
     from dtir.apis.archive import ArchiveOptions
     from dtir.apis.inferencer import RestorationInferencer
     from dtir.apis.sheet import write_sheet
@@ -128,8 +137,6 @@ def run(args: argparse.Namespace) -> int:
         preview = inferencer.preview_paths(*wanted, **options)
         print_preview(preview)
         return EXIT_FAILED_PICTURES if preview.failed else 0
-    if args.sheet:
-        require_writable(args.sheet, "--sheet")
     shown = Shown(wanted=args.sheet is not None)
     report = inferencer.restore_paths(*wanted, progress=True, on_done=shown.add, **options)
     print_report(report, args.out)

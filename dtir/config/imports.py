@@ -4,6 +4,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 from dtir.core.errors import ConfigError
 
@@ -27,11 +28,21 @@ def import_module(name: str, why: str) -> None:
     path = Path(name)
     add_import_folders(*([path.resolve().parent] if path.suffix == ".py" else []))
     try:
-        importlib.import_module(path.stem if path.suffix == ".py" else name)
+        module = importlib.import_module(path.stem if path.suffix == ".py" else name)
     except (ImportError, ValueError) as error:
         raise ConfigError(
             f"{why} {name}: {error}. It must be installed, lie in the present folder or be on PYTHONPATH."
         ) from error
+    except Exception as error:
+        # A module is a program: whatever it raises is the module's error.
+        raise ConfigError(f"{why} {name}: it fails when it is imported: {type(error).__name__}: {error}.") from error
+    if path.suffix == ".py" and not _is_of(module, path):
+        raise ConfigError(f"{why} {name}: '{path.stem}' is the name of another module already; rename the file.")
+
+
+def _is_of(module: ModuleType, path: Path) -> bool:
+    place = getattr(module, "__file__", None)
+    return place is not None and Path(place).resolve() == path.resolve()
 
 
 def imports_of(custom_imports: object) -> list[str]:

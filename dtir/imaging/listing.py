@@ -40,8 +40,15 @@ def left_out(folder: str | os.PathLike, recursive: bool = False) -> Counter[str]
 
 
 def path_list(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> list[Path]:
-    """One path or several as a list: a single text is one path, not its characters."""
-    return [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+    """One path or several as a list: a single text is one path, not its characters.
+
+    Raises:
+        ImageFileError: A path is the empty text, which would stand for the present folder.
+    """
+    several = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    if "" in several:
+        raise ImageFileError("a path is empty; name a file or folder, . for the present one.")
+    return [Path(path) for path in several]
 
 
 def name_in(folder: Path, path: Path) -> str:

@@ -105,7 +105,9 @@ class RowFile:
         """
         end_plain_file(self._file, self.height, self.width, self.channels, self.dtype, ROWS_AT_ONCE)
         vips = libvips()
-        return vips.Image.new_from_source(vips.Source.new_from_file(self._file.name), "", access="sequential")
+        return vips.Image.new_from_source(
+            vips.Source.new_from_file(os.fsencode(self._file.name)), "", access="sequential"
+        )
 
     def close(self) -> None:
         """Gives the file's room back."""

@@ -96,7 +96,9 @@ def open_vips(
 def _load(file: str | os.PathLike | bytes, options: dict) -> "pyvips.Image":
     vips = libvips()
     # Not by name: libvips takes what stands in square brackets at the end of one for options.
-    source = vips.Source.new_from_memory(file) if isinstance(file, bytes) else vips.Source.new_from_file(str(file))
+    source = (
+        vips.Source.new_from_memory(file) if isinstance(file, bytes) else vips.Source.new_from_file(os.fsencode(file))
+    )
     return vips.Image.new_from_source(source, "", fail_on="error", **options)
 
 

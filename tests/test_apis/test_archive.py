@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import re
+import sys
 
 import cv2
 import numpy as np
@@ -220,3 +222,36 @@ def test_a_sheet_holds_both_sides_and_asks_for_nothing_else(inferencer, pictures
     assert "6 further pictures" in page
     with pytest.raises(ImageFileError, match="cannot write the page"):
         write_sheet(tmp_path / "out" / "1.png" / "sheet.html", done)
+
+
+def test_a_preview_counts_a_damaged_picture_and_measures_the_others(inferencer, pictures, tmp_path):
+    whole = (pictures / "3.png").read_bytes()
+    (pictures / "3.png").write_bytes(whole[: len(whole) // 2])
+    preview = inferencer.preview_paths([pictures], tmp_path / "out", "hazy")
+    assert [planned.job.source.name for planned in preview.planned] == ["0.png", "1.png", "2.png"]
+    assert [failure.path.name for failure in preview.failed] == ["3.png"]
+    assert preview.seconds_per_megapixel > 0
+
+
+def test_nothing_but_a_log_is_appended_to(inferencer, pictures, tmp_path):
+    picture = pictures / "0.png"
+    before = picture.read_bytes()
+    with pytest.raises(ConfigError, match="is no log"):
+        run(inferencer, pictures, tmp_path / "out", log=picture)
+    assert picture.read_bytes() == before
+    with pytest.raises(ConfigError, match="the log"):
+        run(inferencer, pictures, tmp_path / "out", log=picture / "log.jsonl")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_no_unicode_is_restored_logged_and_shown(inferencer, pictures, tmp_path):
+    os.rename(pictures / "0.png", os.fsencode(pictures) + b"/caf\xe9.png")
+    log = tmp_path / "log.jsonl"
+    report, done = run(inferencer, pictures, tmp_path / "out", log=log)
+    assert len(report.restored) == 4
+    assert b"caf\xe9.png" in os.listdir(os.fsencode(tmp_path / "out"))
+    assert "caf\\udce9.png" in write_sheet(tmp_path / "sheet.html", done).read_text(encoding="utf-8")
+    report, _ = run(inferencer, pictures, tmp_path / "out", log=log)
+    assert (len(report.restored), len(report.skipped)) == (0, 4)
+    assert len(lines(log)) == 4

@@ -1,10 +1,13 @@
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
 from dtir.apis import RestorationInferencer
-from dtir.apis.folder import plan_jobs
-from dtir.core.errors import ConfigError, TaskError
+from dtir.apis.archive import ArchiveOptions
+from dtir.apis.folder import OutputNames, plan_jobs
+from dtir.core.errors import ConfigError, ImageFileError, TaskError
 
 
 @pytest.fixture
@@ -143,3 +146,31 @@ def test_what_a_folder_leaves_out_is_counted(inferencer, tmp_path):
         (tmp_path / "in" / name).touch()
     report = inferencer.restore_paths(tmp_path / "in", tmp_path / "out", t=0)
     assert report.left_out == {".jp2": 2, ".heic": 1}
+
+
+def test_no_input_is_replaced_by_the_output_of_another(inferencer, tmp_path):
+    make_pictures(tmp_path / "in", "a.png", "a.jpg", "b.png", "b_r.png")
+    archive = ArchiveOptions(file_format="png")
+    report = inferencer.restore_paths(tmp_path / "in", tmp_path / "in", t=0, overwrite=True, archive=archive)
+    assert report.restored == []
+    assert (cv2.imread(str(tmp_path / "in/a.png")) == 100).all()
+    report = inferencer.restore_paths(
+        tmp_path / "in", tmp_path / "in", t=0, overwrite=True, archive=ArchiveOptions(suffix="_r")
+    )
+    assert [failure.path.name for failure in report.failed] == ["b.png"]
+    assert "would replace another input" in report.failed[0].reason
+    assert (cv2.imread(str(tmp_path / "in/b_r.png")) == 100).all()
+
+
+def test_a_named_output_and_another_name_contradict_each_other(tmp_path):
+    make_pictures(tmp_path, "a.png")
+    for names in (OutputNames(extension=".jpg"), OutputNames(suffix="_r")):
+        with pytest.raises(ConfigError, match="whole name"):
+            plan_jobs(tmp_path / "a.png", tmp_path / "b.png", names=names)
+    jobs, _ = plan_jobs(tmp_path / "a.png", tmp_path / "b.png", names=OutputNames(extension=".png"))
+    assert jobs == [(tmp_path / "a.png", tmp_path / "b.png")]
+
+
+def test_an_empty_path_is_not_the_present_folder():
+    with pytest.raises(ImageFileError, match="a path is empty"):
+        plan_jobs("", Path("out"))

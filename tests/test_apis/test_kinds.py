@@ -154,3 +154,34 @@ def test_unknown_names_of_the_package_are_errors():
 def test_the_inferencer_says_what_it_is(inverting_restorer):
     text = repr(RestorationInferencer(inverting_restorer, device="cpu"))
     assert text == "RestorationInferencer(noisy, rainy, hazy; cpu, tile=auto)"
+
+
+def test_opacity_of_a_path_is_kept(invert, tmp_path):
+    for mode in ("RGBA", "LA"):
+        picture = Image.fromarray(values((6, 8, 4), np.uint8), "RGBA").convert(mode)
+        picture.save(tmp_path / "x.png")
+        output = invert(tmp_path / "x.png")
+        assert output.mode == mode
+        np.testing.assert_array_equal(np.asarray(output)[..., -1], np.asarray(picture)[..., -1])
+
+
+def test_the_order_of_bytes_is_that_of_the_caller(invert):
+    x = values((5, 7, 3), np.uint16)
+    output = invert(x.astype(">u2"))
+    assert output.dtype == np.dtype(">u2")
+    np.testing.assert_allclose(output.astype(int), 65535 - x.astype(int), atol=1)
+    picture = Image.frombytes("I;16B", (7, 5), x[..., 0].astype(">u2").tobytes())
+    np.testing.assert_allclose(np.asarray(invert(picture)).astype(int), 65535 - x[..., 0].astype(int), atol=1)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_a_pil_image_without_a_white_is_refused(invert, dtype):
+    with pytest.raises(ValueError, match="does not say which value is white"):
+        invert(Image.fromarray(np.ones((5, 7), dtype)))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int64, bool])
+def test_a_mask_of_zeros_and_ones_is_one(dtype):
+    mask = np.eye(4, dtype=dtype)
+    assert torch.equal(open_mask(mask), torch.eye(4, dtype=torch.bool))
+    assert torch.equal(open_mask(torch.from_numpy(mask)), torch.eye(4, dtype=torch.bool))

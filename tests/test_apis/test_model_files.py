@@ -110,6 +110,7 @@ def test_a_file_that_ends_early_is_named(model_file, size):
         ({"format": "pt"}, "does not describe its model"),
         ({"steps": None}, "incomplete or damaged.*steps"),
         ({"tasks": "["}, "incomplete or damaged"),
+        ({"tasks": "3"}, "incomplete or damaged"),
         ({"config": json.dumps({**CONFIG, "type": "NoSuchRestorer"})}, "not known here"),
         ({"config": json.dumps({**CONFIG, "tasks": ["noisy"]})}, "belongs to another model"),
     ],
@@ -194,3 +195,18 @@ def test_the_estimator_settings_are_those_of_the_file(model_file):
     assert isinstance(estimator, TaskEstimator)
     assert estimator.settings() == read_facts(model_file).estimator
     assert outputs(model_file)[1].isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("meta", "message"),
+    [
+        ({"model_cfg": {"type": "SupervisedRestorer"}}, "this version of dtir"),
+        ({"model_cfg": {"type": "TaskClassifier", "tasks": ["noisy"], "colours": 9}}, "this version of dtir"),
+        (None, "does not describe its model"),
+        ({"model_cfg": [1]}, "does not describe its model"),
+    ],
+)
+def test_a_description_that_cannot_be_built_is_explained(tmp_path, meta, message):
+    torch.save({"meta": meta, "state_dict": {}}, tmp_path / "x.pth")
+    with pytest.raises(CheckpointError, match=message):
+        load_restorer(tmp_path / "x.pth")

@@ -28,9 +28,7 @@ def test_the_project_is_green_at_once(tmp_path, capsys):
     assert tests.returncode == 0, tests.stdout[-3000:]
 
 
-@pytest.mark.parametrize(
-    ("name", "message"), [("my-project", "such as 'my_project'"), ("class", "no name of a Python")]
-)
+@pytest.mark.parametrize(("name", "message"), [("my-project", "such as 'my_project'"), ("class", "such as 'my_class'")])
 def test_a_name_that_python_cannot_import(name, message, tmp_path, capsys):
     assert main(["init", str(tmp_path / name)]) == EXIT_ERROR
     assert message in capsys.readouterr().err

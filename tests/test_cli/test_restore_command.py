@@ -260,3 +260,38 @@ def test_exit_code_of_the_process():
     assert result.returncode == 2
     assert "no.pth" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("sheet", "message"), [("in/a.png", "is no name of a page"), ("in/a.png/x.html", "is a file; name a folder")]
+)
+def test_a_page_that_cannot_be_written_is_said_before_any_work(
+    restorer, pictures, tmp_path, monkeypatch, capsys, sheet, message
+):
+    monkeypatch.chdir(tmp_path)
+    before = (pictures / "a.png").read_bytes()
+    assert restore(pictures, "--model", "x", "--task", "rainy", "--out", tmp_path / "out", "--sheet", sheet) == 2
+    assert message in capsys.readouterr().err
+    assert (pictures / "a.png").read_bytes() == before
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_the_system_refuses_is_an_error_that_names_it(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert cli.main(["init", str(tmp_path / "file" / "project")]) == 2
+    error = capsys.readouterr().err
+    assert str(tmp_path / "file") in error
+    assert "Not a directory" in error
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [("broken_part.py", "def f(:", "SyntaxError"), ("unset_part.py", "foo", "foo"), ("json.py", "", "rename the file")],
+)
+def test_a_module_that_cannot_be_imported_is_an_error(tmp_path, monkeypatch, capsys, name, text, message):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / name).write_text(text)
+    with pytest.raises(SystemExit) as end:
+        restore("a.png", "--import", tmp_path / name)
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err
