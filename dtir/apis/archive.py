@@ -89,6 +89,7 @@ class Archive:
 
     Raises:
         TaskError, ConfigError: What is wished cannot be done by the model; or `out_dir` is a file of several.
+        ImageFileError: A path is empty.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class Archive:
         restorer.check()
         self.inferencer, self.restorer, self.options = inferencer, restorer, options
         inputs = path_list(inputs)
-        self.jobs, self.failed = plan_jobs(inputs, Path(out_dir), recursive, options.names)
+        self.jobs, self.failed = plan_jobs(inputs, path_list(out_dir)[0], recursive, options.names)
         self.left_out = all_left_out(inputs, recursive)
 
     def restore(self, progress: bool = False, on_done: OnDone | None = None) -> RestoreReport:
@@ -199,7 +200,7 @@ def restore_all(
         ConfigError: `out_dir` is not a folder.
     """
     inputs = path_list(inputs)
-    jobs, failed = plan_jobs(inputs, Path(out_dir), recursive)
+    jobs, failed = plan_jobs(inputs, path_list(out_dir)[0], recursive)
     report = RestoreReport(failed=failed, left_out=all_left_out(inputs, recursive))
     return restore_jobs(jobs, report, functools.partial(run_here, restore_one), progress=progress)
 

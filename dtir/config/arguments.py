@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import Literal, get_args
 
 from mmengine.hooks import Hook
 from mmengine.runner import LogProcessor, Runner
@@ -21,6 +21,8 @@ NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
 RANGES_OF_OTHERS = {
     # None drops a hook.
     Runner: {
+        "log_level": Literal["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "NOTSET"] | int,
+        "launcher": Literal["none", "pytorch", "slurm", "mpi"],
         "default_hooks": Mapping[str, Hook | Mapping | None] | None,
         "val_evaluator": Mapping | Sequence[Mapping] | None,
         "test_evaluator": Mapping | Sequence[Mapping] | None,

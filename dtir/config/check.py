@@ -128,9 +128,13 @@ def check_config(cfg: Config, schema: Schema, filename: str | None = None) -> No
     imports = cfg.get("custom_imports")
     if isinstance(imports, Mapping) and not list(_arguments(imports, "custom_imports", _fixed("custom_imports"))):
         _import(imports)
-    problems = list(_top_level(cfg, schema))
+    place = filename or cfg.filename or "config"
+    try:
+        problems = list(_top_level(cfg, schema))
+    except ImportError as error:
+        # mmengine imports what a config imports when its value is asked for.
+        raise ConfigError(f"{place}: {error}. It must be installed or be on PYTHONPATH.") from error
     if problems:
-        place = filename or cfg.filename or "config"
         raise ConfigError(f"{place}: " + "\n".join(problems))
 
 

@@ -9,6 +9,7 @@ from mmengine.config import Config
 
 from dtir.config.imports import add_import_folders
 from dtir.config.locations import locate, located_bases
+from dtir.config.values import shown
 from dtir.core.errors import ConfigError
 from dtir.core.names import nearest_name
 
@@ -77,12 +78,20 @@ def _require_file(path: Path, problem: str) -> None:
 
 
 def _bases(path: Path) -> list[str]:
-    if path.suffix == ".py":
-        assigned = [node.value for node in _parse(path).body if _assigns(node, "_base_")]
-        value = ast.literal_eval(assigned[-1]) if assigned else []
-    else:
-        value = _load_data(path).get("_base_", [])
-    return [value] if isinstance(value, str) else list(value)
+    value = _base_in_python(path) if path.suffix == ".py" else _load_data(path).get("_base_", [])
+    bases = [value] if isinstance(value, str) else value
+    if not isinstance(bases, (list, tuple)) or not all(isinstance(base, str) for base in bases):
+        raise ConfigError(f"{path}: _base_ is {value!r}; expected the name of a config, or a list of such.")
+    return list(bases)
+
+
+def _base_in_python(path: Path) -> object:
+    assigned = [node.value for node in _parse(path).body if _assigns(node, "_base_")]
+    try:
+        return ast.literal_eval(assigned[-1]) if assigned else []
+    except ValueError as error:
+        # mmengine reads it without running the config, too.
+        raise ConfigError(f"{path}:{assigned[-1].lineno}: _base_ must be written out, as texts.") from error
 
 
 def _parse(path: Path) -> ast.Module:
@@ -97,10 +106,13 @@ def _load_data(path: Path) -> dict:
 
     try:
         # Without the byte-order mark that some editors begin a file with.
-        return mmengine.load(io.StringIO(path.read_text(encoding="utf-8-sig")), file_format=path.suffix[1:])
+        data = mmengine.load(io.StringIO(path.read_text(encoding="utf-8-sig")), file_format=path.suffix[1:])
     except Exception as error:
         # json and yaml have no error class in common.
         raise ConfigError(f"{path}: not a valid {path.suffix} file: {error}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path} holds {shown(data)}; expected keys with values, as in a dict.")
+    return data
 
 
 def _assigns(node: ast.stmt, name: str) -> bool:

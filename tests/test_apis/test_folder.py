@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
@@ -171,6 +169,10 @@ def test_a_named_output_and_another_name_contradict_each_other(tmp_path):
     assert jobs == [(tmp_path / "a.png", tmp_path / "b.png")]
 
 
-def test_an_empty_path_is_not_the_present_folder():
-    with pytest.raises(ImageFileError, match="a path is empty"):
-        plan_jobs("", Path("out"))
+def test_an_empty_path_is_not_the_present_folder(inferencer, tmp_path, monkeypatch):
+    make_pictures(tmp_path, "in/a.png")
+    monkeypatch.chdir(tmp_path)
+    for paths in (("", "out"), ("in", "")):
+        with pytest.raises(ImageFileError, match="a path is empty"):
+            inferencer.restore_paths(*paths, t=0)
+    assert files_in(tmp_path) == ["in/a.png"]

@@ -89,3 +89,22 @@ def test_the_configs_are_part_of_the_wheel(tmp_path):
 
     built, own = tmp_path / "lib" / "dtir" / "configs", ROOT / "configs"
     assert {p.relative_to(built) for p in built.rglob("*.py")} == {p.relative_to(own) for p in own.rglob("*.py")}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("c.json", "[1]", "expected keys with values"),
+        ("c.yaml", "", "expected keys with values"),
+        ("c.py", "_base_ = 3", "expected the name of a config"),
+        ("c.py", "_base_ = ['a.py', 3]", "expected the name of a config"),
+        ("c.py", "_base_ = name()", "must be written out"),
+        ("c.py", "from no_such_package import part", "no_such_package"),
+        ("c.py", "log_level = 'LOUD'", "log_level is 'LOUD'"),
+        ("c.py", "launcher = 'rocket'", "launcher is 'rocket'"),
+    ],
+)
+def test_a_file_that_is_no_config_is_explained(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_config(tmp_path / name)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from tiny_run import built, tiny_config
 
+from dtir.core.errors import ConfigError
 from dtir.core.stage_hook import StageHook, TrainStep
 from dtir.engine import StagedRunner
 from dtir.engine.hooks import StageLoggerHook
@@ -133,3 +134,10 @@ def test_losses_are_logged_as_means(tmp_path):
     for runner.iter, value in enumerate((1.0, 4.0)):
         hook.after_train_iter(runner, runner.iter, outputs={"loss": torch.tensor(value)})
     assert (written["loss"], written["data_time"]) == (2.5, 0.5)
+
+
+def test_options_of_the_loader_reach_it_or_are_refused(tmp_path):
+    kept = {"train_dataloader.num_workers": 1, "train_dataloader.persistent_workers": False}
+    assert not built(tmp_path / "a", **kept).train_loop.dataloader.persistent_workers
+    with pytest.raises(ConfigError, match="train_dataloader: persistent_workers option needs num_workers > 0"):
+        built(tmp_path / "b", **{"train_dataloader.num_workers": 0, "train_dataloader.persistent_workers": True})

@@ -75,7 +75,10 @@ def test_a_training_honours_the_factors(tmp_path):
     [
         ({"custom_key": {}}, r"paramwise_cfg: unknown key 'custom_key'. Did you mean 'custom_keys'\?"),
         ({"custom_keys": {"0": {"lr_mlt": 1}}}, r"custom_keys\['0'\]: unknown key 'lr_mlt'. Did you mean 'lr_mult'\?"),
-        ({"custom_keys": {"0": 0.1}}, r"custom_keys\['0'\] is 0.1; expected a dict"),
+        ({"custom_keys": {"0": 0.1}}, r"custom_keys\.0 is 0.1; expected a dict"),
+        ({"custom_keys": {"0": {"lr_mult": "x"}}}, r"custom_keys\.0\.lr_mult is 'x'; expected a number"),
+        ({"bias_lr_mult": "x"}, "bias_lr_mult is 'x'; expected a number"),
+        (3, "paramwise_cfg is 3; expected a dict"),
         ({"custom_keys": {"backbone": {}}}, "'backbone' is part of no parameter's name; names are such as 0.weight"),
     ],
 )

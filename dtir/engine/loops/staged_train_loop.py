@@ -265,14 +265,13 @@ class StagedTrainLoop(BaseLoop):
         )
         workers = config.pop("num_workers", 0)
         config.setdefault("pin_memory", torch.cuda.is_available())
-        return DataLoader(
-            dataset,
-            batch_sampler=self.batch_sampler,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            worker_init_fn=_single_threaded,
-            **config,
-        )
+        config.setdefault("persistent_workers", workers > 0)
+        config.setdefault("worker_init_fn", _single_threaded)
+        try:
+            return DataLoader(dataset, batch_sampler=self.batch_sampler, num_workers=workers, **config)
+        except (TypeError, ValueError) as error:
+            # Options that contradict each other, or what the loop decides itself.
+            raise ConfigError(f"train_dataloader: {error}.") from error
 
     def _check_stages(self, model: nn.Module) -> None:
         """Says before any work what would else end the training at a later stage."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from mmengine.optim import OptimWrapper
 from torch import nn
 
+from dtir.config.check import part_problems
 from dtir.core.errors import ConfigError
 from dtir.core.names import did_you_mean
 from dtir.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
@@ -40,14 +41,17 @@ class Paramwise:
         """Builds it from a config dict.
 
         Raises:
-            ConfigError: A key is unknown.
+            ConfigError: A key is unknown, or a value is no factor.
         """
-        _check_keys(config, [entry.name for entry in fields(cls)], "optim_wrapper.paramwise_cfg")
+        place = "optim_wrapper.paramwise_cfg"
+        if not isinstance(config, dict):
+            raise ConfigError(f"{place} is {config!r}; expected a dict of factors.")
+        _check_keys(config, [entry.name for entry in fields(cls)], place)
+        problems = part_problems(config, place, cls)
+        if problems:
+            raise ConfigError("\n".join(problems))
         for name, factors in config.get("custom_keys", {}).items():
-            place = f"optim_wrapper.paramwise_cfg.custom_keys['{name}']"
-            if not isinstance(factors, dict):
-                raise ConfigError(f"{place} is {factors!r}; expected a dict such as dict(lr_mult=0.1, decay_mult=0).")
-            _check_keys(factors, ["lr_mult", "decay_mult"], place)
+            _check_keys(factors, ["lr_mult", "decay_mult"], f"{place}.custom_keys['{name}']")
         return cls(**config)
 
     def factors(self, name: str, module: nn.Module, shape: tuple[int, ...]) -> tuple[float, float]:
