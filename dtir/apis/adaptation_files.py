@@ -6,8 +6,10 @@ from pathlib import Path
 import torch
 
 from dtir.apis.adaptation import Adaptation
+from dtir.apis.build import load_restorer
 from dtir.apis.model_files import SUFFIX, write_model_file
-from dtir.core.atomic import atomic_save, atomic_write
+from dtir.apis.model_names import find_model
+from dtir.core.atomic import atomic_save, atomic_write, require_writable
 from dtir.core.checkpoint import to_cpu
 from dtir.core.errors import ConfigError
 from dtir.engine.hooks.blind_task import KEY as ESTIMATOR
@@ -22,6 +24,18 @@ from dtir.version import __version__
 
 # Logit of a task that the estimator was not trained on: never the likeliest.
 _NEVER = -1e4
+
+
+def check_output(model: str | Path, path: str | Path) -> None:
+    """Refuses before any training what `save_adapted` would refuse after it.
+
+    Raises:
+        ConfigError: The file cannot be written, or cannot hold the model's estimator.
+        CheckpointError: The model cannot be read.
+    """
+    require_writable(path, "--out")
+    if Path(path).suffix != SUFFIX:
+        _check_estimator(load_restorer(find_model(model)))
 
 
 def save_adapted(result: Adaptation, path: str | Path) -> None:

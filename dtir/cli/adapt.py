@@ -49,11 +49,14 @@ def run(args: argparse.Namespace) -> int:
         DtirError: Whatever is the user's to mend.
     """
     from dtir.apis.adaptation import AdaptationSettings, adapt
-    from dtir.apis.adaptation_files import save_adapted, write_adaptation_report
+    from dtir.apis.adaptation_files import check_output, save_adapted, write_adaptation_report
 
     out = Path(args.out)
     if out.exists() and not args.overwrite:
         raise ConfigError(f"'{out}' exists; name another file, or replace it with --overwrite.")
+    if not (args.report or out.suffix):
+        raise ConfigError(f"'{out}' is also where the report would go; end its name in .pth, or name --report DIR.")
+    check_output(args.model, out)
     settings = AdaptationSettings(
         method=args.method,
         iters=args.iters,

@@ -175,3 +175,16 @@ def test_the_command_writes_model_and_page(model, pairs, tmp_path, capsys):
     assert text.count("data:image/png") == 3
     assert main([*command, *quick]) == 2
     assert "exists" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("out", "message"), [("file/new.pth", "is a file; name a folder"), ("new", "where the report would go")]
+)
+def test_an_output_that_cannot_be_is_said_before_any_training(
+    model, pairs, tmp_path, capsys, monkeypatch, out, message
+):
+    monkeypatch.setattr("dtir.apis.adaptation.adapt", lambda *_, **__: pytest.fail("it trained"))
+    (tmp_path / "file").write_text("")
+    command = ["adapt", str(model), "--pairs", str(pairs), "--name", "dark", "--out", str(tmp_path / out)]
+    assert main(command) == 2
+    assert message in capsys.readouterr().err
