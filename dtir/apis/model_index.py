@@ -59,6 +59,8 @@ class Listed:
     def __post_init__(self) -> None:
         if not self.name or Path(self.name).name != self.name:
             raise ValueError(f"'{self.name}' is no name of a model")
+        if not isinstance(self.sha256, str) or not isinstance(self.size, int):
+            raise ValueError(f"'{self.name}' has no checksum in hexadecimal, or no size in bytes")
 
     @property
     def kept(self) -> Path:
@@ -175,9 +177,16 @@ def _read_index(base: str, place: str) -> str:
         logger.warning("the index %s cannot be reached (%s); the one of the last time is used.", place, _reason(error))
         return kept.read_text(encoding="utf-8")
     if urlparse(base).scheme != "file":
-        with atomic_write(kept, "w", encoding="utf-8") as file:
-            file.write(text)
+        _keep(text, kept)
     return text
+
+
+def _keep(text: str, path: Path) -> None:
+    try:
+        with atomic_write(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        logger.warning("the index cannot be kept in %s: %s.", path.parent, error.strerror or error)
 
 
 def _is_url(place: str) -> bool:

@@ -141,3 +141,18 @@ def test_a_folder_is_indexed_by_command(shelf, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert cli.main(["models", "index", str(tmp_path / "empty")]) == 2
     assert "no model files" in capsys.readouterr().err
+
+
+def test_an_index_is_used_where_it_cannot_be_kept(server, tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("DTIR_CACHE", str(tmp_path / "file"))
+    assert set(listed_models()) == {"fog"}
+    assert "cannot be kept" in caplog.text
+
+
+@pytest.mark.parametrize("wrong", [{"sha256": 3}, {"size": "big"}])
+def test_an_entry_without_checksum_or_size_is_named(shelf, wrong):
+    (entry,) = json.loads((shelf / "index.json").read_text())["models"]
+    (shelf / "index.json").write_text(json.dumps({"models": [{**entry, **wrong}]}))
+    with pytest.raises(CheckpointError, match="'fog' has no checksum"):
+        listed_models(str(shelf / "index.json"))
