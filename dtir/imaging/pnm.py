@@ -29,15 +29,19 @@ def read_pnm(data: bytes) -> tuple[np.ndarray, int]:
     values = _numbers(data[header.end() :], kind, np.dtype(">u2" if peak > 255 else "u1"))[: np.prod(shape)]
     if values.size < np.prod(shape):
         raise ValueError(f"it ends early, with {values.size} of {np.prod(shape)} samples")
-    if values.max() > peak:
-        raise ValueError(f"it has a sample of {values.max()} where its header says 0 to {peak}")
+    for extreme in (values.min(), values.max()):
+        if not 0 <= extreme <= peak:
+            raise ValueError(f"it has a sample of {extreme} where its header says 0 to {peak}")
     return values.astype(np.uint16 if peak > 255 else np.uint8).reshape(shape), peak
 
 
 def _numbers(body: bytes, kind: int, dtype: np.dtype) -> np.ndarray:
     if kind in (5, 6):
         return np.frombuffer(body, dtype, len(body) // dtype.itemsize)
-    return np.array(re.sub(rb"#[^\n]*", b"", body).split(), np.int64)
+    try:
+        return np.array(re.sub(rb"#[^\n]*", b"", body).split(), np.int64)
+    except OverflowError:
+        raise ValueError("it has a sample beyond all bounds") from None
 
 
 def write_pnm(file: IO[bytes], pixels: np.ndarray, peak: int) -> None:

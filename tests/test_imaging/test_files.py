@@ -395,3 +395,11 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
     picture = read_picture(save(tmp_path / "a.png", scene()))
     with pytest.raises(ImageFileError, match="cannot write"):
         write_picture(tmp_path / "a.png" / "b.png", picture, picture.rgb)
+
+
+@pytest.mark.parametrize("sample", ["-3", "256", "9" * 25, "a"])
+def test_a_sample_of_a_text_pnm_that_cannot_be_is_refused(tmp_path, sample):
+    path = tmp_path / "x.pgm"
+    path.write_text(f"P2\n2 2\n255\n1 2 {sample} 4\n")
+    with pytest.raises(ImageFileError, match=r"x\.pgm' is damaged"):
+        read_rgb(path)
