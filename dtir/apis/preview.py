@@ -14,7 +14,6 @@ from dtir.core.errors import ImageFileError
 from dtir.imaging.files import read_picture
 from dtir.imaging.opening import open_source
 
-SAMPLES = 3
 # Of a larger picture this much of its middle is measured.
 SAMPLE_SIDE = 1024
 
