@@ -25,7 +25,7 @@ from dtir.apis.job_log import JobLog, file_sha256
 from dtir.apis.preview import Preview, preview_jobs
 from dtir.apis.progress import PictureProgress
 from dtir.apis.workers import Recipe, run_in_processes
-from dtir.core.atomic import temporary_of
+from dtir.core.atomic import remove_abandoned, temporary_of
 from dtir.core.errors import ConfigError
 from dtir.imaging.listing import path_list
 
@@ -156,13 +156,13 @@ class Archive:
 
 
 def remove_remains(jobs: Iterable[Job]) -> None:
-    """Removes what a run that was killed left half-written of the jobs' outputs."""
+    """Removes what a run that was killed left half-written of the jobs' outputs, not what another is writing now."""
     targets = {job.target for job in jobs}
     for folder in {target.parent for target in targets}:
         for path in folder.iterdir() if folder.is_dir() else ():
             name = temporary_of(path.name)
             if name and folder / name in targets:
-                path.unlink(missing_ok=True)
+                remove_abandoned(path)
 
 
 def restore_jobs(

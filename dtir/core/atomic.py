@@ -1,6 +1,7 @@
 """Writing a file so that a reader sees either the old content or the new, never a part."""
 
 import contextlib
+import fcntl
 import os
 import re
 import tempfile
@@ -32,10 +33,12 @@ def atomic_write(path: str | Path, mode: str = "wb", encoding: str | None = None
     try:
         os.fchmod(handle, 0o666 & ~_umask())
         with os.fdopen(handle, mode, encoding=encoding) as file:
+            # Held until the file has its name, so that another run can tell it from what a killed one has left.
+            fcntl.flock(file, fcntl.LOCK_EX)
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+            os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
@@ -46,6 +49,13 @@ def temporary_of(name: str) -> str | None:
     """The name of the file that `atomic_write` would have made of a temporary one; None for other names."""
     found = _TEMPORARY.fullmatch(name)
     return found and found[1]
+
+
+def remove_abandoned(temporary: Path) -> None:
+    """Removes a temporary file of `atomic_write`, unless a process is still writing it."""
+    with contextlib.suppress(FileNotFoundError, BlockingIOError), open(temporary, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        temporary.unlink()
 
 
 def require_writable(path: str | Path, name: str) -> None:
