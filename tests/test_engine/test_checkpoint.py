@@ -102,7 +102,7 @@ def test_another_architecture_is_named(tmp_path, finished):
 def test_bare_weights_cannot_be_restored_with(tmp_path):
     path = tmp_path / "bare.pth"
     torch.save({"intro.weight": torch.zeros(1)}, path)
-    with pytest.raises(CheckpointError, match=r"does not describe its model .* Found: intro.weight"):
+    with pytest.raises(CheckpointError, match=r"Found: intro.weight"):
         load_restorer(path)
 
 

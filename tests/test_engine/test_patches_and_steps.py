@@ -66,7 +66,7 @@ def test_a_classifiers_checkpoint_holds_its_averaged_estimator_as_a_restorers_do
     config.custom_hooks = [{"type": "ClassifierCheckpointHook"}, {"type": "StageEMAHook", "decay": 0.9}]
     StagedRunner.from_cfg(config).train()
     state = last_state(tmp_path)
-    estimator = estimator_of(state, 3).state_dict()
+    estimator = estimator_of(state, config.model["tasks"]).state_dict()
     assert all(torch.equal(value, state["state_dict"][f"estimator.{key}"]) for key, value in estimator.items())
     averages = state["ema_state_dict"]["module.estimator.head.weight"], state["state_dict"]["estimator.head.weight"]
     assert not torch.equal(*averages)

@@ -222,7 +222,9 @@ def test_wrong_uses_are_named():
         def forward(self, x):
             return super().forward(x.reshape(4, 3, 8, 8))
 
-    with pytest.raises(ConfigError, match=r"blocks\.0 .* this was a tensor \(4, 3, 8, 8\)"):
+    with pytest.raises(
+        ConfigError, match=r"backbone Windows fails on a picture of 17 x 13 pixels: shape '\[4, 3, 8, 8\]'"
+    ):
         ConditionedNetwork(Windows())
 
 

@@ -116,7 +116,7 @@ def test_each_way_reads_where_it_says(config, root, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("model = dict(type='DiffusionRestorer')", "train_dataloader missing"),
+        ("work_dir = 'x'", "train_dataloader missing"),
         (FOREIGN, "neither LoadPair nor LoadClean"),
     ],
 )

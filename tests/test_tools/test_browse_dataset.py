@@ -57,6 +57,6 @@ def test_the_validation_sheet_shows_whole_pictures(browse, config, tmp_path):
 
 
 def test_a_split_that_the_config_lacks_is_an_error(browse, config, capsys):
-    config.write_text("train_dataloader = dict(dataset=dict(type='MultiTaskDataset', datasets=[]))")
+    config.write_text("work_dir = 'x'")
     assert browse.main([str(config), "--split", "val"]) == 2
     assert "val_dataloader missing" in capsys.readouterr().err

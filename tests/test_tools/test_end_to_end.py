@@ -126,7 +126,7 @@ def test_the_training_goes_through_all_stages(trained):
     assert {row["n"] for row in results["tasks"].values()} == {1}
 
 
-def test_the_report_shows_all_tasks_beside_the_published_methods(trained):
+def test_the_report_shows_all_tasks_and_that_few_pictures_do_not_compare(trained):
     command = [sys.executable, "-m", "dtir.cli", "report", "run"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     result = subprocess.run(command, cwd=trained.parent, env=environment, capture_output=True, text=True, timeout=300)
@@ -139,8 +139,8 @@ def test_the_report_shows_all_tasks_beside_the_published_methods(trained):
         assert f"{task}: t* = " in sections["matching"]
         for part in ("radar", "forgetting", "experts", "confusion"):
             assert task in sections[part]
-    own = sections["published"].split("run (this run)")[1]
-    assert f"<td>{results['average']['psnr']:.2f}</td>" in own
+    # Prepared by our own tool, but few of the benchmark's pictures.
+    assert "not measured on the published test sets" in sections["published"]
 
 
 def rgb_psnr(lq: Path, gt: Path) -> float:
@@ -161,8 +161,6 @@ def test_the_test_writes_the_tables(trained):
         assert float(row["PSNR_LQ [rgb]"]) == pytest.approx(rgb_psnr(lq, gt), abs=1e-4)
     average = json.loads((report / "test.json").read_text())["average"]
     assert average["PSNR"] == pytest.approx(np.mean([float(row["PSNR [rgb]"]) for row in rows]), abs=1e-9)
-    lines = (report / "test.md").read_text().splitlines()
-    heading = lines.index("## Setting B: average over ten tasks")
-    own = next(line for line in lines[heading:] if "this test" in line)
-    # LPIPS was left out, and nothing stands in its place.
-    assert own.split("|")[2:] == [f" {average['PSNR']:.2f} ", f" {average['SSIM']:.4f} ", " - ", ""]
+    text = (report / "test.md").read_text()
+    assert f"| average | 10 | {average['PSNR']:.2f} |" in text
+    assert "Setting B" not in text
