@@ -3,7 +3,7 @@ import torch
 from tiny_run import BARE, built, train
 from torch import nn
 
-from dtir.core.errors import ConfigError
+from dtir.core.errors import CheckpointError, ConfigError
 from dtir.engine.optim import StagedOptimWrapper, StagedOptimWrapperConstructor
 from dtir.models import ConditionedNetwork
 from dtir.models.backbones import NAFNet
@@ -131,3 +131,13 @@ def test_half_precision_with_separate_gradients_trains_as_float32_does(tmp_path)
     assert changes[0].norm() > 1e-2
     assert (changes[1] - changes[0]).norm() < 0.02 * changes[0].norm()
     assert largest[1] == pytest.approx(largest[0], rel=0.05)
+
+
+def test_the_state_of_other_groups_is_refused_with_what_to_do():
+    model = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))
+    config = {"type": "dtir.StagedOptimWrapper", "optimizer": {"type": "AdamW", "lr": 0.1, "weight_decay": 0.1}}
+    alike = {f"{kind}_decay_mult": 1.0 for kind in ("bias", "norm", "flat", "modulation")}
+    earlier = StagedOptimWrapperConstructor(config, alike)(model)
+    assert len(earlier.optimizer.param_groups) == 1
+    with pytest.raises(CheckpointError, match=r"other groups of parameters .*bias_decay_mult=1\.0"):
+        StagedOptimWrapperConstructor(config, None)(model).load_state_dict(earlier.state_dict())

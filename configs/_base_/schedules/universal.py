@@ -15,6 +15,8 @@ train_cfg = dict(
 optim_wrapper = dict(
     type="StagedOptimWrapper",
     optimizer=dict(type="AdamW", lr=1.5e-3, betas=(0.9, 0.99), weight_decay=1e-4, fused=True),
+    # Every parameter decays alike: one group, as in the checkpoints that the training goes on from.
+    paramwise_cfg=dict(bias_decay_mult=1.0, norm_decay_mult=1.0, flat_decay_mult=1.0, modulation_decay_mult=1.0),
     clip_grad=1.0,
     amp="bf16",
 )

@@ -7,7 +7,7 @@ import torch
 from mmengine.optim import OptimWrapper
 from torch import Tensor
 
-from dtir.core.errors import ConfigError
+from dtir.core.errors import CheckpointError, ConfigError
 from dtir.core.ranges import Positive
 from dtir.registry import OPTIM_WRAPPERS
 
@@ -95,6 +95,18 @@ class StagedOptimWrapper(OptimWrapper):
         return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Loads what `state_dict` gave."""
-        self.optimizer.load_state_dict(state_dict["optimizer"])
+        """Loads what `state_dict` gave.
+
+        Raises:
+            CheckpointError: The optimiser of the checkpoint has other groups of parameters.
+        """
+        try:
+            self.optimizer.load_state_dict(state_dict["optimizer"])
+        except ValueError as error:
+            raise CheckpointError(
+                f"the optimiser's state is of other groups of parameters than optim_wrapper makes ({error}): resume "
+                "with the optimizer and paramwise_cfg that the run began with. One in which all parameters decayed "
+                "alike needs paramwise_cfg=dict(bias_decay_mult=1.0, norm_decay_mult=1.0, flat_decay_mult=1.0, "
+                "modulation_decay_mult=1.0)."
+            ) from error
         self.scaler.load_state_dict(state_dict["scaler"])
