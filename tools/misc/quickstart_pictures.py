@@ -3,10 +3,10 @@
     python tools/misc/quickstart_pictures.py damaged dtir/assets/damaged
     python tools/misc/quickstart_pictures.py faded work_dirs/quickstart
 
-`damaged` writes two photographs with the damage that the model of the package was trained on, as the package brings
-them; they are held out by the quick config, while that model has seen them clean. `faded` writes prints that the sun has bleached, a damage which that model does not know: pairs of
-crops of the five other photographs in `pairs/{LQ,GT}`, and the two held-out photographs in `faded`. Equal arguments
-give equal pictures.
+`damaged` writes two photographs with damage that the model of the package was trained on, as the package brings them;
+the quick config holds them out, while that model has seen them clean. `faded` writes prints that the sun has bleached,
+a damage which that model does not know: pairs of crops of the five other photographs in `pairs/{LQ,GT}`, and prints of
+the two in `faded`. Equal arguments give equal pictures.
 """
 
 import argparse
