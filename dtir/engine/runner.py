@@ -1,5 +1,6 @@
 """mmengine's runner with safe, exact checkpoints, and process groups on CPU and GPU."""
 
+import atexit
 import functools
 import logging
 import os
@@ -55,6 +56,8 @@ class StagedRunner(Runner):
             if self.launcher == "slurm":
                 _export_slurm_ranks()
             dist.init_process_group("gloo")
+            # gloo's threads drop tensors when they end: once the interpreter goes down, that aborts the process.
+            atexit.register(_destroy_process_group)
         super().setup_env(env_cfg)
 
     def build_logger(self, log_level: int | str = "INFO", log_file: str | None = None, **kwargs) -> MMLogger:
@@ -252,6 +255,11 @@ def _with_type(hook: object, default: dict | None) -> object:
     if isinstance(hook, dict) and "type" not in hook and default is not None:
         return {**default, **hook}
     return hook
+
+
+def _destroy_process_group() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _export_slurm_ranks() -> None:

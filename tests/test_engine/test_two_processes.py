@@ -1,5 +1,7 @@
 """Two processes with batches of 4 train as one process with batches of 8."""
 
+import sys
+
 import pytest
 import torch
 from tiny_run import CONFIG, last_state, run_process, train, train_command
@@ -80,3 +82,27 @@ def test_all_regularizers_are_functions_of_the_whole_step(tmp_path):
         for part in ("mean", "square"):
             for name, value in states[0]["importance"][part].items():
                 torch.testing.assert_close(state["importance"][part][name], value, rtol=1e-3, atol=1e-6)
+
+
+LEAVES = """
+import atexit
+import torch.distributed as dist
+from dtir.engine import StagedRunner
+
+atexit.register(lambda: print("group at the end:", dist.is_initialized()))
+runner = StagedRunner.__new__(StagedRunner)
+runner._launcher, runner._distributed = "pytorch", True
+runner.setup_env({})
+print("group in the run:", dist.is_initialized())
+"""
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="gloo is for machines without CUDA devices")
+def test_the_process_group_ends_before_the_interpreter(tmp_path):
+    """Left standing, gloo's threads abort about one process in ten at its very end, and with it a finished run."""
+    script = tmp_path / "leaves.py"
+    script.write_text(LEAVES)
+    result = run_process([sys.executable, "-m", "torch.distributed.run", "--standalone", str(script)])
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "group in the run: True" in result.stdout
+    assert "group at the end: False" in result.stdout
