@@ -64,4 +64,15 @@ SMALL = {
         "num_head_channels": 16,
         "window_size": 4,
     },
+    "UNetModelDualcondV2": {
+        "in_channels": 3,
+        "out_channels": 3,
+        "model_channels": 64,
+        "channel_mult": [1, 1],
+        "num_res_blocks": 1,
+        "attention_resolutions": [2],
+        "num_head_channels": 32,
+        "context_dim": 8,
+        "semb_channels": 8,
+    },
 }

@@ -9,6 +9,7 @@ from .conditional.daclip_unet import DACLIPUNet
 from .conditional.diffuir_unet import UnetRes
 from .conditional.eedtp import EEDTPRestorationNet
 from .conditional.resshift_unet import UNetModelSwin
+from .conditional.stablesr_unet import EncoderUNetModelWT, UNetModelDualcondV2
 from .image.airnet import AirNet
 from .image.dehazeformer import DehazeFormer
 from .image.dtir_unet import DTIRUNet
@@ -38,6 +39,7 @@ __all__ = [
     "DenoisingNAFNet",
     "DenoisingUNet",
     "EEDTPRestorationNet",
+    "EncoderUNetModelWT",
     "EnlightenGAN",
     "GateHazeNet",
     "LatentUNet",
@@ -53,6 +55,7 @@ __all__ = [
     "RAMPromptIR",
     "RAMSwinIR",
     "Restormer",
+    "UNetModelDualcondV2",
     "UNetModelSwin",
     "URetinexNet",
     "UnetRes",

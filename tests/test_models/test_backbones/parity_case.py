@@ -16,9 +16,9 @@ class ParityCase:
         self.arrays = np.load(folder / f"{name}.npz")
         self.meta = json.loads(str(self.arrays["meta"]))
 
-    def state_dict(self) -> dict[str, Tensor]:
+    def state_dict(self, recipe: str = "recipe") -> dict[str, Tensor]:
         state = {}
-        for key, shape, mode, offset, scale in self.meta["recipe"]:
+        for key, shape, mode, offset, scale in self.meta[recipe]:
             state[key] = self._tensor(state, key, shape, mode, offset, scale)
         return state
 
@@ -41,11 +41,11 @@ class ParityCase:
         bounds = iter(10 * floor for floor in self.meta["fp64_maxdiff"])
         groups = []
         for group in self.meta["groups"]:
-            inputs, outputs = ([self._array(name) for name in group[kind]] for kind in ("inputs", "outputs"))
+            inputs, outputs = ([self.array(name) for name in group[kind]] for kind in ("inputs", "outputs"))
             allowed = [next(bounds) for _ in outputs]
             groups.append((inputs, outputs, allowed if len(allowed) > 1 else allowed[0]))
         assert next(bounds, None) is None
         return groups
 
-    def _array(self, name: str) -> Tensor:
+    def array(self, name: str) -> Tensor:
         return torch.from_numpy(self.arrays[name])

@@ -5,7 +5,7 @@ from torch import nn
 
 from dtir.core.errors import ConfigError
 from dtir.models.backbones import UNetModelSwin
-from dtir.models.backbones.conditional.resshift_unet import Resample, timestep_embedding
+from dtir.models.backbones.parts.adm_blocks import Resample, timestep_embedding
 from dtir.models.backbones.parts.resshift_swin import last_row_mask
 from dtir.models.backbones.zoo import ZOO
 from dtir.registry import BACKBONES

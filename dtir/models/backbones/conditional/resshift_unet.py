@@ -11,9 +11,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dtir.core.errors import ConfigError
-from dtir.models.backbones.parts.layers import PointwiseConv2d, channels_last, pad_to_multiple
+from dtir.models.backbones.parts.adm_blocks import (
+    GROUPS,
+    Resample,
+    ResBlock,
+    TimestepSequential,
+    time_mlp,
+    timestep_embedding,
+)
+from dtir.models.backbones.parts.layers import channels_last, pad_to_multiple
 from dtir.models.backbones.parts.reading import State
-from dtir.models.backbones.parts.resshift_swin import GROUPS, BasicLayer
+from dtir.models.backbones.parts.resshift_swin import BasicLayer
 from dtir.models.backbones.parts.time_unet import time_tensor
 from dtir.models.backbones.traits import CENTRED_RANGE, Published, Traits
 from dtir.registry import BACKBONES
@@ -31,99 +39,6 @@ REAL_SR = {
 
 # In a mask; what is missing is 1.
 KNOWN = -1.0
-
-
-def timestep_embedding(timesteps: Tensor, dim: int) -> Tensor:
-    """Cosines and sines (B, dim) of time steps (B,) in float32; `dim` is even."""
-    half = dim // 2
-    index = torch.arange(half, device=timesteps.device, dtype=torch.float32)
-    phase = timesteps.float()[:, None] * torch.exp(index * (-math.log(10000.0) / half))
-    return torch.cat([phase.cos(), phase.sin()], dim=-1)
-
-
-class Resample(nn.Module):
-    """Halves or doubles height and width.
-
-    Args:
-        channels: Channels.
-        out_channels: Channels of the output; those of the input without a convolution.
-        up: Whether it doubles them.
-        use_conv: Whether a convolution does it, or follows.
-    """
-
-    def __init__(self, channels: int, out_channels: int, up: bool, use_conv: bool = True) -> None:
-        super().__init__()
-        self.up, self.name = up, "conv" if up else "op"
-        if use_conv:
-            self.add_module(self.name, nn.Conv2d(channels, out_channels, 3, 1 if up else 2, padding=1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, channels, H, W) to (B, out_channels, 2 H, 2 W) or (B, out_channels, H / 2, W / 2)."""
-        conv = getattr(self, self.name, None)
-        if self.up:
-            x = F.interpolate(x, scale_factor=2, mode="nearest")
-        elif conv is None:
-            x = F.avg_pool2d(x, 2)
-        return x if conv is None else conv(x)
-
-
-class ResBlock(nn.Module):
-    """Two normalised convolutions with a skip, the second shifted, and scaled, by the time.
-
-    Args:
-        channels: Channels of the input.
-        emb_channels: Length of the time features.
-        dropout: Probability of a zero in training.
-        out_channels: Channels of the output.
-        use_scale_shift_norm: Whether the time also scales.
-        resample: "up" or "down" to change height and width by 2, None to keep them.
-    """
-
-    def __init__(
-        self,
-        channels: int,
-        emb_channels: int,
-        dropout: float,
-        out_channels: int,
-        use_scale_shift_norm: bool,
-        resample: str | None = None,
-    ) -> None:
-        super().__init__()
-        self.scales = use_scale_shift_norm
-        conv = nn.Conv2d(channels, out_channels, 3, padding=1)
-        self.in_layers = nn.Sequential(nn.GroupNorm(GROUPS, channels), nn.SiLU(), conv)
-        self.resample = Resample(channels, channels, resample == "up", use_conv=False) if resample else nn.Identity()
-        self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb_channels, (1 + self.scales) * out_channels))
-        last = nn.Conv2d(out_channels, out_channels, 3, padding=1)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
-        self.out_layers = nn.Sequential(nn.GroupNorm(GROUPS, out_channels), nn.SiLU(), nn.Dropout(dropout), last)
-        self.skip_connection = PointwiseConv2d(channels, out_channels) if channels != out_channels else nn.Identity()
-
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        """(B, channels, H, W) and time features (B, emb_channels) to (B, out_channels, H', W')."""
-        norm, activation, conv = self.in_layers
-        y = conv(self.resample(activation(norm(x))))
-        change = self.emb_layers(emb)[..., None, None]
-        if self.scales:
-            norm, *rest = self.out_layers
-            scale, shift = change.chunk(2, dim=1)
-            y = torch.addcmul(shift, norm(y), scale + 1)
-            for layer in rest:
-                y = layer(y)
-        else:
-            y = self.out_layers(y + change)
-        return self.skip_connection(self.resample(x)) + y
-
-
-class TimestepSequential(nn.Sequential):
-    """Layers one after the other; residual blocks get the time."""
-
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        """(B, C, H, W) and time features (B, emb_channels) to (B, C', H', W')."""
-        for layer in self:
-            x = layer(x, emb) if isinstance(layer, ResBlock) else layer(x)
-        return x
 
 
 @BACKBONES.register_module()
@@ -239,7 +154,7 @@ class UNetModelSwin(nn.Module):
         ]
         multiple = math.lcm(*(min(window_size, side) * 2**level for level, side in windows))
         self.traits = dataclasses.replace(type(self).traits, size_multiple=multiple)
-        self.time_embed = nn.Sequential(nn.Linear(model_channels, emb), nn.SiLU(), nn.Linear(emb, emb))
+        self.time_embed = time_mlp(model_channels)
         self.feature_extractor, extra = _extractor(3 + self.mask_channels, int(halvings))
         first = nn.Conv2d(in_channels + extra, widths[0], 3, padding=1)
         self.input_blocks = nn.ModuleList([TimestepSequential(first)])

@@ -7,10 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dtir.models.backbones.parts.adm_blocks import GROUPS
 from dtir.models.backbones.parts.layers import PointwiseConv2d
 from dtir.models.backbones.parts.window_attention import WindowAttention
-
-GROUPS = 32
 
 
 def last_row_mask(height: int, width: int, side: int, shift: int, like: Tensor) -> Tensor:
