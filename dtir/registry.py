@@ -31,6 +31,7 @@ OPTIM_WRAPPERS = _registry("optim wrapper", "dtir.engine", mm.OPTIM_WRAPPERS)
 
 REGULARIZERS = _registry("regularizer", "dtir.regularizers")
 BACKBONES = _registry("backbone", "dtir.models")
+CODECS = _registry("codec", "dtir.models")
 CONDITIONING = _registry("conditioning", "dtir.models")
 ADAPTERS = _registry("adapter", "dtir.models")
 LOSSES = _registry("loss", "dtir.models")

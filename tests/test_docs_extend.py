@@ -22,8 +22,8 @@ PAGE = (Path(__file__).parents[1] / "docs" / "extend.md").read_text(encoding="ut
 EXAMPLE = re.compile(r"^## (\w+)\n.*?```python\n(.*?)```", re.MULTILINE | re.DOTALL)
 SECTIONS = dict(EXAMPLE.findall(PAGE))
 KINDS = (
-    "Backbone Loss Metric Degradation Transform Dataset Regularizer Hook Scheduler Sampler Operator Guidance Adapter "
-    "Restorer"
+    "Backbone Codec Loss Metric Degradation Transform Dataset Regularizer Hook Scheduler Sampler Operator Guidance "
+    "Adapter Restorer"
 )
 LONGEST = 20
 
@@ -64,6 +64,13 @@ def test_backbone(parts):
     x = torch.rand(1, 3, 7, 5)
     assert network(x).shape == x.shape
     assert ConditionedNetwork(network)(x, torch.tensor([3])).shape == x.shape
+
+
+def test_codec(parts):
+    codec, picture = parts["Codec"](), torch.rand(1, 3, 7, 5)
+    z, kept = codec.encode(picture)
+    assert z.shape == (1, codec.channels, 4, 3)
+    torch.testing.assert_close(codec.decode(z, kept, picture), picture)
 
 
 def test_loss_and_metric(parts):

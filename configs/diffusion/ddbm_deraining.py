@@ -14,5 +14,5 @@ model = dict(
     sampler=dict(type="DDBMSampler", clip=(-1.0, 1.0)),
     loss=dict(type="L2Loss"),
     matching="output",
-    domain="centred",
+    codec="centred",
 )

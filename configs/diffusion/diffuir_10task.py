@@ -12,6 +12,6 @@ model = dict(
     scheduler=dict(_delete_=True, type="DiffUIR", timesteps=1000, delta_end=1.5e-3),
     sampler=dict(type="ResidualSampler"),
     matching="output",
-    domain="centred",
+    codec="centred",
     num_steps=3,
 )

@@ -6,7 +6,7 @@ model = dict(
     sampler=dict(type="FlowHeunSampler"),
     loss=dict(type="L2Loss"),
     matching="output",
-    domain="centred",
+    codec="centred",
     time_scale=1000,
     num_steps=10,
 )

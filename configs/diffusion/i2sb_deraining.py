@@ -6,6 +6,6 @@ model = dict(
     sampler=dict(type="PosteriorSampler"),
     loss=dict(type="L2Loss"),
     matching="output",
-    domain="centred",
+    codec="centred",
     num_steps=100,
 )

@@ -5,7 +5,7 @@ model = dict(
     scheduler=dict(_delete_=True, type="InDI", num_timesteps=100, noise=0.01, continuous=True),
     sampler=dict(type="PosteriorSampler", noise=False),
     matching="output",
-    domain="centred",
+    codec="centred",
     time_scale=1000,
     num_steps=20,
 )

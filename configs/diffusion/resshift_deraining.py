@@ -16,5 +16,5 @@ model = dict(
     sampler=dict(type="PosteriorSampler", clip=(-1.0, 1.0)),
     loss=dict(type="L2Loss"),
     matching="output",
-    domain="centred",
+    codec="centred",
 )

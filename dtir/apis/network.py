@@ -14,7 +14,7 @@ from dtir.imaging.rows import Rows
 from dtir.imaging.self_ensemble import averaged_over_symmetries
 from dtir.imaging.tiled_rows import tiled_rows
 from dtir.imaging.tiling import check_tiling, tiled_apply
-from dtir.models.backbones.traits import traits_of
+from dtir.models.backbones.traits import Traits, traits_of
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,8 @@ class NetworkRunner:
         batch_size: int = 1,
     ) -> None:
         check_precision(amp)
-        self.traits = traits_of(getattr(restorer, "backbone", restorer))
+        own = getattr(restorer, "traits", None)
+        self.traits = own if isinstance(own, Traits) else traits_of(getattr(restorer, "backbone", restorer))
         _check_tile(tile, overlap, self.traits.size_multiple)
         self.tile, self.overlap, self.batch_size = tile, overlap, batch_size
         self.device, self.amp = device, self._precise(amp)

@@ -33,6 +33,7 @@ FAMILIES = {
     "degradation": own.DEGRADATIONS,
     "network": own.CONDITIONING,
     "backbone": own.BACKBONES,
+    "codec": own.CODECS,
     "adapter": own.ADAPTERS,
     "scheduler": own.SCHEDULERS,
     "sampling_scheduler": own.SCHEDULERS,

@@ -42,7 +42,15 @@ class ConditioningLevel(ABC):
 
 @LEVELS.register_module()
 class TimestepLevel(ConditioningLevel):
-    """The step itself, as in DDPM (Ho et al. 2020)."""
+    """The step itself, as in DDPM (Ho et al. 2020).
+
+    Args:
+        offset: What is added to the step, which is in 1..T: -1 for networks that count from 0, such as Stable
+            Diffusion's.
+    """
+
+    def __init__(self, offset: int = 0) -> None:
+        self.offset = offset
 
     @override
     def check(self, training: Scheduler, sampling: Scheduler) -> None:
@@ -56,11 +64,11 @@ class TimestepLevel(ConditioningLevel):
     @override
     def draw(self, scheduler: Scheduler, t: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """`u` plays no part."""
-        return *scheduler.marginal(t), t
+        return *scheduler.marginal(t), t + self.offset
 
     @override
     def of_step(self, scheduler: Scheduler, t: Tensor) -> Tensor:
-        return t
+        return t + self.offset
 
 
 @LEVELS.register_module()

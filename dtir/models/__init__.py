@@ -1,6 +1,6 @@
 """Networks, conditioning, adapters, losses and restorers; importing this fills their registries."""
 
-from . import adapters, backbones, losses
+from . import adapters, backbones, codecs, losses
 from .adapters.folding import FixedStep
 from .conditioning import ConditionedNetwork, OwnTimeNetwork, TimeEmbedding
 from .data_preprocessor import RestorationDataPreprocessor
@@ -37,5 +37,6 @@ __all__ = [
     "TimeEmbedding",
     "adapters",
     "backbones",
+    "codecs",
     "losses",
 ]

@@ -88,6 +88,16 @@ def test_edms_levels_are_the_published_ones():
         scheduler.marginal(19)
 
 
+@pytest.mark.parametrize("n", [1, 2, 7, 200, 1000])
+def test_linspace_spacing_is_guided_diffusions(n):
+    """`space_timesteps(1000, [n])` there, whose steps are counted from 0; one step alone is the last here."""
+    steps = DDPMScheduler(num_timesteps=1000).sample_steps(n, "linspace")
+    stride = 999 / (n - 1) if n > 1 else 1
+    expected = sorted((round(k * stride) + 1 for k in range(n)), reverse=True) if n > 1 else [1000]
+    assert steps == expected
+    assert (steps[0], steps[-1]) == (1000, 1 if n > 1 else 1000)
+
+
 def test_karras_spacing_is_even_in_a_root_of_the_noise():
     scheduler = DDPMScheduler(1000, train_timesteps=1000)
     steps = scheduler.sample_steps(12, "karras")
@@ -100,7 +110,7 @@ def test_karras_spacing_is_even_in_a_root_of_the_noise():
     few = DDPMScheduler(10).sample_steps(10, "karras")
     assert few == sorted(set(few), reverse=True)
     assert scheduler.sample_steps(4, "trailing") == scheduler.sample_steps(4) == [1000, 750, 500, 250]
-    with pytest.raises(ConfigError, match="spacing='even'; expected one of trailing, karras"):
+    with pytest.raises(ConfigError, match="spacing='even'; expected one of trailing, linspace, karras"):
         scheduler.sample_steps(4, "even")
 
 

@@ -55,6 +55,19 @@ def test_weights_change_smoothly():
     assert (first.diff() <= 0).all()
 
 
+@pytest.mark.parametrize(("length", "tile", "overlap"), [(100, 64, 32), (40, 64, 0), (130, 32, 8)])
+def test_gaussian_weights_are_those_of_all_tiles_over_their_sum(length, tile, overlap):
+    spans = blend_spans(length, tile, overlap, blend="gaussian")
+    total, gaussians = torch.zeros(length, dtype=torch.float64), []
+    for start, stop, _ in spans:
+        place = torch.arange(stop - start, dtype=torch.float64)
+        width = stop - start
+        gaussians.append((-((place - (width - 1) / 2) ** 2) / width**2 / (2 * 0.01)).exp())
+        total[start:stop] += gaussians[-1]
+    for (start, stop, weight), gaussian in zip(spans, gaussians, strict=True):
+        torch.testing.assert_close(weight, gaussian / total[start:stop])
+
+
 def test_number_of_tiles_is_the_least_possible():
     assert tile_starts(1000, 256, 32) == [0, 186, 372, 558, 744]
     assert tile_starts(480, 256, 32) == [0, 224]

@@ -7,5 +7,5 @@ model = dict(
     scheduler=dict(type="IRSDE", max_sigma=10, T=100, schedule="cosine", eps=0.005),
     sampler=dict(type="ReverseSDESampler"),
     matching="step",
-    domain="image",
+    codec="image",
 )

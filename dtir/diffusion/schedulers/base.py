@@ -9,7 +9,7 @@ from dtir.core.errors import ConfigError
 from dtir.diffusion.domain import IMAGE_SCALE
 from dtir.diffusion.predictions import LOSS_WEIGHTS
 
-SPACINGS = ("trailing", "karras")
+SPACINGS = ("trailing", "linspace", "karras")
 KARRAS_RHO = 7.0
 
 
@@ -78,17 +78,21 @@ class Scheduler(nn.Module, ABC):
 
         Args:
             n: How many.
-            spacing: "trailing", evenly spaced down to about T / n; or "karras", down to 1, with levels of noise
+            spacing: "trailing", evenly spaced down to about T / n; "linspace", evenly spaced down to 1, as
+                guided-diffusion respaces a schedule; or "karras", down to 1, with levels of noise
                 `sigma / a` that are even in their seventh root (Karras et al., NeurIPS 2022), as near as the schedule
                 has them. Steps that would be taken twice are taken once, so that these may be fewer.
 
         Raises:
-            ConfigError: n is not in 1..T, or `spacing` is none of the two.
+            ConfigError: n is not in 1..T, or `spacing` is none of the three.
         """
         if spacing not in SPACINGS:
             raise ConfigError(f"spacing='{spacing}'; expected one of {', '.join(SPACINGS)}.")
         trailing = trailing_steps(self.num_timesteps, n)[::-1]
-        return trailing if spacing == "trailing" else self._karras_steps(n)
+        if spacing == "linspace" and n > 1:
+            stride = (self.num_timesteps - 1) / (n - 1)
+            return [1 + round(k * stride) for k in reversed(range(n))]
+        return self._karras_steps(n) if spacing == "karras" else trailing
 
     def _karras_steps(self, n: int) -> list[int]:
         steps = torch.arange(1, self.num_timesteps + 1, device=self.marginal(0)[0].device)

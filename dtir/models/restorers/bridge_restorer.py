@@ -1,13 +1,12 @@
 """Restoration along a process between the clean and the degraded picture (docs/method.md, section 8)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
 from dtir.core.errors import ConfigError
-from dtir.diffusion.domain import to_centred, to_image
 from dtir.diffusion.samplers import gaussian_like
 from dtir.diffusion.samplers.bridges import BridgeSampler
 from dtir.diffusion.schedulers import DenoisingSDE, optimal_transport_pairs
@@ -18,10 +17,6 @@ from .draws import BatchDraws
 from .missing import check_missing, missing_pixels, with_mask
 from .sampling import SamplingRestorer
 
-DOMAINS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
-    "image": (lambda x: x, lambda x: x),
-    "centred": (to_centred, to_image),
-}
 MATCHING = ("output", "step")
 SOURCES = ("degraded", "noise", "coupled_noise")
 
@@ -47,7 +42,6 @@ class BridgeRestorer(SamplingRestorer):
             picture is a condition in any case.
         missing: Value in [0, 1] of the pixels that are to be filled, such as 1.0 for white strokes; None where none
             are. The network is given a mask as one more channel of the condition, and the known pixels are put back.
-        domain: Of the pictures that process and network see: "centred" in [-1, 1] or "image" in [0, 1].
         time_scale: What the process's number for a step is multiplied with before the network is told: its embedding
             may be made for numbers up to 1000 where a process counts from 0 to 1.
         num_steps: As in `SamplingRestorer`.
@@ -55,6 +49,10 @@ class BridgeRestorer(SamplingRestorer):
         tile: As in `SamplingRestorer`.
         tile_overlap: As in `SamplingRestorer`.
         data_preprocessor: As in `SamplingRestorer`.
+        codec: As in `SamplingRestorer`: what process and network see.
+        domain: As in `SamplingRestorer`.
+        condition: As in `SamplingRestorer`.
+        tile_blend: As in `SamplingRestorer`.
 
     Raises:
         ConfigError: An option is not one of those named, or process, sampler and matching do not go together.
@@ -69,7 +67,6 @@ class BridgeRestorer(SamplingRestorer):
         loss: dict | None = None,
         matching: str = "output",
         source: str = "degraded",
-        domain: str = "centred",
         missing: float | None = None,
         time_scale: float = 1.0,
         num_steps: int | None = None,
@@ -77,12 +74,17 @@ class BridgeRestorer(SamplingRestorer):
         tile: int | None = None,
         tile_overlap: int = 32,
         data_preprocessor: dict | None = None,
+        codec: str | dict | None = None,
+        domain: str | None = None,
+        condition: str = "code",
+        tile_blend: str = "cosine",
     ) -> None:
         sampler = sampler or {"type": "PosteriorSampler"}
-        super().__init__(backbone, tasks, sampler, num_steps, seed, tile, tile_overlap, data_preprocessor)
+        states = {"codec": codec, "domain": domain, "condition": condition, "tile_blend": tile_blend}
+        super().__init__(backbone, tasks, sampler, num_steps, seed, tile, tile_overlap, data_preprocessor, **states)
         self.scheduler = self.sampling_scheduler = SCHEDULERS.build(scheduler)
         self.loss = LOSSES.build(loss or {"type": "L1Loss"})
-        self.matching, self.source, self.domain, self.time_scale = matching, source, domain, time_scale
+        self.matching, self.source, self.time_scale = matching, source, time_scale
         self.missing = missing
         self._check()
 
@@ -93,9 +95,9 @@ class BridgeRestorer(SamplingRestorer):
             ConfigError: The stage asks for generative samples.
         """
         self.refuse_generative(samples)
-        draws = BatchDraws(lq, samples["noise_seed"], samples["slots"], samples.get("step_size"))
+        (x0, _), (condition, _) = self.codec.encode(samples["gt"]), self.codec.encode(lq)
+        draws = BatchDraws(x0, samples["noise_seed"], samples["slots"], samples.get("step_size"))
         t, eps = self._times(draws), draws.noise()
-        x0, condition = self._into(samples["gt"]), self._into(lq)
         mu, eps = self._ends(x0, condition, eps)
         x_t = self.scheduler.add_noise(x0, mu, eps, t)
         state, told = self.scheduler.network_input(x_t, t)
@@ -105,8 +107,7 @@ class BridgeRestorer(SamplingRestorer):
 
     @override
     def sample(self, lq: Tensor, generator: torch.Generator) -> Tensor:
-        _, out_of = DOMAINS[self.domain]
-        condition = self._into(lq)
+        condition, kept = self.codec.encode(lq)
         given = self._network_condition(condition, lq)
         result = self.sampler.sample(
             lambda x, t: self.evaluate(x, given, t * self.time_scale),
@@ -116,16 +117,15 @@ class BridgeRestorer(SamplingRestorer):
             generator=generator,
             callback=self.report_progress,
         )
-        restored = out_of(result.sample)
+        restored = self.codec.decode(result.sample, kept, lq)
         return restored if self.missing is None else torch.where(missing_pixels(lq, self.missing), restored, lq)
 
-    def _into(self, picture: Tensor) -> Tensor:
-        """A picture in [0, 1] in the process's domain."""
-        return DOMAINS[self.domain][0](picture)
-
     def _network_condition(self, condition: Tensor, lq: Tensor) -> Tensor:
-        """The degraded picture in the process's domain (B, 3, H, W), with a mask where pixels may be missing."""
-        return condition if self.missing is None else with_mask(condition, missing_pixels(lq, self.missing))
+        """What the network is given of the degraded pictures, with a mask where pixels may be missing."""
+        given = self.given(condition, lq)
+        if self.missing is None:
+            return given
+        return with_mask(given, missing_pixels(self.beside_codes(lq, condition), self.missing))
 
     def _times(self, draws: BatchDraws) -> Tensor:
         """Steps (N,), or times (N,) of a process that has them."""
@@ -150,11 +150,7 @@ class BridgeRestorer(SamplingRestorer):
         return self.loss(x_t - drift, mean)
 
     def _check(self) -> None:
-        for name, value, known in (
-            ("matching", self.matching, MATCHING),
-            ("source", self.source, SOURCES),
-            ("domain", self.domain, DOMAINS),
-        ):
+        for name, value, known in (("matching", self.matching, MATCHING), ("source", self.source, SOURCES)):
             if value not in known:
                 raise ConfigError(f"model.{name}='{value}'; expected one of {', '.join(known)}.")
         process = type(self.scheduler).__name__
@@ -171,4 +167,6 @@ class BridgeRestorer(SamplingRestorer):
         if self.matching == "step" and not isinstance(self.scheduler, SDEBridge):
             raise ConfigError(f"model.matching='step' needs a process such as IRSDE or GOUB; {process} has 'output'.")
         check_missing(self.backbone, self.missing)
+        if self.missing is not None and self.codec.factor > 1 and self.condition == "code":
+            raise ConfigError("model.missing: the mask is of pixels; give the network these too, condition='picture'.")
         self.set_sampling(self.num_steps)

@@ -8,17 +8,19 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from dtir.core.errors import ConfigError
-from dtir.diffusion.domain import to_centred, to_image
+from dtir.diffusion.domain import to_centred
 from dtir.diffusion.predictions import Coefficients, check_prediction, coefficients
 from dtir.diffusion.samplers import Denoiser, Sampler, gaussian_like
+from dtir.models.codecs import CentredCodec
 from dtir.registry import LEVELS, LOSSES, RESTORERS, SCHEDULERS
 
 from .draws import BatchDraws
 from .missing import check_missing, loss_on_missing, missing_pixels, with_mask
 from .sampling import SamplingRestorer
 
-# What stands for a dropped condition, in the centred domain: mid-grey.
+# What stands for a dropped condition; of centred pictures, mid-grey.
 DROPPED = 0.0
+STARTS = ("noise", "degraded")
 
 
 @RESTORERS.register_module()
@@ -27,8 +29,8 @@ class ConditionalDiffusionRestorer(SamplingRestorer):
 
     SR3 (Saharia et al., "Image Super-Resolution via Iterative Refinement", TPAMI 2022) and Palette (Saharia et al.,
     SIGGRAPH 2022) with `NoiseLevel`; with `TimestepLevel` the same on the steps of DDPM; with `EDMScheduler`,
-    `LogNormalLevel` and `predicts="edm"` it is EDM's (Karras et al., NeurIPS 2022). All pictures that the network sees
-    are in the centred domain [-1, 1].
+    `LogNormalLevel` and `predicts="edm"` it is EDM's (Karras et al., NeurIPS 2022). The network sees centred pictures
+    in [-1, 1], or codes where there is a `codec`: latent diffusion, of which StableSR is one.
 
     Args:
         backbone: Config of the network, such as `ConditionalUNet` or `ConditionalNAFNet`.
@@ -43,12 +45,13 @@ class ConditionalDiffusionRestorer(SamplingRestorer):
             network is an unconditional one too (Ho and Salimans, "Classifier-Free Diffusion Guidance", 2022).
         sampler: Config of a sampler of processes to noise; `DDIMSampler` by default.
         num_steps: Steps of a sampling; None for all of the schedule.
-        spacing: Of these steps, "trailing" or "karras", see `Scheduler.sample_steps`.
+        spacing: Of these steps, "trailing", "linspace" or "karras", see `Scheduler.sample_steps`.
+        start: What samplings begin with: "noise", or the noised "degraded" picture, as in StableSR.
         sampling_scheduler: Config of the process that is sampled on; by default the training's own.
         guidance_scale: w in `eps = eps_without + w (eps_with - eps_without)`; 1 is the plain conditional network, other
             values take two evaluations, in one call.
         clip: Bound in centred units that predicted clean pictures are clipped to in every step of a sampling, as SR3
-            does; None for no clipping.
+            does; None for no clipping. By default 1, and None for codes.
         missing: Value in [0, 1] of the pixels that are to be filled, such as 1.0 for white strokes; None where none
             are. The network is given a mask as one more channel of the condition and sees the known pixels in the state
             too, the loss is over the missing pixels, and the known ones come out as they are, as in Palette's
@@ -57,6 +60,9 @@ class ConditionalDiffusionRestorer(SamplingRestorer):
         tile: As in `SamplingRestorer`.
         tile_overlap: As in `SamplingRestorer`.
         data_preprocessor: As in `SamplingRestorer`.
+        codec: As in `SamplingRestorer`.
+        condition: As in `SamplingRestorer`.
+        tile_blend: As in `SamplingRestorer`.
 
     Raises:
         ConfigError: The network takes no condition, or no mask where pixels are missing, the sampler is none of
@@ -78,18 +84,22 @@ class ConditionalDiffusionRestorer(SamplingRestorer):
         sampler: dict | None = None,
         num_steps: int | None = 50,
         spacing: str = "trailing",
+        start: str = "noise",
         sampling_scheduler: dict | None = None,
         guidance_scale: float = 1.0,
-        clip: float | None = 1.0,
+        clip: float | str | None = "auto",
         missing: float | None = None,
         seed: int = 0,
         tile: int | None = None,
         tile_overlap: int = 32,
         data_preprocessor: dict | None = None,
+        codec: str | dict | None = None,
+        condition: str = "code",
+        tile_blend: str = "cosine",
     ) -> None:
-        super().__init__(
-            backbone, tasks, sampler or {"type": "DDIMSampler"}, num_steps, seed, tile, tile_overlap, data_preprocessor
-        )
+        sampler = sampler or {"type": "DDIMSampler"}
+        states = {"codec": codec, "condition": condition, "tile_blend": tile_blend}
+        super().__init__(backbone, tasks, sampler, num_steps, seed, tile, tile_overlap, data_preprocessor, **states)
         self.scheduler = SCHEDULERS.build(scheduler or {"type": "DDPMScheduler", "num_timesteps": 1000})
         self.sampling_scheduler = SCHEDULERS.build(sampling_scheduler) if sampling_scheduler else self.scheduler
         self.level = LEVELS.build(level or {"type": "NoiseLevel"})
@@ -97,7 +107,9 @@ class ConditionalDiffusionRestorer(SamplingRestorer):
         self.predicts, self.loss_weight, self.sigma_data = predicts, loss_weight, sigma_data
         self.condition_dropout = condition_dropout
         self.guidance_scale = guidance_scale
-        self.clip, self.missing, self.spacing = clip, missing, spacing
+        centred = isinstance(self.codec, CentredCodec)
+        self.clip = (1.0 if centred else None) if clip == "auto" else clip
+        self.missing, self.spacing, self.start = missing, spacing, start
         self._check()
 
     def losses(self, lq: Tensor, samples: dict) -> dict[str, Tensor]:
@@ -107,14 +119,14 @@ class ConditionalDiffusionRestorer(SamplingRestorer):
             ConfigError: The stage asks for generative samples.
         """
         self.refuse_generative(samples)
-        draws = BatchDraws(lq, samples["noise_seed"], samples["slots"], samples.get("step_size"))
+        (x0, _), (code, _) = self.codec.encode(samples["gt"]), self.codec.encode(lq)
+        draws = BatchDraws(x0, samples["noise_seed"], samples["slots"], samples.get("step_size"))
         t, u = draws.steps(self.scheduler.num_timesteps), draws.uniform()
         a, sigma, level = self.level.draw(self.scheduler, t, u)
         kept = draws.uniform() >= self.condition_dropout
         eps = draws.noise()
-        x0 = to_centred(samples["gt"])
         x_t = a * x0 + sigma * eps
-        condition = torch.where(kept.view(-1, 1, 1, 1), to_centred(lq), DROPPED)
+        condition = torch.where(kept.view(-1, 1, 1, 1), self.given(code, lq), DROPPED)
         of = coefficients(self.predicts, a, sigma, self.sigma_data)
         target, weight = of.target(x0, eps), of.loss_weight(a, sigma, self.loss_weight)
         if self.missing is None:
@@ -129,16 +141,19 @@ class ConditionalDiffusionRestorer(SamplingRestorer):
     @override
     def sample(self, lq: Tensor, generator: torch.Generator) -> Tensor:
         scheduler = self.sampling_scheduler
-        denoiser = self._denoiser(to_centred(lq)) if self.missing is None else self._filling_denoiser(lq)
+        code, kept = self.codec.encode(lq)
+        denoiser = self._denoiser(self.given(code, lq)) if self.missing is None else self._filling_denoiser(lq)
+        a, sigma = scheduler.marginal(scheduler.num_timesteps)
+        start = sigma * gaussian_like(code, generator)
         result = self.sampler.sample(
             denoiser,
             scheduler,
-            scheduler.marginal(scheduler.num_timesteps)[1] * gaussian_like(lq, generator),
+            start if self.start == "noise" else a * code + start,
             timesteps=scheduler.sample_steps(self.num_steps or scheduler.num_timesteps, self.spacing),
             generator=generator,
             callback=self.report_progress,
         )
-        restored = to_image(result.sample)
+        restored = self.codec.decode(result.sample, kept, lq)
         return restored if self.missing is None else torch.where(missing_pixels(lq, self.missing), restored, lq)
 
     def _denoiser(self, condition: Tensor) -> Denoiser:
@@ -192,6 +207,14 @@ class ConditionalDiffusionRestorer(SamplingRestorer):
                 "sampler of processes to noise, such as DDIMSampler or AncestralSampler."
             )
         check_missing(self.backbone, self.missing)
+        if self.start not in STARTS:
+            raise ConfigError(f"model.start='{self.start}'; expected one of {', '.join(STARTS)}.")
+        if isinstance(self.clip, str):
+            raise ConfigError(f"model.clip='{self.clip}'; expected a number, None, or 'auto'.")
+        if not isinstance(self.codec, CentredCodec) and (self.clip is not None or self.missing is not None):
+            raise ConfigError(
+                "model.codec: codes have no bounds and no pixels; leave out model.clip and model.missing."
+            )
         check_prediction(self.predicts, self.loss_weight, self.sigma_data)
         self.sampling_scheduler.sample_steps(1, self.spacing)
         self.set_sampling(self.num_steps)

@@ -13,7 +13,6 @@ from typing_extensions import override
 
 from dtir.core.checkpoint import load_checkpoint, load_state
 from dtir.core.errors import CheckpointError, ConfigError
-from dtir.diffusion.domain import to_centred
 from dtir.diffusion.predictions import coefficients
 from dtir.diffusion.schedulers import Bridge, Scheduler
 from dtir.registry import BACKBONES, RESTORERS
@@ -61,8 +60,8 @@ class ConsistencyRestorer(BridgeRestorer):
             CheckpointError: The teacher cannot be read, or is another network.
         """
         self.refuse_generative(samples)
-        condition, x0 = self._into(lq), self._into(samples["gt"])
-        draws = BatchDraws(lq, samples["noise_seed"], samples["slots"], samples.get("step_size"))
+        (condition, _), (x0, _) = self.codec.encode(lq), self.codec.encode(samples["gt"])
+        draws = BatchDraws(x0, samples["noise_seed"], samples["slots"], samples.get("step_size"))
         place, eps, fresh = draws.steps(len(self.way) - 1), draws.noise(), draws.noise()
         t, before = self.way[place], self.way[place - 1]
         x_t = self.scheduler.add_noise(x0, condition, eps, t)
@@ -112,8 +111,9 @@ class ConditionalConsistencyRestorer(ConditionalDiffusionRestorer):
     @override
     def losses(self, lq: Tensor, samples: dict) -> dict[str, Tensor]:
         self.refuse_generative(samples)
-        condition, x0 = to_centred(lq), to_centred(samples["gt"])
-        draws = BatchDraws(lq, samples["noise_seed"], samples["slots"], samples.get("step_size"))
+        (code, _), (x0, _) = self.codec.encode(lq), self.codec.encode(samples["gt"])
+        condition = self.given(code, lq)
+        draws = BatchDraws(x0, samples["noise_seed"], samples["slots"], samples.get("step_size"))
         place = draws.steps(len(self.way) - 1)
         t, before = self.way[place], self.way[place - 1]
         x_t = self.scheduler.add_noise(x0, draws.noise(), t)

@@ -1,14 +1,9 @@
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent / "test_backbones"))
 from parity_case import ParityCase
 
 from dtir.core.errors import ConfigError
-from dtir.models.restorers.colour_fix import (
+from dtir.models.codecs.colour_fix import (
     adaptive_instance_normalization,
     check_colour_fix,
     colour_fix,
@@ -43,5 +38,5 @@ def test_constant_shifts_go_and_detail_stays():
 
 def test_unknown_fix_is_named():
     check_colour_fix(None)
-    with pytest.raises(ConfigError, match=r"model\.colour_fix='hue'; expected one of adain, wavelet"):
+    with pytest.raises(ConfigError, match=r"colour_fix='hue'; expected one of adain, wavelet"):
         check_colour_fix("hue")

@@ -54,7 +54,7 @@ def check_colour_fix(kind: str | None) -> None:
         ConfigError: It is not known.
     """
     if kind is not None and kind not in COLOUR_FIXES:
-        raise ConfigError(f"model.colour_fix='{kind}'; expected one of {', '.join(COLOUR_FIXES)}, or None.")
+        raise ConfigError(f"colour_fix='{kind}'; expected one of {', '.join(COLOUR_FIXES)}, or None.")
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
