@@ -1,6 +1,14 @@
-"""Settings of the documentation site: `bash tools/build_docs.sh` builds it."""
+"""Settings of the documentation site: `bash tools/build_docs.sh` builds it, without the network."""
+
+import builtins
+import sys
+from pathlib import Path
+
+from sphinx import addnodes
 
 from dtir.version import __version__
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "dtir"
 author = "The dtir authors"
@@ -9,19 +17,24 @@ release = version = __version__
 
 extensions = [
     "myst_parser",
+    "notebooks",
+    "mathml",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
-    "sphinx.ext.mathjax",
     "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
 ]
-myst_enable_extensions = ["dollarmath", "deflist"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
-exclude_patterns = ["_build"]
+# What the gallery writes beside its pages is for downloading.
+exclude_patterns = ["_build", "_ext", "examples", "gallery/*.ipynb", "gallery/*.zip"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+# There are none, and looking for them reads the source of every function once more.
+autodoc_use_type_comments = False
 # What a package only passes on is described where it is written.
 autodoc_default_options = {"members": True, "show-inheritance": True, "ignore-module-all": True}
 napoleon_google_docstring = True
@@ -29,6 +42,23 @@ napoleon_numpy_docstring = False
 napoleon_attr_annotations = True
 # Attributes of a docstring are a list, not objects beside those of the class body.
 napoleon_use_ivar = True
+
+# Every page has the table of contents of all of them: with each class and method in it, building takes twice as long.
+toc_object_entries = False
+# Names of ours must lead somewhere; of types in prose, such as "Pictures", and of type variables, there is no page.
+nitpicky = True
+nitpick_ignore_regex = [("py:class", r"[^.]*"), ("py:(class|obj)", r"dtir\..*\.(T|Result)")]
+
+sphinx_gallery_conf = {
+    "examples_dirs": "examples",
+    "gallery_dirs": "gallery",
+    "within_subsection_order": "FileNameSortKey",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "min_reported_time": 60,
+    "show_signature": False,
+    "write_computation_times": False,
+}
 
 
 def _from_markdown(app, what, name, obj, options, lines: list[str]) -> None:
@@ -39,11 +69,28 @@ def _from_markdown(app, what, name, obj, options, lines: list[str]) -> None:
         lines[:] = "``".join(parts).split("\n")
 
 
+def _only_ours_are_links(app, doctree) -> None:
+    """Names of Python and of other packages are text: their documentation is elsewhere, and the site is built without
+    the network. Sphinx would look through all of ours for them, and take the type `bytes` for an attribute.
+    """
+    for node in list(doctree.findall(addnodes.pending_xref)):
+        name = node.get("reftarget", "")
+        foreign = hasattr(builtins, name) or ("." in name and not name.startswith("dtir."))
+        if node.get("refdomain") == "py" and foreign:
+            node.replace_self(node.children)
+
+
 def setup(app) -> None:
     """Called by Sphinx; before napoleon, which has the usual priority of 500."""
     app.connect("autodoc-process-docstring", _from_markdown, priority=400)
+    app.connect("doctree-read", _only_ours_are_links)
 
 
 html_theme = "furo"
 html_title = f"dtir {release}"
-html_static_path = []
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_math_renderer = "mathml"
+# For `bash tools/build_docs.sh --external`; the links of the site itself are checked in every build.
+linkcheck_timeout = 20
+linkcheck_retries = 2

@@ -104,6 +104,18 @@ def test_dist_test(shell):
     assert calls[-1].endswith("tools/test.py c.py w.pth --launcher pytorch --out m.json")
 
 
+def test_build_docs(shell):
+    result, calls = shell("build_docs.sh", "--plain", "-j", "2")
+    assert result.returncode == 0, result.stderr
+    commands = [line.partition("|")[2] for line in calls[-3:]]
+    assert commands[0].startswith("-m sphinx.ext.apidoc")
+    assert commands[1] == "-m sphinx -W --keep-going -q -D plot_gallery=0 -j 2 -b html docs docs/_build/html"
+    assert commands[2] == "tools/misc/check_site.py docs/_build/html"
+
+    _, calls = shell("build_docs.sh", "--external")
+    assert calls[-1].endswith("-m sphinx -W --keep-going -q -b linkcheck docs docs/_build/linkcheck")
+
+
 @pytest.mark.parametrize(
     ("script", "words", "part"),
     [
