@@ -18,7 +18,7 @@ LAYERS = (
     ("evaluation", "regularizers"),
     ("models", "datasets"),
     ("diffusion",),
-    ("config", "imaging", "measure"),
+    ("config", "imaging", "language", "measure"),
     ("tasks",),
     ("core", "registry"),
     ("version",),

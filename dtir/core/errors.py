@@ -27,3 +27,7 @@ class TaskError(DtirError):
 
 class LibraryError(DtirError):
     """A library that dtir needs is not there or cannot be loaded."""
+
+
+class PromptError(DtirError):
+    """What a prompt asks for was not understood, or cannot be done."""

@@ -28,6 +28,7 @@ SMALL = {
         "adapters": {"num_experts": 2},
     },
     "DACLIPUNet": {"nf": 32, "ch_mult": [1, 1, 1, 1], "context_dim": 8, "use_image_context": True},
+    "InstructIR": {"width": 4, "enc_blk_nums": [1, 1], "middle_blk_num": 1, "dec_blk_nums": [1, 1], "txtdim": 8},
     "UnetRes": {"dim": 8, "dim_mults": [1, 2]},
     "AirNet": {"batch_size": 1, "n_groups": 1, "n_blocks": 3, "n_feats": 4},
     "URetinexNet": {"round": 2},

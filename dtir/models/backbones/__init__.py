@@ -8,6 +8,7 @@ from .conditional.conditional_unet import ConditionalUNet, DenoisingUNet
 from .conditional.daclip_unet import DACLIPUNet
 from .conditional.diffuir_unet import UnetRes
 from .conditional.eedtp import EEDTPRestorationNet
+from .conditional.instructir import InstructIR
 from .conditional.resshift_unet import UNetModelSwin
 from .conditional.stablesr_unet import EncoderUNetModelWT, UNetModelDualcondV2
 from .image.airnet import AirNet
@@ -42,6 +43,7 @@ __all__ = [
     "EncoderUNetModelWT",
     "EnlightenGAN",
     "GateHazeNet",
+    "InstructIR",
     "LatentUNet",
     "MIRNet",
     "MPRNet",

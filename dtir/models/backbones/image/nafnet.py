@@ -143,12 +143,20 @@ class NAFUNet(nn.Module):
         multiple = self.traits.size_multiple
         return F.pad(x, (0, -width % multiple, 0, -height % multiple))
 
-    def run(self, x: Tensor, *condition: Tensor, adapt: Callable[[int, Tensor], Tensor] | None = None) -> Tensor:
+    def run(
+        self,
+        x: Tensor,
+        *condition: Tensor,
+        adapt_down: Callable[[int, Tensor], Tensor] | None = None,
+        adapt: Callable[[int, Tensor], Tensor] | None = None,
+    ) -> Tensor:
         """The network without its global skip.
 
         Args:
             x: Padded pictures (B, in_channels, H, W).
             condition: What every block gets too.
+            adapt_down: Changes the features (B, C, H, W) with which a level on the way down ends, before they are kept
+                for the way up, given its number, highest first; None leaves them.
             adapt: Changes the features (B, C, H, W) with which a level on the way up ends, given its number, lowest
                 first; None leaves them.
 
@@ -157,8 +165,9 @@ class NAFUNet(nn.Module):
         """
         x = self.intro(channels_last(x))
         skips = []
-        for encoder, down in zip(self.encoders, self.downs, strict=True):
+        for level, (encoder, down) in enumerate(zip(self.encoders, self.downs, strict=True)):
             x = _through(encoder, x, condition)
+            x = x if adapt_down is None else adapt_down(level, x)
             skips.append(x)
             x = down(x)
         x = _through(self.middle_blks, x, condition)
