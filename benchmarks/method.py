@@ -55,6 +55,7 @@ class Run:
         pairs: Folder of train_pairs/ if one task is trained, else None for ten.
         long: Whether plain training goes on for as many iterations as the pre-training and the restoration together.
         settings: File of the settings that are laid over the config.
+        tasks: Those that are trained where they are several and not all ten.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Run:
     pairs: str | None = None
     long: bool = False
     settings: str = LAB
+    tasks: tuple[str, ...] = ()
 
     @property
     def folder(self) -> str:
@@ -115,7 +117,7 @@ def lab_config(run: Run, out: Path) -> Config:
     """The run's config, small."""
     config = load_config(REPO / "configs" / f"{run.config}.py", work_dir=out / run.folder)
     lab = Config.fromfile(REPO / run.settings)
-    tasks = [run.task] if run.task else list(config.model.tasks)
+    tasks = [run.task] if run.task else list(run.tasks or config.model.tasks)
     sets = [{**copy.deepcopy(lab.train_sets[task]), "patch": lab.patch} for task in tasks]
     if run.pairs:
         sets[0]["data_root"] = f"train_pairs/{run.pairs}"

@@ -1,6 +1,7 @@
 """Teaches a trained network a new kind of damage from a few pairs, by parts of its own or by all of it."""
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from dtir.apis.build import load_restorer
 from dtir.apis.device import resolve_device
 from dtir.apis.importance import OutputImportance
 from dtir.apis.model_names import find_model
+from dtir.apis.rehearsal import Limit, Rehearsal, old_pictures
 from dtir.core.errors import ConfigError, DatasetError, TaskError
 from dtir.core.seeding import derive_seed
 from dtir.datasets import PairedDataset
@@ -30,6 +32,8 @@ LEAST_PAIRS = 3
 # Crops that the steps to start from are judged by, and every how many steps one is.
 JUDGED, JUDGED_EVERY = 8, 5
 PATIENCE = 5
+# Peak learning rates by method; the new task's own parts learn at that of "adapters" at least.
+RATES = {"adapters": 2e-3, "full": 2e-4}
 
 
 @dataclass(frozen=True)
@@ -38,13 +42,18 @@ class AdaptationSettings:
 
     Attributes:
         method: "adapters" trains parts of the new task's own, and leaves every old task bit for bit what it was; "full"
-            trains the whole network, which is held near what it was where its old outputs depend on it.
+            trains the whole network, too, which is held near what it was where its old outputs depend on it.
         iters: Most optimiser steps; it ends before where the held-out pairs stop gaining.
-        lr: Peak learning rate; None is 2e-3 for adapters and 2e-4 for the whole network.
+        lr: Peak learning rate; None is 2e-3 for adapters and 2e-4 for the whole network. The new task's own parts
+            learn at 2e-3 at least where the whole network is trained.
         batch_size: Crops per step.
         patch: Side of the crops in pixels.
         rank: Channels inside of each adapter.
         importance: Weight of what holds the whole network, see `OutputImportance`.
+        replay: Folder of pairs of old tasks, `<task>/LQ` and `<task>/GT`; None makes pairs by `old_pictures`.
+        replay_share: Of the whole network's training samples that are of old tasks, with the old outputs as targets.
+        tolerance: Most dB of PSNR that an old task may lose on these pairs by the whole network's training; `math.inf`
+            sets no limit.
         interval: Steps between two looks at the held-out pairs.
         seed: Of the crops and of the split.
     """
@@ -56,6 +65,9 @@ class AdaptationSettings:
     patch: int = 96
     rank: int = 8
     importance: float = 10.0
+    replay: str | Path | None = None
+    replay_share: float = 0.05
+    tolerance: float = 0.1
     interval: int = 50
     seed: int = 0
 
@@ -67,11 +79,22 @@ class AdaptationSettings:
             raise ConfigError(
                 "iters, batch_size, patch, rank, interval and lr must be positive, importance and seed not negative."
             )
+        if not 0 <= self.replay_share < 1 or not self.tolerance > 0:
+            raise ConfigError(
+                f"replay_share={self.replay_share}, tolerance={self.tolerance}; expected a share from 0 to less than "
+                "1, and a tolerance above 0 dB."
+            )
+
+    @property
+    def keeps(self) -> bool:
+        """Whether anything holds what would change else."""
+        limited = bool(self.importance or self.replay_share) or math.isfinite(self.tolerance)
+        return self.method == "full" and limited
 
     @property
     def peak_lr(self) -> float:
         """The learning rate in use."""
-        return self.lr or {"adapters": 2e-3, "full": 2e-4}[self.method]
+        return self.lr or RATES[self.method]
 
 
 @dataclass
@@ -89,6 +112,8 @@ class Adaptation:
         history: (steps, mean PSNR of the held-out pairs, loss) of every look.
         drift: By old task, how far the pictures that it makes of held-out inputs moved: root mean square, in levels of
             255.
+        lost: By old task, dB of PSNR that it lost on the pairs that stand for it (`Rehearsal.losses`); empty where no
+            old task can change.
     """
 
     restorer: DiffusionRestorer
@@ -103,6 +128,7 @@ class Adaptation:
     history: list[tuple[int, float, float]] = field(default_factory=list)
     pictures: list[tuple[np.ndarray, ...]] = field(default_factory=list)
     drift: dict[str, float] = field(default_factory=dict)
+    lost: dict[str, float] = field(default_factory=dict)
 
 
 OnLook = Callable[[int, int, float, float], None]
@@ -132,7 +158,7 @@ def adapt(
     Raises:
         CheckpointError: The model cannot be read.
         ConfigError: It has no time conditioning, or no free time step.
-        DatasetError: The folder has no pairs, or fewer than three.
+        DatasetError: The folder has no pairs, or fewer than three; or the replay folder has none of an old task.
         TaskError: The name is taken or no name.
     """
     settings = settings or AdaptationSettings()
@@ -149,7 +175,9 @@ def adapt(
     names = [record["name"] for record in dataset.records]
     result = Adaptation(restorer, name, step, start, [names[k] for k in train], [names[k] for k in held])
     result.before = scores(restorer, shown, len(restorer.tasks) - 1)
-    _train(result, data, shown, settings, on_look)
+    keeper = _keeper(old, data, settings) if settings.keeps else None
+    _train(result, data, shown, settings, keeper, on_look)
+    result.lost = keeper.losses(restorer) if keeper else {}
     _look_at(result, old, shown)
     return result
 
@@ -275,22 +303,38 @@ def _restored(model: DiffusionRestorer, item: dict, task: int) -> Tensor:
 
 
 def _train(
-    result: Adaptation, data: _Pairs, shown: Sequence[dict], settings: AdaptationSettings, on_look: OnLook | None
+    result: Adaptation,
+    data: _Pairs,
+    shown: Sequence[dict],
+    settings: AdaptationSettings,
+    keeper: Rehearsal | None,
+    on_look: OnLook | None,
 ) -> None:
     """Trains in place, and goes back to the state of the best look."""
     model = result.restorer
     task = len(model.tasks) - 1
-    params = trainable(model, settings.method)
-    held = _held(result, data, settings) if settings.method == "full" else None
-    optimizer = torch.optim.AdamW(params, lr=settings.peak_lr, betas=(0.9, 0.99), weight_decay=0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.peak_lr, settings.iters, pct_start=0.1)
+    groups = trainable(model, settings)
+    shared = groups[-1]["params"]
+    params = [p for group in groups for p in group["params"]]
+    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=0)
+    rates = [group["lr"] for group in groups]
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, settings.iters, pct_start=0.1)
+    held = limit = None
+    if keeper:
+        if settings.importance:
+            held = OutputImportance(model.network, keeper.pictures(), keeper.steps_in_turn(), settings.importance)
+        limit = Limit(shared, keeper, settings.tolerance)
     best, best_state, worse, loss = float(np.mean(result.before)), copy.deepcopy(model.state_dict()), 0, float("nan")
     result.history.append((0, best, loss))
     for iteration in range(1, settings.iters + 1):
-        loss = _step(model, data.batch(iteration), result.step, optimizer, params, held)
+        lq, gt = data.batch(iteration)
+        batch = (lq, gt, torch.full((len(lq),), result.step, device=lq.device))
+        loss = _step(model, keeper.mixed(*batch, iteration) if keeper else batch, optimizer, params, held)
         schedule.step()
         if iteration % settings.interval and iteration != settings.iters:
             continue
+        if limit:
+            limit.hold(model)
         score = float(np.mean(scores(model, shown, task)))
         result.history.append((iteration, score, loss))
         if on_look:
@@ -304,33 +348,39 @@ def _train(
     model.requires_grad_(False)
 
 
-def trainable(model: DiffusionRestorer, method: str) -> list[nn.Parameter]:
-    """The parameters that the method trains; all others are frozen."""
+def trainable(model: DiffusionRestorer, settings: AdaptationSettings) -> list[dict]:
+    """The parameters that the method trains, the new task's own and then the shared ones; all others are frozen."""
     network: ExtendedNetwork = model.network
-    part = network.extensions[-1] if method == "adapters" else network
+    own = list(network.extensions[-1].parameters())
+    chosen = {id(p) for p in own}
+    shared = [p for p in network.parameters() if id(p) not in chosen]
+    whole = settings.method == "full"
     model.requires_grad_(False)
-    part.requires_grad_(True)
-    return list(part.parameters())
+    for p in own + (shared if whole else []):
+        p.requires_grad_(True)
+    if not whole:
+        return [{"params": own, "lr": settings.peak_lr}]
+    return [
+        {"params": own, "lr": max(settings.peak_lr, RATES["adapters"])},
+        {"params": shared, "lr": settings.peak_lr},
+    ]
 
 
-def _held(result: Adaptation, data: _Pairs, settings: AdaptationSettings) -> OutputImportance:
-    model = result.restorer
-    old_steps = model.matched_t[:-1].clamp(min=0).unique()
-    pictures = torch.cat(data.judged())
-    return OutputImportance(model.network, pictures, old_steps, settings.importance)
+def _keeper(old: DiffusionRestorer, data: _Pairs, settings: AdaptationSettings) -> Rehearsal:
+    sources = old_pictures(old.tasks, data.dataset, data.chosen, settings.replay, settings.patch)
+    return Rehearsal(old, sources, settings.replay_share, settings.seed, data.device)
 
 
 def _step(
     model: DiffusionRestorer,
-    crops: tuple[Tensor, Tensor],
-    t: int,
+    batch: tuple[Tensor, Tensor, Tensor],
     optimizer: torch.optim.Optimizer,
     params: Sequence[nn.Parameter],
     held: OutputImportance | None,
 ) -> float:
-    lq, gt = crops
+    lq, gt, t = batch
     # L1 and not the loss that the network was trained with: that may be blind to mild damage (`PSNRLoss.eps`).
-    loss = F.l1_loss(model.network(lq, torch.full((len(lq),), t, device=lq.device)), gt)
+    loss = F.l1_loss(model.network(lq, t), gt)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     if held is not None:

@@ -133,10 +133,16 @@ def _curve(result: Adaptation) -> Html:
 
 
 def _old_tasks(result: Adaptation) -> Html:
-    rows = [[name, f"{value:.3f}"] for name, value in result.drift.items()]
+    rows = [
+        [name, f"{value:.3f}", *([f"{result.lost[name]:.3f}"] if result.lost else [])]
+        for name, value in result.drift.items()
+    ]
     note = (
         "How far what the network makes of the first held-out inputs moved at the old tasks' steps. 0.000 is bit for "
         "bit the same."
     )
-    caption = "Root mean square difference, in levels of 255"
-    return join(tag("p", note, class_="note"), html_table(Grid(["task", "difference"], rows, caption)))
+    if result.lost:
+        note += " The loss is that of PSNR on the pairs that stand for the old tasks: replayed ones, or made ones."
+    caption = "Root mean square difference, in levels of 255" + (", and loss in dB" if result.lost else "")
+    header = ["task", "difference", *(["loss"] if result.lost else [])]
+    return join(tag("p", note, class_="note"), html_table(Grid(header, rows, caption)))

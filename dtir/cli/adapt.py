@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--method",
         choices=("adapters", "full"),
         default="adapters",
-        help="parts of the new task's own, or the whole network, held where old outputs depend on it",
+        help="parts of the new task's own, or the whole network as well, within what old tasks may lose",
     )
     parser.add_argument("--iters", type=int, default=1000, metavar="N", help="most steps of training (default: 1000)")
     parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="crops per step (default: 8)")
@@ -34,6 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lr", type=float, metavar="X", help="learning rate (default: 2e-3; full: 2e-4)")
     parser.add_argument(
         "--importance", type=float, default=10.0, metavar="X", help="full: weight of what holds it (default: 10)"
+    )
+    parser.add_argument(
+        "--replay", metavar="DIR", help="full: pairs of old tasks, DIR/TASK/LQ and GT (default: made from the new ones)"
+    )
+    parser.add_argument(
+        "--replay-share", type=float, default=0.05, metavar="X", help="full: of the training samples (default: 0.05)"
+    )
+    parser.add_argument(
+        "--tolerance", type=float, default=0.1, metavar="DB", help="full: what an old task may lose (default: 0.1 dB)"
     )
     parser.add_argument("--interval", type=int, default=50, metavar="N", help="steps between two looks (default: 50)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of crops and split (default: 0)")
@@ -65,6 +74,9 @@ def run(args: argparse.Namespace) -> int:
         patch=args.patch,
         rank=args.rank,
         importance=args.importance,
+        replay=args.replay,
+        replay_share=args.replay_share,
+        tolerance=args.tolerance,
         interval=args.interval,
         seed=args.seed,
     )
@@ -74,6 +86,8 @@ def run(args: argparse.Namespace) -> int:
     before, after = (sum(values) / len(values) for values in (result.before, result.after))
     drift = max(result.drift.values())
     kept = "bit for bit as before" if drift == 0 else f"moved by up to {drift:.2f} levels of 255 (root mean square)"
+    if drift and result.lost:
+        kept += f", a loss of up to {max(result.lost.values()):.2f} dB on the pairs that stand for them"
     held_out = f"{before:.2f} -> {after:.2f} dB on {len(result.after)} held-out pairs"
     print(f"task '{result.name}' at step {result.step}: {held_out}")
     print(f"old tasks: {kept}")

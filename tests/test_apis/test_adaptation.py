@@ -1,5 +1,6 @@
 """Learning a task later from a few pairs."""
 
+import math
 from pathlib import Path
 
 import cv2
@@ -119,9 +120,19 @@ def test_a_second_task_is_learned_on_top(pairs, learned, tmp_path):
 def test_importance_keeps_the_whole_network_near_what_it_was(model, pairs):
     moved = {}
     for weight in (0.0, 1e6):
-        settings = AdaptationSettings(**{**QUICK, "method": "full", "lr": 2e-3, "importance": weight})
+        free = {"method": "full", "lr": 2e-3, "replay_share": 0.0, "tolerance": math.inf}
+        settings = AdaptationSettings(**{**QUICK, **free, "importance": weight})
         moved[weight] = max(adapt(model, pairs, "dark", settings).drift.values())
     assert 0 < moved[1e6] < moved[0.0]
+
+
+def test_the_whole_network_learns_within_what_old_tasks_may_lose(model, pairs):
+    settings = {**QUICK, "method": "full", "lr": 2e-2}
+    free = adapt(model, pairs, "dark", AdaptationSettings(**settings, tolerance=10.0))
+    kept = adapt(model, pairs, "dark", AdaptationSettings(**settings))
+    assert max(free.lost.values()) > 0.2
+    assert 0 < max(kept.lost.values()) <= 0.1
+    assert np.mean(kept.after) > np.mean(kept.before) + 0.5
 
 
 def test_the_importance_term_is_the_gradient_of_its_quadratic():
@@ -158,6 +169,8 @@ def test_wrong_settings_are_named(tmp_path):
         AdaptationSettings(method="prompt")
     with pytest.raises(ConfigError, match="must be positive"):
         AdaptationSettings(iters=0)
+    with pytest.raises(ConfigError, match=r"replay_share=1, tolerance=0\.1; expected a share from 0 to less than 1"):
+        AdaptationSettings(replay_share=1)
     with pytest.raises(DatasetError, match="2 pairs are too few"):
         split(2, seed=0)
 
@@ -175,6 +188,30 @@ def test_the_command_writes_model_and_page(model, pairs, tmp_path, capsys):
     assert text.count("data:image/png") == 3
     assert main([*command, *quick]) == 2
     assert "exists" in capsys.readouterr().err
+
+
+def test_the_command_says_what_old_tasks_lost(model, pairs, tmp_path, capsys):
+    command = ["adapt", str(model), "--pairs", str(pairs), "--name", "dark", "--out", str(tmp_path / "new.pth")]
+    quick = [
+        "--iters",
+        "2",
+        "--interval",
+        "1",
+        "--batch-size",
+        "2",
+        "--patch",
+        "16",
+        "--method",
+        "full",
+        "--lr",
+        "1e-2",
+    ]
+    assert main([*command, *quick, "--device", "cpu"]) == 0
+    assert "dB on the pairs that stand for them" in capsys.readouterr().out
+    page = (tmp_path / "new" / "report.html").read_text(encoding="utf-8")
+    assert "in levels of 255, and loss in dB" in page
+    assert main([*command, *quick, "--overwrite", "--replay", str(tmp_path)]) == 2
+    assert "has no folder of an old task" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
