@@ -1,0 +1,104 @@
+"""The comparison of ways to learn from few pairs: what is learned from what, and how it is tabulated."""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from benchmarks import few_shot
+from benchmarks.few_shot import (
+    CHOSEN_AT,
+    CHOSEN_ON,
+    FEWER,
+    KINDS,
+    OLD,
+    PROJECT,
+    RATES,
+    RIVAL,
+    SCRATCH,
+    WAYS,
+    Cell,
+    chosen_rate,
+    difference,
+    forgetting_table,
+    new_table,
+    pairs_of,
+    read_cells,
+)
+
+NEEDS_DATA = pytest.mark.skipif(not os.environ.get("DTIR_DATA"), reason="DTIR_DATA names no folder of real pairs")
+
+
+@NEEDS_DATA
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_no_test_picture_is_trained_on(kind, tmp_path):
+    tested = {Path(record["gt_path"]).name for record in few_shot._to_test(kind)}
+    pairs = FEWER.get(kind.name, CHOSEN_AT)
+    folder = pairs_of(Cell(kind, pairs, 0), tmp_path)
+    trained = {path.name for path in (folder / "GT").iterdir()}
+    assert len(trained) == pairs
+    assert len(tested) >= 5
+    assert not trained & tested
+
+
+@NEEDS_DATA
+def test_a_kind_has_a_cell_for_each_number_of_pairs_that_it_has():
+    args = argparse.Namespace(pairs=[30, 100], seeds=2, kinds=None)
+    cells = {(cell.kind.name, cell.pairs) for cell in few_shot.all_cells(args)}
+    assert cells == {
+        ("low-light", 30),
+        ("hazy", 30),
+        ("raindrop", 30),
+        ("real noise", 30),
+        ("shadowed-docs", 10),
+        ("low-light", 100),
+        ("hazy", 100),
+    }
+
+
+def test_all_ways_search_the_rate_or_take_that_of_a_way_that_does():
+    searching = {way.name for way in WAYS if way.rate_of is None}
+    assert {way.rate_of for way in WAYS} - {None} <= searching
+    assert len({way.name for way in WAYS}) == len(WAYS)
+
+
+@pytest.fixture(name="results")
+def results_fixture(tmp_path) -> Path:
+    """Two ways; the higher rate is the better one on the held-out pairs of both kinds, for one way alone."""
+    for kind in KINDS:
+        pairs = FEWER.get(kind.name, CHOSEN_AT)
+        for seed in (0, 1):
+            measured = {}
+            for name, gain in ((SCRATCH, 0.0), (PROJECT, 1.5), (RIVAL, 0.5)):
+                values = {"input": [10.0, 20.0], "PSNR": [12.0 + gain + seed, 22.0 + gain + seed]}
+                old = {task: [30.0 - 0.2 * seed, 31.0] for task in OLD}
+                low = {**values, "held_out": 20.0 + gain, "old": old, "lost": {}}
+                high = {**low, "held_out": 21.0 if name == SCRATCH else 19.0, "PSNR": [1.0, 1.0]}
+                measured[name] = {f"{RATES[0]:g}": low, f"{RATES[1]:g}": high}
+            (tmp_path / Cell(kind, pairs, seed).file).write_text(json.dumps(measured))
+            for base in ("told", "method"):
+                path = tmp_path / f"base_{base}_seed{seed}.json"
+                path.write_text(json.dumps({task: [30.0, 31.0] for task in OLD}))
+    return tmp_path
+
+
+def test_the_rate_is_that_of_the_held_out_pairs(results):
+    rates = {way.name: chosen_rate(way, results) for way in WAYS if way.name in (SCRATCH, PROJECT, RIVAL)}
+    assert rates == {SCRATCH: RATES[1], PROJECT: RATES[0], RIVAL: RATES[0]}
+    assert chosen_rate(next(way for way in WAYS if way.name == "told: full"), results) is None
+
+
+def test_tables_compare_at_equal_pictures_and_seeds(results):
+    kinds = [kind.name for kind in KINDS]
+    found = read_cells(results, {name: FEWER.get(name, CHOSEN_AT) for name in kinds})
+    assert set(found) == {SCRATCH, PROJECT, RIVAL}
+    assert set(CHOSEN_ON) <= set(found[RIVAL])
+    assert difference(found, PROJECT, RIVAL, kinds) == "+1.00 [+1.00, +1.00]"
+    assert difference(found, PROJECT, "told: adapters", kinds) == "-"
+    row = next(line for line in new_table(found, kinds).splitlines() if line.startswith(f"| {RIVAL}"))
+    assert row.startswith(f"| {RIVAL} | 2 | 18.00 ± 0.71 |")
+    assert "| 18.00 | +17.00 [" in row
+    lost = next(line for line in forgetting_table(found, kinds, results).splitlines() if line.startswith(f"| {RIVAL}"))
+    assert lost.endswith("| -0.05 | -0.10 |")
