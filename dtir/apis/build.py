@@ -8,8 +8,9 @@ import torch
 from mmengine.registry import DefaultScope
 from torch import Tensor
 
-from dtir.apis.foreign import WeightsRestorer, restorer_of_weights
+from dtir.apis.foreign import restorer_of_weights
 from dtir.apis.model_files import is_model_file, read_model_file
+from dtir.apis.weights import WeightsRestorer
 from dtir.config.imports import add_import_folders, import_all
 from dtir.core.checkpoint import load_checkpoint, load_state
 from dtir.core.errors import CheckpointError, ConfigError

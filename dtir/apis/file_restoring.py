@@ -71,7 +71,13 @@ class FileRestorer:
     def settings(self) -> dict[str, object]:
         """What the outputs depend on beside the inputs and the inferencer, as plain types."""
         mask = None if self.mask is None else hashlib.sha256(self.mask.numpy().tobytes()).hexdigest()
-        return {**asdict(self.wish), "mask": mask, "quality": self.quality}
+        wish, plan = asdict(self.wish), {}
+        if self.wish.prompt is None:
+            # So that logs of runs without one stay what they are.
+            del wish["prompt"]
+        else:
+            plan = {"plan": self.passes.planner.plan(self.wish.prompt).facts()}
+        return {**wish, **plan, "mask": mask, "quality": self.quality}
 
     def __call__(self, source: Path, target: Path, on_tile: OnTile | None = None) -> Outcome | None:
         """Restores `source` into `target`, in the format of its extension; None where `target` exists and stays.

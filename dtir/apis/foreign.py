@@ -6,60 +6,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 
 from dtir.core.errors import CheckpointError, ConfigError
-from dtir.models.backbones.parts.pictures import restored_picture
+from dtir.models.backbones import InstructIR
 from dtir.models.backbones.traits import Traits
 from dtir.models.building import build_backbone
 from dtir.models.probing import check_picture
 
+from .instructed import instructed_restorer
 from .recognition import recognised
+from .weights import WeightsRestorer
 
 if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor
 
 logger = logging.getLogger(__name__)
 
-TASK = "restoration"
 RGB = 3
 # spandrel knows what sizes a network takes, not its stride: as for a network that declares nothing.
 LEAST_MULTIPLE = Traits().size_multiple
 SPANDREL_TILES = {"SUPPORTED": "nearly", "DISCOURAGED": "global", "INTERNAL": "global"}
 LICENCE = "that of whoever trained the weights; the architecture's code is under a permissive one"
-
-
-class SoleTask(nn.Module):
-    """In place of an estimator, for a restorer with one task: it is that one."""
-
-    classes = (TASK,)
-    least_confidence = 0.0
-
-    def forward(self, picture: Tensor) -> Tensor:
-        """Pictures (B, 3, H, W) to logits (B, 1)."""
-        return picture.new_zeros(len(picture), 1)
-
-
-class WeightsRestorer(nn.Module):
-    """Restores with a network of which nothing but the weights is known: it has one task and no time steps.
-
-    Args:
-        backbone: A network from pictures (B, 3, H, W), with `traits`.
-    """
-
-    tasks = (TASK,)
-    num_timesteps = 0
-
-    def __init__(self, backbone: nn.Module) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.estimator = SoleTask()
-        self.register_buffer("matched_t", torch.zeros(1, dtype=torch.long))
-
-    def restore(self, lq: Tensor, t: Tensor) -> Tensor:
-        """Degraded (B, 3, H, W) in [0, 1] to pictures of `scale` times the size, not clipped; `t` plays no part."""
-        return restored_picture(self.backbone, lq)
 
 
 class ForeignNetwork(nn.Module):
@@ -122,7 +90,7 @@ def restorer_of_weights(path: str | Path, checkpoint: Mapping) -> WeightsRestore
             f"'{path}' holds weights of {config['type']}, which restores no picture: {error}"
         ) from error
     logger.info("%s: %s, from %s", path, config["type"], weights.place)
-    return WeightsRestorer(network)
+    return instructed_restorer(network, path) if isinstance(network, InstructIR) else WeightsRestorer(network)
 
 
 def _through_spandrel(path: str | Path, checkpoint: Mapping) -> "ImageModelDescriptor":

@@ -19,6 +19,7 @@ from dtir.apis.kinds import Held, close_all, open_mask, open_picture
 from dtir.apis.network import NetworkRunner, check_precision
 from dtir.apis.outcome import Outcome
 from dtir.apis.passes import PassRestorer
+from dtir.apis.plan import Plan, Planner
 from dtir.apis.preview import Preview
 from dtir.apis.steps import TaskSteps
 from dtir.apis.wish import MOST_PASSES, Wish
@@ -48,10 +49,14 @@ class RestorationInferencer:
         num_steps: Steps of a checkpoint that samples (diffusion), in place of its own number.
         seed: Of the noise of such a checkpoint, in place of its own.
         keep_grey: Writes grey files for grey files; not wanted of a checkpoint that colours.
+        encoder: What a network that listens to words has them read by, see docs/language.md: a sentence encoder or a
+            file of embeddings for InstructIR.
 
     Raises:
-        CheckpointError: the model is missing, damaged or another program's.
-        ConfigError: the device, the tiling, the precision or the number of steps cannot be used.
+        CheckpointError: the model is missing, damaged or another program's; or the encoder is.
+        ConfigError: the device, the tiling, the precision or the number of steps cannot be used; or there is an encoder
+            for a model that has no use for it.
+        LibraryError: a library that the encoder needs is not installed.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class RestorationInferencer:
         num_steps: int | None = None,
         seed: int | None = None,
         keep_grey: bool = True,
+        encoder: str | Path | None = None,
     ) -> None:
         self.device = resolve_device(device)
         check_precision(amp)
@@ -73,6 +79,8 @@ class RestorationInferencer:
         self.restorer = _load(checkpoint if self.model_path is None else self.model_path, self.device)
         if num_steps is not None or seed is not None:
             _set_sampling(self.restorer, num_steps, seed)
+        if encoder is not None:
+            _set_encoder(self.restorer, encoder)
         self.keep_grey = keep_grey
         # All that the results depend on, beside the model.
         self.options = {
@@ -83,11 +91,13 @@ class RestorationInferencer:
             "num_steps": num_steps,
             "seed": seed,
             "keep_grey": keep_grey,
+            **({} if encoder is None else {"encoder": str(encoder)}),
         }
         self.runner = NetworkRunner(self.restorer, self.device, tile, overlap, amp, self_ensemble, batch_size)
         self.steps = TaskSteps(self.restorer)
         self.judge = Judge(self.restorer, self.device)
-        self.passes = PassRestorer(self.runner, self.steps, self.judge)
+        self.planner = Planner(self.restorer, self.steps)
+        self.passes = PassRestorer(self.runner, self.steps, self.judge, self.planner)
 
     def __repr__(self) -> str:
         blind = "" if self.judge.estimator is None else ", estimates the task"
@@ -101,6 +111,7 @@ class RestorationInferencer:
         *,
         strength: float = 1.0,
         passes: int = MOST_PASSES,
+        prompt: str | None = None,
         mask: "Pictures | None" = None,
         with_details: bool = False,
     ) -> "Pictures | tuple[Pictures, Outcome | list[Outcome]]":
@@ -113,6 +124,7 @@ class RestorationInferencer:
             t: As in `restore_array`.
             strength: As in `restore_array`.
             passes: As in `restore_array`.
+            prompt: As in `restore_array`.
             mask: As in `restore_array`.
             with_details: Returns what was done as well: an `Outcome` (task, confidence, step, seconds, passes), or a
                 list of them for a list or a batch.
@@ -120,7 +132,7 @@ class RestorationInferencer:
         Raises:
             TaskError, ConfigError, ImageFileError, ValueError: see `restore_array` and `open_picture`.
         """
-        wish, missing = Wish(task, t, strength, passes), None if mask is None else open_mask(mask)
+        wish, missing = Wish(task, t, strength, passes, prompt), None if mask is None else open_mask(mask)
         if isinstance(x, list | tuple):
             done = [self._restore_kind(item, wish, missing) for item in x]
             result, details = type(x)(item for item, _ in done), [detail for _, detail in done]
@@ -195,6 +207,19 @@ class RestorationInferencer:
             raise ConfigError("give either the task of the picture or a time step t.")
         return self.steps.choose(task, t)
 
+    def plan(self, prompt: str) -> Plan:
+        """What a prompt comes to with this model: its passes in order, what stays, and what was not understood.
+
+        Args:
+            prompt: Such as "remove the rain, then brighten it a little"; in English, German, French, Spanish, Italian,
+                Portuguese, Chinese, Japanese or Russian, unless the network listens to words by itself.
+
+        Raises:
+            PromptError: It was not understood, or asks for a damage that the model was not trained on.
+            ConfigError: The network reads prompts by itself, and there is no encoder for it.
+        """
+        return self.planner.plan(prompt)
+
     def estimate_task(self, rgb: np.ndarray) -> str:
         """Which of `tasks` a picture (H, W, 3) needs, by the estimator that was trained with the checkpoint.
 
@@ -212,6 +237,7 @@ class RestorationInferencer:
         *,
         strength: float = 1.0,
         passes: int = MOST_PASSES,
+        prompt: str | None = None,
         mask: "Pictures | None" = None,
     ) -> np.ndarray:
         """Restores one picture.
@@ -225,18 +251,19 @@ class RestorationInferencer:
             on_tile: Called as `on_tile(tiles done, tiles in all)` in every pass; of a sampling restorer, with steps.
             strength: Share of the change that is applied, in [0, 1].
             passes: Most restorations with "auto".
+            prompt: What is to be done in words, instead of a task, a step and a strength; see `plan`.
             mask: Where pixels are missing: a picture of the same size, of any kind, white where they are to be filled.
 
         Returns:
             (H, W, 3) float32 RGB in [0, 1].
 
         Raises:
-            TaskError, ConfigError: see `timestep` and `Wish`.
+            TaskError, ConfigError, PromptError: see `timestep`, `Wish` and `plan`.
             ImageFileError: the picture does not fit into memory, the network's output is not finite, or the mask is of
                 another size.
             ValueError: `rgb` has another shape, type or range.
         """
-        wish, missing = Wish(task, t, strength, passes), None if mask is None else open_mask(mask)
+        wish, missing = Wish(task, t, strength, passes, prompt), None if mask is None else open_mask(mask)
         return to_array(self.passes.restore(to_image(rgb), wish, missing, on_tile)[0])
 
     def restore_file(
@@ -250,6 +277,7 @@ class RestorationInferencer:
         *,
         strength: float = 1.0,
         passes: int = MOST_PASSES,
+        prompt: str | None = None,
         mask: "Pictures | None" = None,
     ) -> bool:
         """Restores one file; format, bit depth, orientation, transparency and colour profile are kept.
@@ -263,7 +291,7 @@ class RestorationInferencer:
             ImageFileError: the picture cannot be read, restored or written, or `out_path` is the picture itself.
             TaskError, ConfigError: see `restore_array`.
         """
-        restore_one = self._file_restorer(Wish(task, t, strength, passes), mask, overwrite)
+        restore_one = self._file_restorer(Wish(task, t, strength, passes, prompt), mask, overwrite)
         return restore_one(Path(path), Path(out_path), on_tile) is not None
 
     def restore_paths(
@@ -278,6 +306,7 @@ class RestorationInferencer:
         *,
         strength: float = 1.0,
         passes: int = MOST_PASSES,
+        prompt: str | None = None,
         mask: "Pictures | None" = None,
         on_done: OnDone | None = None,
         archive: ArchiveOptions = ONE_BY_ONE,
@@ -296,6 +325,7 @@ class RestorationInferencer:
             progress: Show progress with the time left on stderr.
             strength: As in `restore_array`.
             passes: As in `restore_array`.
+            prompt: As in `restore_array`.
             mask: As in `restore_array`, for all pictures.
             on_done: Called as `on_done(job, outcome)` after each picture that was restored or left as it is.
             archive: Format, names, quality, log and processes.
@@ -306,7 +336,7 @@ class RestorationInferencer:
         Raises:
             TaskError, ConfigError: see `restore_array`; or `out_dir` is not a folder.
         """
-        restorer = self._file_restorer(Wish(task, t, strength, passes), mask, overwrite, archive.quality)
+        restorer = self._file_restorer(Wish(task, t, strength, passes, prompt), mask, overwrite, archive.quality)
         return Archive(self, restorer, inputs, out_dir, recursive, archive).restore(progress, on_done)
 
     def preview_paths(
@@ -320,6 +350,7 @@ class RestorationInferencer:
         *,
         strength: float = 1.0,
         passes: int = MOST_PASSES,
+        prompt: str | None = None,
         mask: "Pictures | None" = None,
         archive: ArchiveOptions = ONE_BY_ONE,
     ) -> Preview:
@@ -328,7 +359,7 @@ class RestorationInferencer:
         Raises:
             TaskError, ConfigError: see `restore_paths`.
         """
-        restorer = self._file_restorer(Wish(task, t, strength, passes), mask, overwrite, archive.quality)
+        restorer = self._file_restorer(Wish(task, t, strength, passes, prompt), mask, overwrite, archive.quality)
         return Archive(self, restorer, inputs, out_dir, recursive, archive).preview()
 
     def recipe(self, restorer: FileRestorer) -> tuple[Callable[..., FileRestorer], tuple]:
@@ -381,6 +412,14 @@ def _load(model: Path | nn.Module, device: torch.device) -> nn.Module:
 
         model = load_restorer(model, device)
     return model.to(device).eval()
+
+
+def _set_encoder(restorer: nn.Module, encoder: str | Path) -> None:
+    if not hasattr(restorer, "set_encoder"):
+        raise ConfigError(
+            f"encoder='{encoder}': this model has no use for one, its prompts are read without; leave it out."
+        )
+    restorer.set_encoder(encoder)
 
 
 def _set_sampling(restorer: nn.Module, num_steps: int | None, seed: int | None) -> None:

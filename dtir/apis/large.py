@@ -58,12 +58,13 @@ class LargePage:
         """
         start = time.perf_counter()
         passes, stopped = [], None
-        if wish.named:
-            passes = [Pass(wish.task, None, self.passes.steps.choose(wish.task, wish.t))]
-            bands = self._bands(self.reopened().rgb, passes[0].step, on_tile)
-        else:
-            rows, passes, stopped = self._blind(wish.passes, on_tile)
+        planned = self.passes.planned(wish)
+        if planned is None:
+            rows, passes, stopped = self._blind(wish, on_tile)
             bands = (rows(first, last) for first, last in spans(self.size[0]))
+        else:
+            passes = planned
+            bands = self._in_turn(planned, on_tile)
         image = self._written(bands, wish.strength, form)
         size, seconds = self.size[::-1], time.perf_counter() - start
         return image, Outcome(tuple(passes), stopped, wish.strength, size, seconds, tuple(self.notes))
@@ -76,21 +77,40 @@ class LargePage:
         for band in self.passes.runner.restore_rows(rows, self.size, step, on_tile, self.notes):
             yield band[0].permute(1, 2, 0).numpy()
 
-    def _blind(self, most: int, on_tile: OnTile | None) -> tuple[Rows, list[Pass], Estimate | None]:
+    def _in_turn(self, planned: list[Pass], on_tile: OnTile | None) -> Iterator[np.ndarray]:
+        """The bands of the last pass; those before it are kept."""
+        latest = None
+        for one in planned[:-1]:
+            latest = self._kept(latest, one, on_tile)
+        return self._pass(latest, planned[-1], on_tile)
+
+    def _pass(self, latest: RowFile | None, one: Pass, on_tile: OnTile | None) -> Iterator[np.ndarray]:
+        """The bands of one pass over the rows of the latest, or of the page itself."""
+        bands = self._bands(latest or self.reopened().rgb, one.step, on_tile)
+        if one.strength == 1:
+            return bands
+        return _partly(latest or self.reopened().rgb, bands, one.strength)
+
+    def _kept(self, latest: RowFile | None, one: Pass, on_tile: OnTile | None) -> RowFile:
+        """The rows of one pass, in place of those of the latest."""
+        made = RowFile(self.folder, self.size[1], 3, np.float32)
+        self.files.callback(made.close)
+        for band in self._pass(latest, one, on_tile):
+            made.append(band)
+        if latest is not None:
+            latest.close()
+        return made
+
+    def _blind(self, wish: Wish, on_tile: OnTile | None) -> tuple[Rows, list[Pass], Estimate | None]:
         """As `PassRestorer` does; the estimator sees the middle."""
         judge, passes, latest = self.passes.judge, [], None
-        for _ in range(most):
+        spared = self.passes.spared(wish)
+        for _ in range(wish.passes):
             found = judge.estimate(self._middle(latest or self.reopened().rgb))
-            if not judge.calls_for(found) or found.task in {done.task for done in passes}:
+            if not judge.calls_for(found) or found.task in {done.task for done in passes} | spared:
                 return latest or self.reopened().rgb, passes, found
             passes.append(Pass(*found, self.passes.steps.of_task(found.task)))
-            made = RowFile(self.folder, self.size[1], 3, np.float32)
-            self.files.callback(made.close)
-            for band in self._bands(latest or self.reopened().rgb, passes[-1].step, on_tile):
-                made.append(band)
-            if latest is not None:
-                latest.close()
-            latest = made
+            latest = self._kept(latest, passes[-1], on_tile)
         return latest, passes, None
 
     def _middle(self, rows: Rows) -> torch.Tensor:
@@ -114,6 +134,15 @@ class LargePage:
 def spans(height: int) -> Iterator[tuple[int, int]]:
     """The first and last (exclusive) rows of the parts that so many rows are handled in."""
     return ((first, min(first + ROWS_AT_ONCE, height)) for first in range(0, height, ROWS_AT_ONCE))
+
+
+def _partly(before: Rows, bands: Iterator[np.ndarray], strength: float) -> Iterator[np.ndarray]:
+    """Bands of which so much is restored."""
+    done = 0
+    for band in bands:
+        held = before(done, done + len(band))
+        yield held + np.float32(strength) * (band - held)
+        done += len(band)
 
 
 def _blended(held: np.ndarray, held_form: Form, restored: np.ndarray, strength: float, form: Form) -> np.ndarray:

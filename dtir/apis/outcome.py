@@ -18,17 +18,19 @@ class Estimate(NamedTuple):
 
 class Pass(NamedTuple):
     """One restoration: the task (None where the caller gave the step), its probability (None where the caller named
-    the task) and the time step."""
+    the task), the time step, and the share of this pass's change that is applied, in (0, 1]."""
 
     task: str | None
     confidence: float | None
     step: int
+    strength: float = 1.0
 
     def __str__(self) -> str:
+        partly = "" if self.strength == 1 else f", strength {self.strength:g}"
         if self.task is None:
-            return f"step {self.step}"
+            return f"step {self.step}{partly}"
         found = self.task if self.confidence is None else str(Estimate(self.task, self.confidence))
-        return f"{found}, step {self.step}"
+        return f"{found}, step {self.step}{partly}"
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Outcome:
     Attributes:
         passes: The restorations, in their order; none where the picture was left as it was.
         stopped_at: What was estimated last, where that was no ground for a further pass; None otherwise.
-        strength: The share of the change that was applied, in [0, 1].
+        strength: The share of all passes' change together that was applied, in [0, 1].
         size: Width and height of the picture in pixels.
         seconds: What it took, in wall-clock seconds.
         warnings: What the caller should know.

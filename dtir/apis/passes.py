@@ -12,6 +12,7 @@ from dtir.apis.folder import OnTile
 from dtir.apis.judge import Judge
 from dtir.apis.network import NetworkRunner
 from dtir.apis.outcome import Estimate, Outcome, Pass
+from dtir.apis.plan import Planner
 from dtir.apis.steps import TaskSteps
 from dtir.apis.wish import Wish
 from dtir.core.errors import ImageFileError
@@ -30,19 +31,26 @@ class PassRestorer:
         runner: Applies the network.
         steps: Time steps of the tasks.
         judge: Estimates the damage.
+        planner: Makes plans of prompts.
     """
 
-    def __init__(self, runner: NetworkRunner, steps: TaskSteps, judge: Judge) -> None:
-        self.runner, self.steps, self.judge = runner, steps, judge
+    def __init__(self, runner: NetworkRunner, steps: TaskSteps, judge: Judge, planner: Planner) -> None:
+        self.runner, self.steps, self.judge, self.planner = runner, steps, judge, planner
 
     def check(self, wish: Wish, masked: bool = False) -> None:
         """Raises before any work what `restore` would raise of every picture.
 
         Raises:
             TaskError, ConfigError: See `RestorationInferencer.timestep`; or there is no estimator.
+            PromptError: See `Planner.plan`.
         """
         if masked:
             self.steps.of_task(FILLING)
+        if wish.prompt is not None:
+            if not self.planner.plan(wish.prompt).passes:
+                self.judge.check()
+            return
+        self.planner.check_unprompted()
         if wish.named:
             self.steps.choose(wish.task, wish.t)
         elif wish.estimates(masked):
@@ -72,14 +80,35 @@ class PassRestorer:
         run = functools.partial(self.runner.restore, on_tile=on_tile, notes=notes)
         whole, filled = self._fill(image, mask, run)
         restored, passes, stopped = whole, [], None
-        if wish.named:
-            passes = [Pass(wish.task, None, self.steps.choose(wish.task, wish.t))]
-            restored = run(whole, passes[0].step)
-        elif wish.estimates(mask is not None):
-            restored, passes, stopped = self._blind(whole, wish.passes, run)
+        planned = self.planned(wish, bool(filled))
+        if planned:
+            restored, passes = self._in_turn(whole, planned, run), planned
+        elif planned is None and (wish.prompt is not None or wish.estimates(mask is not None)):
+            restored, passes, stopped = self._blind(whole, wish, run)
         size, seconds = (image.shape[-1], image.shape[-2]), time.perf_counter() - start
         outcome = Outcome((*filled, *passes), stopped, wish.strength, size, seconds, tuple(notes))
-        return _blend(whole, restored, wish.strength), outcome
+        return blended(whole, restored, wish.strength), outcome
+
+    def planned(self, wish: Wish, filled: bool = False) -> list[Pass] | None:
+        """The passes that a wish names, in order; None where it leaves them to the estimator, or names none.
+
+        Args:
+            wish: What is to be done.
+            filled: Whether missing regions have been filled, so that a prompt that names these asks for no more.
+        """
+        if wish.named:
+            return [Pass(wish.task, None, self.steps.choose(wish.task, wish.t))]
+        passes = self.planner.plan(wish.prompt).passes if wish.prompt is not None else ()
+        return [planned for planned in passes if not (filled and planned.task == FILLING)] if passes else None
+
+    def spared(self, wish: Wish) -> frozenset[str]:
+        """Damages that are not to be touched."""
+        return frozenset() if wish.prompt is None else frozenset(self.planner.plan(wish.prompt).kept)
+
+    def _in_turn(self, image: Tensor, planned: list[Pass], run: Run) -> Tensor:
+        for one in planned:
+            image = blended(image, run(image, one.step), one.strength)
+        return image
 
     def _fill(self, image: Tensor, mask: Tensor | None, run: Run) -> tuple[Tensor, list[Pass]]:
         if mask is None or not mask.any():
@@ -91,19 +120,20 @@ class PassRestorer:
         filled = run(image.masked_fill(mask, MISSING), step)
         return torch.where(mask, filled, image), [Pass(FILLING, None, step)]
 
-    def _blind(self, image: Tensor, most: int, run: Run) -> tuple[Tensor, list[Pass], Estimate | None]:
+    def _blind(self, image: Tensor, wish: Wish, run: Run) -> tuple[Tensor, list[Pass], Estimate | None]:
         """Restores what is estimated until there is no ground to go on; no damage is restored twice."""
         passes: list[Pass] = []
-        for _ in range(most):
+        for _ in range(wish.passes):
             found = self.judge.estimate(image)
-            if not self.judge.calls_for(found) or found.task in {done.task for done in passes}:
+            if not self.judge.calls_for(found) or found.task in {done.task for done in passes} | self.spared(wish):
                 return image, passes, found
             passes.append(Pass(*found, self.steps.of_task(found.task)))
             image = run(image, passes[-1].step)
         return image, passes, None
 
 
-def _blend(before: Tensor, after: Tensor, strength: float) -> Tensor:
+def blended(before: Tensor, after: Tensor, strength: float) -> Tensor:
+    """A picture (1, 3, H, W) of which so much is restored; the other part of one that was enlarged is enlarged too."""
     if after is before or strength == 1:
         return after
     if before.shape != after.shape:

@@ -21,6 +21,8 @@ def restore(
     device: str | None = None,
     strength: float = 1.0,
     passes: int = MOST_PASSES,
+    prompt: str | None = None,
+    encoder: str | Path | None = None,
     mask: "Pictures | None" = None,
     with_details: bool = False,
 ) -> "Pictures | tuple[Pictures, Outcome | list[Outcome]]":
@@ -35,17 +37,19 @@ def restore(
         device: Where the network runs; None takes CUDA if there is one.
         strength: Share of the change that is applied, in [0, 1].
         passes: Most restorations of one picture where the damage is estimated.
+        prompt: What is to be done in words, instead of a task, a step and a strength.
+        encoder: What reads the words for a network that listens to them; see docs/language.md.
         mask: White where pixels are missing.
         with_details: Returns what was done as well.
 
     Raises:
         DtirError, ValueError: see `RestorationInferencer`.
     """
-    inferencer = _inferencer(model, device)
-    options = {"strength": strength, "passes": passes, "mask": mask, "with_details": with_details}
+    inferencer = _inferencer(model, device, encoder)
+    options = {"strength": strength, "passes": passes, "prompt": prompt, "mask": mask, "with_details": with_details}
     return inferencer(x, task, t, **options)
 
 
 @functools.lru_cache(maxsize=2)
-def _inferencer(model: str | Path | None, device: str | None) -> RestorationInferencer:
-    return RestorationInferencer(model, device)
+def _inferencer(model: str | Path | None, device: str | None, encoder: str | Path | None) -> RestorationInferencer:
+    return RestorationInferencer(model, device, encoder=encoder)

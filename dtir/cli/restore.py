@@ -2,7 +2,7 @@
 
 import argparse
 
-from dtir.apis.wish import MOST_PASSES
+from dtir.apis.wish import MOST_PASSES, Wish
 from dtir.cli.importing import add_import_argument
 from dtir.cli.output import Shown, print_preview, print_report
 from dtir.core.atomic import require_writable
@@ -31,6 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     step = parser.add_mutually_exclusive_group()
     step.add_argument(
         "--task", metavar="NAME", help="kind of degradation, a name the model knows, or auto to estimate it (default)"
+    )
+    parser.add_argument(
+        "--prompt",
+        metavar="TEXT",
+        help='what is to be done in words, instead of --task, --t and --strength: "remove the rain, then brighten it a '
+        'little"; what it comes to is printed first',
     )
     step.add_argument("--t", type=int, metavar="N", help="time step of the network, instead of a task")
     parser.add_argument(
@@ -82,6 +88,12 @@ def _add_network_arguments(parser: argparse._ArgumentGroup) -> None:
         "--amp", nargs="?", const="bf16", choices=("bf16", "fp16"), help="mixed precision (bf16 if no type is given)"
     )
     parser.add_argument(
+        "--encoder",
+        metavar="PLACE",
+        help="what reads the prompt for a network that listens to words (InstructIR): a folder of a sentence encoder, "
+        "or a file of embeddings",
+    )
+    parser.add_argument(
         "--self-ensemble", action="store_true", help="average over the 8 flips and turns: 8 times the work"
     )
     parser.add_argument("--steps", type=int, metavar="N", help="steps of a diffusion checkpoint (default: its own)")
@@ -112,6 +124,7 @@ def run(args: argparse.Namespace) -> int:
     from dtir.apis.model_names import find_model
 
     # Said before anything heavy is imported.
+    wish = Wish(args.task, args.t, args.strength, args.passes, args.prompt)
     model = find_model(args.model)
     if args.sheet and not args.dry_run:
         _check_sheet(args.sheet)
@@ -129,10 +142,19 @@ def run(args: argparse.Namespace) -> int:
         num_steps=args.steps,
         seed=args.seed,
         keep_grey=not args.colour,
+        encoder=args.encoder,
     )
+    if wish.prompt is not None:
+        print(inferencer.plan(wish.prompt))
     archive = ArchiveOptions(args.format, args.suffix, args.quality, args.log, args.jobs, tuple(args.imports))
     wanted = (args.inputs, args.out, args.task, args.t, args.recursive, args.overwrite)
-    options = {"strength": args.strength, "passes": args.passes, "mask": args.mask, "archive": archive}
+    options = {
+        "strength": args.strength,
+        "passes": args.passes,
+        "prompt": args.prompt,
+        "mask": args.mask,
+        "archive": archive,
+    }
     if args.dry_run:
         preview = inferencer.preview_paths(*wanted, **options)
         print_preview(preview)

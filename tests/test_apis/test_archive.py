@@ -106,7 +106,7 @@ def test_the_log_tells_enough_to_repeat_a_picture(inferencer, model_file, pictur
     assert line["input_sha256"] == sha256(pictures / "2.png")
     assert line["settings"]["model_sha256"] == sha256(model_file)
     assert (line["width"], line["height"], line["task"], line["step"]) == (32, 20, "hazy", 0)
-    assert line["passes"] == [{"task": "hazy", "confidence": None, "step": 0}]
+    assert line["passes"] == [{"task": "hazy", "confidence": None, "step": 0, "strength": 1.0}]
     assert line["output"] == str(tmp_path / "out" / "2.png")
     assert (line["settings"]["tile"], line["settings"]["strength"]) == ("auto", 1.0)
     failed = entries[str(pictures / "bad.png")]

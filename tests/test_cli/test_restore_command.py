@@ -295,3 +295,29 @@ def test_a_module_that_cannot_be_imported_is_an_error(tmp_path, monkeypatch, cap
         restore("a.png", "--import", tmp_path / name)
     assert end.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_plan_of_a_prompt_is_printed_before_the_pictures(restorer, pictures, tmp_path, capsys):
+    prompt = "remove the rain, then denoise a little"
+    assert restore(pictures, "--prompt", prompt, "--out", tmp_path / "out") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == [f"plan for '{prompt}':", "  1. rainy, step 1", "  2. noisy, step 6, strength 0.5"]
+    assert lines[3].endswith("a.png: rainy, step 1; noisy, step 6, strength 0.5")
+    # 100 is inverted to 155, and that half-way to 100.
+    assert (cv2.imread(str(tmp_path / "out" / "a.png")) == 128).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--prompt", "denoise", "--task", "noisy"], "leave out the task, or the prompt"),
+        (["--prompt", "denoise", "--strength", "0.5"], "leave out the strength, or the prompt"),
+        (["--prompt", "bring back my youth"], "not understood: bring, back, youth"),
+        (["--prompt", "dehaze"], "asks for hazy ('dehaze'), which this model was not trained on"),
+        (["--prompt", "denoise", "--encoder", "a.npz"], "this model has no use for one"),
+    ],
+)
+def test_a_prompt_that_cannot_be_followed_is_an_error(restorer, pictures, tmp_path, capsys, options, message):
+    assert restore(pictures, *options, "--out", tmp_path / "out") == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
