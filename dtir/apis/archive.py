@@ -1,11 +1,14 @@
 """Many picture files restored by one wish: planned, logged, gone on with, in one process or several."""
 
 import functools
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dtir.apis.attempt import Done, attempt, file_sha256
+from dtir.apis.cluster import Cluster
 from dtir.apis.file_restoring import FileRestorer
 from dtir.apis.folder import (
     Failure,
@@ -16,14 +19,13 @@ from dtir.apis.folder import (
     OutputNames,
     RestoreOne,
     RestoreReport,
-    all_left_out,
-    failure_of,
     output_names,
     plan_jobs,
 )
-from dtir.apis.job_log import JobLog, file_sha256
+from dtir.apis.job_log import JobLog
 from dtir.apis.preview import Preview, preview_jobs
 from dtir.apis.progress import PictureProgress
+from dtir.apis.share import ALL, Share
 from dtir.apis.workers import Recipe, run_in_processes
 from dtir.core.atomic import remove_abandoned, temporary_of
 from dtir.core.errors import ConfigError
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from dtir.apis.inferencer import RestorationInferencer
 
 Begin = Callable[[Job], OnTile]
-Run = Callable[[Sequence[Job], Begin], Iterator[tuple[Job, object]]]
+Run = Callable[[Sequence[Job], Begin], Iterator[tuple[Job, Done]]]
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,10 @@ class ArchiveOptions:
         quality: Of JPEG, WebP and AVIF, 1 to 100; None is 95 for JPEG and lossless for the others.
         log: A JSONL file that says what became of each picture, see `JobLog`. Pictures that it says are done with the
             same model and options are skipped.
-        jobs: Processes, each of which loads the model.
+        jobs: Processes, each of which loads the model; None is one, or on a cluster all that it has room for.
         imports: Modules that each process imports first.
+        cluster: Of Ray, on which the processes run; None is this machine.
+        share: The part of the pictures that is restored; others are for other machines, with the same log.
 
     Raises:
         ConfigError: A number is out of range, the format is not known, or the suffix no part of a name.
@@ -57,13 +61,15 @@ class ArchiveOptions:
     suffix: str = ""
     quality: int | None = None
     log: str | Path | None = None
-    jobs: int = 1
+    jobs: int | None = None
     imports: tuple[str, ...] = ()
+    cluster: Cluster | None = None
+    share: Share = ALL
 
     def __post_init__(self) -> None:
         if self.quality is not None and not 1 <= self.quality <= 100:
             raise ConfigError(f"quality={self.quality} is not in 1..100.")
-        if self.jobs < 1:
+        if self.jobs is not None and self.jobs < 1:
             raise ConfigError(f"jobs={self.jobs}: at least one process is needed.")
         self.names  # noqa: B018 - checks them.
 
@@ -103,9 +109,10 @@ class Archive:
     ) -> None:
         restorer.check()
         self.inferencer, self.restorer, self.options = inferencer, restorer, options
-        inputs = path_list(inputs)
-        self.jobs, self.failed = plan_jobs(inputs, path_list(out_dir)[0], recursive, options.names)
-        self.left_out = all_left_out(inputs, recursive)
+        plan = plan_jobs(path_list(inputs), path_list(out_dir)[0], recursive, options.names)
+        self.jobs = [job for job in plan.jobs if options.share.holds(job.target)]
+        self.failed = [failure for failure in plan.failed if options.share.holds(failure.path)]
+        self.left_out = plan.left_out
 
     def restore(self, progress: bool = False, on_done: OnDone | None = None) -> RestoreReport:
         """Restores all that is to be done; a picture that fails does not stop the others.
@@ -115,44 +122,62 @@ class Archive:
             on_done: Called as `on_done(job, outcome)` after each picture that was restored or left as it is.
         """
         log = JobLog(self.options.log, self._settings()) if self.options.log else None
-        todo, skipped = self._split(log)
+        todo, done, existing = left_to_do(self.jobs, log, self.restorer.overwrite)
         if log is not None:
             log.begin()
             remove_remains(todo)
-            for job in skipped:
-                if not log.is_done(job):
+            for job in existing:
+                if not log.existed(job):
                     log.add_existing(job)
-        report = RestoreReport(skipped=[job.target for job in skipped], failed=self.failed, left_out=self.left_out)
+        skipped = [job.target for job in (*done, *existing)]
+        report = RestoreReport(skipped=skipped, failed=self.failed, left_out=self.left_out)
         return restore_jobs(todo, report, self._run(), log, progress, on_done)
 
     def preview(self) -> Preview:
         """What `restore` would do, from the files' headers and a measured sample; nothing is written."""
         log = JobLog(self.options.log, self._settings()) if self.options.log else None
-        todo, skipped = self._split(log)
-        return preview_jobs(todo, skipped, self.failed, self.restorer, self.options.jobs)
-
-    def _split(self, log: JobLog | None) -> tuple[list[Job], list[Job]]:
-        """The jobs that are to be done, and those whose outputs stay."""
-        todo, skipped = [], []
-        for job in self.jobs:
-            done = log is not None and log.is_done(job)
-            kept = job.target.exists() and not (self.restorer.overwrite or (log is not None and log.wrote(job)))
-            (skipped if done or kept else todo).append(job)
-        return todo, skipped
+        todo, done, existing = left_to_do(self.jobs, log, self.restorer.overwrite)
+        return preview_jobs(todo, [*done, *existing], self.failed, self.restorer, self.options.jobs or 1)
 
     def _run(self) -> Run:
         # What is skipped has been sorted out.
-        restorer = self.restorer.anew()
-        if self.options.jobs == 1:
+        restorer, inferencer, options = self.restorer.anew(), self.inferencer, self.options
+        if options.cluster is not None:
+            return functools.partial(self._run_on_cluster, restorer)
+        if options.jobs in (None, 1):
             return functools.partial(run_here, restorer)
-        recipe = Recipe(*self.inferencer.recipe(restorer), self.options.imports)
-        return lambda jobs, begin: run_in_processes(jobs, recipe, self.options.jobs)
+        recipe = Recipe(*inferencer.recipe(restorer), options.imports)
+        return lambda jobs, begin: run_in_processes(jobs, recipe, options.jobs)
+
+    def _run_on_cluster(self, restorer: FileRestorer, jobs: Sequence[Job], begin: Begin) -> Iterator[tuple[Job, Done]]:
+        from dtir.apis.ray_pipeline import run_on_cluster
+
+        inferencer, options = self.inferencer, self.options
+
+        def recipe(device: str) -> Recipe:
+            return Recipe(*inferencer.recipe(restorer, device), options.imports)
+
+        needed = [inferencer.model_path] if inferencer.model_path else []
+        return run_on_cluster(jobs, recipe, options.cluster, options.jobs, inferencer.wished_device, needed)
 
     def _settings(self) -> dict:
         """All that the outputs depend on, beside the inputs."""
         path = self.inferencer.model_path
         model = {"model": path and path.name, "model_sha256": path and file_sha256(path)}
         return {**model, **self.inferencer.options, **self.restorer.settings()}
+
+
+def left_to_do(jobs: Iterable[Job], log: JobLog | None, overwrite: bool) -> tuple[list[Job], list[Job], list[Job]]:
+    """The jobs that are to be done, those that the log says are done, and those whose outputs were there before."""
+    todo, done, existing = [], [], []
+    for job in jobs:
+        if log is not None and log.is_done(job):
+            done.append(job)
+        elif overwrite or (log is not None and log.wrote(job)) or not os.path.exists(job.target):
+            todo.append(job)
+        else:
+            existing.append(job)
+    return todo, done, existing
 
 
 def remove_remains(jobs: Iterable[Job]) -> None:
@@ -173,12 +198,13 @@ def restore_jobs(
     progress: bool = False,
     on_done: OnDone | None = None,
 ) -> RestoreReport:
-    """Adds to a report what `run(jobs, begin)` yields of each job: a `Failure`, something false, or a result."""
+    """Adds to a report what `run(jobs, begin)` yields of each job."""
     with PictureProgress(jobs, progress) as display:
-        for job, result in run(jobs, display.begin):
+        for job, done in run(jobs, display.begin):
+            result = done.result
             report.add(job, result)
             if log is not None and result:
-                log.add(job, result)
+                log.add(job, done)
             display.finish(job, getattr(result, "pixels", 0))
             if on_done is not None and result and not isinstance(result, Failure):
                 on_done(job, result)
@@ -199,19 +225,12 @@ def restore_all(
     Raises:
         ConfigError: `out_dir` is not a folder.
     """
-    inputs = path_list(inputs)
-    jobs, failed = plan_jobs(inputs, path_list(out_dir)[0], recursive)
-    report = RestoreReport(failed=failed, left_out=all_left_out(inputs, recursive))
-    return restore_jobs(jobs, report, functools.partial(run_here, restore_one), progress=progress)
+    plan = plan_jobs(path_list(inputs), path_list(out_dir)[0], recursive)
+    report = RestoreReport(failed=plan.failed, left_out=plan.left_out)
+    return restore_jobs(plan.jobs, report, functools.partial(run_here, restore_one), progress=progress)
 
 
-def run_here(restore_one: RestoreOne, jobs: Iterable[Job], begin: Begin) -> Iterator[tuple[Job, object]]:
-    """Yields every job with its result or its `Failure`, one after the other."""
+def run_here(restore_one: RestoreOne, jobs: Iterable[Job], begin: Begin) -> Iterator[tuple[Job, Done]]:
+    """Yields every job with what became of it, one after the other."""
     for job in jobs:
-        try:
-            result = restore_one(job.source, job.target, begin(job))
-        except Exception as error:
-            result = failure_of(job, error)
-            if result is None:
-                raise
-        yield job, result
+        yield job, attempt(restore_one, job, begin(job))

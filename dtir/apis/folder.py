@@ -1,15 +1,16 @@
 """Which pictures of files and folders are restored where to, and what became of them."""
 
+import itertools
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from dtir.core.errors import ConfigError, DtirError, ImageFileError
+from dtir.core.errors import ConfigError, ImageFileError
 from dtir.imaging.formats import IMAGE_EXTENSIONS
-from dtir.imaging.listing import left_out, list_images, path_list
+from dtir.imaging.listing import path_list, survey
 
 
 class Job(NamedTuple):
@@ -97,16 +98,21 @@ def output_names(file_format: str | None = None, suffix: str = "") -> OutputName
     return OutputNames(extension, suffix)
 
 
-def failure_of(job: Job, error: Exception) -> Failure | None:
-    """What an error says of a picture; None for an error of the program, which is not to be passed over."""
-    if not isinstance(error, DtirError | OSError | MemoryError):
-        return None
-    return Failure(job.source, str(error) or type(error).__name__)
+class Plan(NamedTuple):
+    """What is to be done.
+
+    Attributes:
+        jobs: The pictures to restore.
+        failed: The inputs that cannot be.
+        left_out: As in `RestoreReport`.
+    """
+
+    jobs: list[Job]
+    failed: list[Failure]
+    left_out: Counter[str]
 
 
-def plan_jobs(
-    inputs: Inputs, out_dir: Path, recursive: bool = False, names: OutputNames = SAME_NAMES
-) -> tuple[list[Job], list[Failure]]:
+def plan_jobs(inputs: Inputs, out_dir: Path, recursive: bool = False, names: OutputNames = SAME_NAMES) -> Plan:
     """Lists the pictures to restore, and the inputs that cannot be.
 
     The output of a single file may be named, by an extension of pictures. Otherwise a file is written to `out_dir`
@@ -121,46 +127,76 @@ def plan_jobs(
     if _is_file_name(out_dir) and len(inputs) == 1 and inputs[0].is_file():
         if names.of(out_dir) != out_dir:
             raise ConfigError(f"the output '{out_dir}' is a file's whole name; leave out the format and the suffix.")
-        return [Job(inputs[0], out_dir)], []
+        return Plan([Job(inputs[0], out_dir)], [], Counter())
     if out_dir.exists() and not out_dir.is_dir():
         raise ConfigError(f"the output '{out_dir}' is a file; a folder is needed.")
-    found_jobs, failed = _found_jobs(inputs, out_dir, recursive, names)
-    sources = {job.source.resolve() for job in found_jobs}
+    plan, places = Plan([], [], Counter()), Places()
     jobs: dict[Path, Job] = {}
-    for job in found_jobs:
+    doubles: list[Job] = []
+    for job in _found_jobs(inputs, recursive, names, plan, out_dir, places):
         first = jobs.setdefault(job.target, job)
-        if first.source.resolve() != job.source.resolve():
+        if first is job:
+            continue
+        doubles.append(job)
+        if places.of(first.source) != places.of(job.source):
             reason = f"its output {job.target} is already that of '{first.source}'; restore it to another folder."
-            failed.append(Failure(job.source, reason))
-    replacing = [job for job in jobs.values() if _replaces_another(job, sources)]
-    for job in replacing:
+            plan.failed.append(Failure(job.source, reason))
+    for job in _replacing(jobs.values(), doubles, places):
         reason = f"its output {job.target} would replace another input; choose another output folder."
-        failed.append(Failure(jobs.pop(job.target).source, reason))
-    return list(jobs.values()), failed
+        plan.failed.append(Failure(jobs.pop(job.target).source, reason))
+    plan.jobs.extend(jobs.values())
+    return plan
+
+
+class Places:
+    """Where files really are, links followed; folders are looked up once, and not for every file in them."""
+
+    def __init__(self) -> None:
+        self.folders: dict[Path, str] = {}
+
+    def of(self, path: Path) -> str:
+        """The real path of a file, which need not be there."""
+        if path.is_symlink():
+            return os.path.realpath(path)
+        return os.path.join(self.folder_of(path), path.name)
+
+    def folder_of(self, path: Path) -> str:
+        """The real path of the folder in which a path is."""
+        folder = path.parent
+        if folder not in self.folders:
+            self.folders[folder] = os.path.realpath(folder)
+        return self.folders[folder]
 
 
 def _found_jobs(
-    inputs: Iterable[Path], out_dir: Path, recursive: bool, names: OutputNames
-) -> tuple[list[Job], list[Failure]]:
-    jobs, failed = [], []
+    inputs: Iterable[Path], recursive: bool, names: OutputNames, plan: Plan, out_dir: Path, places: Places
+) -> Iterator[Job]:
     for path in inputs:
         try:
-            found = _folder_jobs(path, out_dir, recursive) if path.is_dir() else [_file_job(path, out_dir)]
-            jobs += [job._replace(target=names.of(job.target)) for job in found]
+            if path.is_dir():
+                found = survey(path, recursive)
+                plan.left_out.update(found.left_out)
+                plan.failed.extend(Failure(Path(folder), reason) for folder, reason in found.unread.items())
+                jobs = _folder_jobs(path, found.images, out_dir, recursive, places)
+            else:
+                jobs = [_file_job(path, out_dir)]
         except ImageFileError as error:
-            failed.append(Failure(path, str(error)))
-    return jobs, failed
+            plan.failed.append(Failure(path, str(error)))
+            continue
+        yield from (job._replace(target=names.of(job.target)) for job in jobs)
 
 
-def _replaces_another(job: Job, sources: set[Path]) -> bool:
-    # A picture that would replace itself is refused when it is restored.
-    target = job.target.resolve()
-    return target in sources and target != job.source.resolve()
+def _replacing(jobs: Collection[Job], doubles: Sequence[Job], places: Places) -> list[Job]:
+    """The jobs whose outputs would replace other inputs, those of `doubles` too.
 
-
-def all_left_out(inputs: Inputs, recursive: bool) -> Counter[str]:
-    """How many files of the folders among the inputs are no pictures, by extension."""
-    return sum((left_out(path, recursive) for path in path_list(inputs) if path.is_dir()), Counter())
+    A picture that would replace itself is refused when it is restored.
+    """
+    folders = {os.path.dirname(places.of(job.source)) for job in itertools.chain(jobs, doubles)}
+    suspects = [job for job in jobs if os.path.dirname(places.of(job.target)) in folders]
+    if not suspects:
+        return []
+    sources = {places.of(job.source) for job in itertools.chain(jobs, doubles)}
+    return [job for job in suspects if places.of(job.source) != places.of(job.target) in sources]
 
 
 def _is_file_name(out: Path) -> bool:
@@ -175,11 +211,11 @@ def _file_job(path: Path, out_dir: Path) -> Job:
     return Job(path, out_dir / path.name)
 
 
-def _folder_jobs(folder: Path, out_dir: Path, recursive: bool) -> list[Job]:
-    images = list_images(folder, recursive)
+def _folder_jobs(folder: Path, images: Sequence[Path], out_dir: Path, recursive: bool, places: Places) -> Sequence[Job]:
     outputs = out_dir.resolve()
     if folder.resolve() in outputs.parents:
-        images = [image for image in images if outputs not in Path(os.path.realpath(image)).parents]
+        inside = os.path.join(outputs, "")
+        images = [image for image in images if not places.of(image).startswith(inside)]
     if not images:
         hint = "" if recursive else "; pictures in its sub-folders are restored with --recursive (recursive=True)"
         raise ImageFileError(f"folder '{folder}' has no pictures ({', '.join(IMAGE_EXTENSIONS)}){hint}.")

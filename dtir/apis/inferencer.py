@@ -74,6 +74,8 @@ class RestorationInferencer:
         encoder: str | Path | None = None,
     ) -> None:
         self.device = resolve_device(device)
+        # Machines of a cluster may have what this one lacks.
+        self.wished_device = None if device is None else str(device)
         check_precision(amp)
         self.model_path = None if isinstance(checkpoint, nn.Module) else _find(checkpoint)
         self.restorer = _load(checkpoint if self.model_path is None else self.model_path, self.device)
@@ -362,8 +364,12 @@ class RestorationInferencer:
         restorer = self._file_restorer(Wish(task, t, strength, passes, prompt), mask, overwrite, archive.quality)
         return Archive(self, restorer, inputs, out_dir, recursive, archive).preview()
 
-    def recipe(self, restorer: FileRestorer) -> tuple[Callable[..., FileRestorer], tuple]:
+    def recipe(self, restorer: FileRestorer, device: str | None = None) -> tuple[Callable[..., FileRestorer], tuple]:
         """How another process makes the same: a function and its arguments, to be pickled.
+
+        Args:
+            restorer: What it makes.
+            device: Where its network runs; None is as here.
 
         Raises:
             ConfigError: The model was not given as a file.
@@ -371,7 +377,7 @@ class RestorationInferencer:
         if self.model_path is None:
             raise ConfigError("several processes need a model that each can load: give a name or a file, not a module.")
         mask = None if restorer.mask is None else restorer.mask.numpy()
-        device = str(self.device)
+        device = device or str(self.device)
         return make_file_restorer, (
             self.model_path,
             device,

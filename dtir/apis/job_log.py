@@ -7,24 +7,17 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from dtir.apis.attempt import Done, Origin, origin_of, stamp_of
 from dtir.apis.folder import Failure, Job
 from dtir.apis.outcome import Outcome
+from dtir.core.atomic import append_line
 from dtir.core.errors import ConfigError
 from dtir.version import __version__
 
 EXISTED = "existed"
-_BLOCK = 1 << 20
+DONE = ("restored", "left")
 # Of every line, so that nothing else is taken for a log and appended to.
 _BEGINNING = '{"input": '
-
-
-def file_sha256(path: str | Path) -> str:
-    """The SHA-256 of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(_BLOCK), b""):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 class JobLog:
@@ -45,30 +38,39 @@ class JobLog:
     def __init__(self, path: str | Path, settings: Mapping[str, object]) -> None:
         self.path, self.settings = Path(path), dict(settings)
         self.request = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:16]
-        self._ends_early = False
-        self._done: dict[str, dict] = {}
-        self._written: set[str] = set()
+        # Of a million pictures, their digests and no texts.
+        self._done: dict[int, int] = {}
+        self._existed: set[int] = set()
+        self._written: set[int] = set()
         for line in self._lines():
-            if line["status"] != EXISTED:
-                self._written.add(line["output"])
-            if line.get("request") == self.request:
-                self._done[line["input"]] = line
+            self._learn(line)
+
+    def _learn(self, line: Mapping) -> None:
+        source, target = _digest(line["input"]), _digest(line["output"])
+        if line["status"] != EXISTED:
+            self._written.add(target)
+        if line.get("request") != self.request:
+            return
+        # The last line of a picture counts.
+        self._done.pop(source, None)
+        self._existed.discard(source)
+        if line["status"] in DONE:
+            self._done[source] = _digest(line["output"], line.get("input_bytes"), line.get("input_mtime_ns"))
+        elif line["status"] == EXISTED:
+            self._existed.add(source)
 
     def is_done(self, job: Job) -> bool:
         """Whether a run with the same settings has written this output, which is there, from this very input."""
-        line = self._done.get(str(job.source))
-        if (
-            line is None
-            or line["status"] not in ("restored", "left")
-            or line["output"] != str(job.target)
-            or not job.target.exists()
-        ):
-            return False
-        return _stamp(job.source) == {key: line.get(key) for key in ("input_bytes", "input_mtime_ns")}
+        done = self._done.get(_digest(job.source))
+        return done is not None and done == _digest(job.target, *stamp_of(job.source)) and os.path.exists(job.target)
+
+    def existed(self, job: Job) -> bool:
+        """Whether it says already that the output was there before, and stays."""
+        return _digest(job.source) in self._existed
 
     def wrote(self, job: Job) -> bool:
         """Whether some run with this log, whatever its settings, has had this output."""
-        return str(job.target) in self._written
+        return _digest(job.target) in self._written
 
     def begin(self) -> None:
         """Makes the file, or finds out now, and not after the first picture, that it cannot be written.
@@ -76,21 +78,23 @@ class JobLog:
         Raises:
             ConfigError: It cannot.
         """
-        self._write("")
+        self._write(b"")
 
-    def add(self, job: Job, result: Outcome | Failure) -> None:
+    def add(self, job: Job, done: Done) -> None:
         """Appends what became of a picture; the line is on its way to the disk when this returns."""
-        self._append(job, _failed(result) if isinstance(result, Failure) else _succeeded(result))
+        about = _failed(done.result) if isinstance(done.result, Failure) else _succeeded(done.result)
+        self._append(job, done.origin, about)
 
     def add_existing(self, job: Job) -> None:
-        """Appends once that the output was there already, and stays."""
-        if self._done.get(str(job.source), {}).get("status") != EXISTED:
-            self._append(job, {"status": EXISTED})
+        """Appends that the output was there already, and stays."""
+        self._append(job, origin_of(job.source, stamp_of(job.source)), {"status": EXISTED})
 
-    def _append(self, job: Job, about: dict) -> None:
+    def _append(self, job: Job, origin: Origin, about: Mapping) -> None:
         line = {
             "input": str(job.source),
-            **_identity(job.source),
+            "input_sha256": origin.sha256,
+            "input_bytes": origin.size,
+            "input_mtime_ns": origin.mtime_ns,
             "output": str(job.target),
             **about,
             "settings": self.settings,
@@ -98,16 +102,13 @@ class JobLog:
             "dtir_version": __version__,
             "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         }
-        # A line that a killed run left unfinished is ended first.
-        self._write("\n" * self._ends_early + json.dumps(line, ensure_ascii=False) + "\n")
-        self._ends_early = False
+        # A byte of a path that is no UTF-8 becomes the \\udcXX of JSON, and is that byte again when it is read.
+        self._write(json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
 
-    def _write(self, text: str) -> None:
+    def _write(self, line: bytes) -> None:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            # A byte of a path that is no UTF-8 becomes the \\udcXX of JSON, and is that byte again when it is read.
-            with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(text)
+            append_line(self.path, line)
         except OSError as error:
             raise ConfigError(
                 f"the log '{self.path}' cannot be written: {error.strerror or error}. Choose another place for it, or "
@@ -122,7 +123,6 @@ class JobLog:
                 for number, text in enumerate(file):
                     if number == 0 and not text.startswith(_BEGINNING):
                         raise ConfigError(f"'{self.path}' is no log of restored pictures; name another file.")
-                    self._ends_early = not text.endswith("\n")
                     line = _parsed(text)
                     if line is not None:
                         yield line
@@ -139,16 +139,10 @@ def _parsed(text: str) -> dict | None:
     return line if isinstance(line, dict) and {"input", "output", "status"} <= line.keys() else None
 
 
-def _identity(source: Path) -> dict:
-    try:
-        return {"input_sha256": file_sha256(source), **_stamp(source)}
-    except OSError:
-        return {"input_sha256": None}
-
-
-def _stamp(source: Path) -> dict:
-    stat = os.stat(source)
-    return {"input_bytes": stat.st_size, "input_mtime_ns": stat.st_mtime_ns}
+def _digest(*parts: object) -> int:
+    """A number of 64 bits for what a picture is told by; of a million, two are the same once in 30 million logs."""
+    text = "\0".join(map(str, parts)).encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
 
 
 def _failed(failure: Failure) -> dict:

@@ -20,7 +20,8 @@ class PictureProgress:
 
     def __init__(self, jobs: Sequence[Job], shown: bool) -> None:
         console = Console(stderr=True)
-        self.sizes = {job: _size(job) for job in jobs}
+        shown = shown and console.is_terminal
+        self.number = len(jobs)
         self.display = Progress(
             # A file name may hold square brackets, which are no markup.
             TextColumn("{task.description}", markup=False),
@@ -28,11 +29,13 @@ class PictureProgress:
             TextColumn("{task.fields[count]}"),
             TimeRemainingColumn(),
             console=console,
-            disable=not (shown and console.is_terminal),
+            disable=not shown,
             transient=True,
         )
         self.bytes, self.pictures, self.pixels = 0, 0, 0
-        self.bar = self.display.add_task("pictures", total=sum(self.sizes.values()), count=self._count())
+        self.bar = self.display.add_task(
+            "pictures", total=sum(map(_size, jobs)) if shown else None, count=self._count()
+        )
         self.tiles = self.display.add_task("tiles", visible=False, count="")
 
     def __enter__(self) -> "PictureProgress":
@@ -47,13 +50,14 @@ class PictureProgress:
     def begin(self, job: Job) -> OnTile:
         """Names the picture in work; what it returns is to be called as `on_tile(tiles done, tiles in all)`."""
         self.display.update(self.tiles, description=job.source.name, visible=False)
+        size = _size(job)
 
         def on_tile(done: int, total: int) -> None:
             self.display.update(
                 self.tiles, completed=done, total=total, visible=total > 1, count=f"{done}/{total} tiles"
             )
             # Fractions of a picture make the time left known while the first large picture is still in work.
-            self.display.update(self.bar, completed=self.bytes + self.sizes[job] * done / total)
+            self.display.update(self.bar, completed=self.bytes + size * done / total)
 
         return on_tile
 
@@ -61,11 +65,11 @@ class PictureProgress:
         """Counts a picture of so many pixels that is done, or failed."""
         self.pictures += 1
         self.pixels += pixels
-        self.bytes += self.sizes[job]
+        self.bytes += _size(job)
         self.display.update(self.bar, completed=self.bytes, count=self._count())
 
     def _count(self) -> str:
-        return f"{self.pictures}/{len(self.sizes)} pictures, {self.pixels / 1e6:.1f} MP"
+        return f"{self.pictures}/{self.number} pictures, {self.pixels / 1e6:.1f} MP"
 
 
 def _size(job: Job) -> int:

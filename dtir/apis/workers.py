@@ -9,7 +9,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
-from dtir.apis.folder import Failure, Job, RestoreOne, failure_of
+from dtir.apis.attempt import Done, attempt, origin_of, stamp_of
+from dtir.apis.folder import Failure, Job, RestoreOne
 from dtir.config.imports import import_module
 
 # Pictures that wait for a worker, for each worker: enough that none is idle, few enough for any number of pictures.
@@ -32,24 +33,31 @@ class Recipe:
     arguments: tuple
     imports: tuple[str, ...] = ()
 
+    def follow(self, threads: int) -> RestoreOne:
+        """Makes it, in a process that has just begun, to compute with so many threads."""
+        for name in self.imports:
+            import_module(name, "--import")
+        restore_one = self.make(*self.arguments)
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(threads)
+        return restore_one
 
-def run_in_processes(jobs: Sequence[Job], recipe: Recipe, workers: int) -> Iterator[tuple[Job, object]]:
-    """Yields every job with its result or its `Failure`, in the order in which they end.
+
+def run_in_processes(jobs: Sequence[Job], recipe: Recipe, workers: int) -> Iterator[tuple[Job, Done]]:
+    """Yields every job with what became of it, in the order in which they end.
 
     Where the system ends a worker, for want of memory for example, the pictures in work are restored again, each alone
     with a worker of its own, and the one that ends that too has failed.
     """
-    left = list(jobs)
-    while left:
-        done, suspects = set(), []
+    waiting = iter(jobs)
+    while True:
+        suspects: list[Job] = []
         with _pool(recipe, workers) as pool:
-            for job, result in _drain(pool, left, WAITING * workers, suspects):
-                done.add(job)
-                yield job, result
+            yield from _drain(pool, waiting, WAITING * workers, suspects)
+        if not suspects:
+            return
         for job in suspects:
             yield job, _alone(job, recipe)
-        done.update(suspects)
-        left = [job for job in left if job not in done]
 
 
 @contextlib.contextmanager
@@ -63,50 +71,46 @@ def _pool(recipe: Recipe, workers: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _drain(
-    pool: ProcessPoolExecutor, jobs: Sequence[Job], most: int, suspects: list[Job]
-) -> Iterator[tuple[Job, object]]:
+    pool: ProcessPoolExecutor, waiting: Iterator[Job], most: int, suspects: list[Job]
+) -> Iterator[tuple[Job, Done]]:
     """Runs jobs, so many at once, until all are done or a worker ends; then those in work are added to `suspects`."""
-    waiting = iter(jobs)
     running: dict[Future, Job] = {}
     try:
         while True:
             while len(running) < most and (job := next(waiting, None)) is not None:
-                running[pool.submit(_run, job)] = job
+                suspects.append(job)
+                running[pool.submit(_run, job)] = suspects.pop()
             if not running:
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                result = future.result()
-                yield running.pop(future), result
+                done = future.result()
+                yield running.pop(future), done
     except BrokenProcessPool:
         suspects += running.values()
 
 
-def _alone(job: Job, recipe: Recipe) -> object:
+def _alone(job: Job, recipe: Recipe) -> Done:
     try:
         with _pool(recipe, 1) as pool:
             return pool.submit(_run, job).result()
     except BrokenProcessPool:
-        return Failure(job.source, "the process that restored it was ended twice, perhaps for want of memory.")
+        return ended_twice(job)
+
+
+def ended_twice(job: Job) -> Done:
+    """Of a picture that ended the process that restored it, and the one that tried it again alone."""
+    failure = Failure(job.source, "the process that restored it was ended twice, perhaps for want of memory.")
+    return Done(failure, origin_of(job.source, stamp_of(job.source)))
 
 
 def _begin(recipe: Recipe, threads: int, path: list[str]) -> None:
     global _restore_one
     sys.path[:] = path
-    for name in recipe.imports:
-        import_module(name, "--import")
-    _restore_one = recipe.make(*recipe.arguments)
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(threads)
+    _restore_one = recipe.follow(threads)
 
 
-def _run(job: Job) -> object:
-    try:
-        return _restore_one(job.source, job.target, lambda done, total: None)
-    except Exception as error:
-        failure = failure_of(job, error)
-        if failure is None:
-            raise
-        return failure
+def _run(job: Job) -> Done:
+    return attempt(_restore_one, job, lambda done, total: None)
 
 
 def _threads(workers: int) -> int:

@@ -2,6 +2,8 @@
 
 import argparse
 
+from dtir.apis.cluster import Cluster
+from dtir.apis.share import parse_share
 from dtir.apis.wish import MOST_PASSES, Wish
 from dtir.cli.importing import add_import_argument
 from dtir.cli.output import Shown, print_preview, print_report
@@ -71,7 +73,21 @@ def _add_file_arguments(parser: argparse._ArgumentGroup) -> None:
         "same log and options, what it says is done is skipped",
     )
     parser.add_argument("--sheet", metavar="FILE.html", help="write a page of the pictures before and after")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes, each with the model (1)")
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="processes, each with the model (1; with --ray all there is room for)"
+    )
+    parser.add_argument(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="restore on a Ray cluster: HOST:PORT of its head, auto for the one on this machine; without an address "
+        "that of $RAY_ADDRESS, the one on this machine, or one of this machine alone",
+    )
+    parser.add_argument("--ray-dashboard", action="store_true", help="show Ray's page about the run")
+    parser.add_argument(
+        "--share", default="1/1", metavar="K/N", help="the K-th of N equal parts of the pictures; others do the others"
+    )
 
 
 def _add_network_arguments(parser: argparse._ArgumentGroup) -> None:
@@ -119,12 +135,23 @@ def _check_sheet(path: str) -> None:
     require_writable(path, "--sheet")
 
 
+def _cluster(args: argparse.Namespace) -> Cluster | None:
+    if args.ray is None and args.ray_dashboard:
+        raise ConfigError("--ray-dashboard is of a cluster; give --ray as well.")
+    if args.ray is None:
+        return None
+    cluster = Cluster(args.ray or None, args.ray_dashboard)
+    cluster.check()
+    return cluster
+
+
 def run(args: argparse.Namespace) -> int:
     """Runs `dtir restore`; returns 1 if a picture failed, else 0."""
     from dtir.apis.model_names import find_model
 
     # Said before anything heavy is imported.
     wish = Wish(args.task, args.t, args.strength, args.passes, args.prompt)
+    cluster, share = _cluster(args), parse_share(args.share)
     model = find_model(args.model)
     if args.sheet and not args.dry_run:
         _check_sheet(args.sheet)
@@ -146,7 +173,9 @@ def run(args: argparse.Namespace) -> int:
     )
     if wish.prompt is not None:
         print(inferencer.plan(wish.prompt))
-    archive = ArchiveOptions(args.format, args.suffix, args.quality, args.log, args.jobs, tuple(args.imports))
+    archive = ArchiveOptions(
+        args.format, args.suffix, args.quality, args.log, args.jobs, tuple(args.imports), cluster, share
+    )
     wanted = (args.inputs, args.out, args.task, args.t, args.recursive, args.overwrite)
     options = {
         "strength": args.strength,

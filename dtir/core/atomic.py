@@ -45,6 +45,27 @@ def atomic_write(path: str | Path, mode: str = "wb", encoding: str | None = None
         raise
 
 
+def append_line(path: str | Path, line: bytes) -> None:
+    """Appends a line to a file that other processes append to as well, on other machines too; makes the file.
+
+    The line is written whole, beside nobody else's, and not to the end of one that a killed process left unfinished.
+
+    Args:
+        path: The file.
+        line: With its line end; or nothing.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    with open(path, "a+b") as file:
+        # Ends with the file's closing. A network file system shows another machine's lines once the lock is held.
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            line = b"\n" * (line != b"" and file.read(1) != b"\n") + line
+        file.write(line)
+
+
 def temporary_of(name: str) -> str | None:
     """The name of the file that `atomic_write` would have made of a temporary one; None for other names."""
     found = _TEMPORARY.fullmatch(name)

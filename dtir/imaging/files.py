@@ -9,10 +9,9 @@ from typing import IO, TYPE_CHECKING
 import cv2
 import numpy as np
 
-from dtir.core.atomic import atomic_write
-from dtir.core.errors import ImageFileError
 from dtir.imaging.formats import Format, format_of
 from dtir.imaging.opening import Source, open_source, open_stream
+from dtir.imaging.outputs import cannot_write, output_file
 from dtir.imaging.picture import STRAIGHT, Form, Picture
 from dtir.imaging.pillow_files import write_bmp
 from dtir.imaging.pnm import write_pnm
@@ -146,14 +145,10 @@ def write_samples(path: str | os.PathLike, pages: Sequence["pyvips.Image"], form
     """
     kind = format_of(path)
     try:
-        with atomic_write(path, "w+b") as file:
+        with output_file(path) as file:
             _write(file, kind, pages, forms)
-    except (OSError, libvips().Error) as error:
-        reason = reason_of(error) if isinstance(error, libvips().Error) else error.strerror or error
-        raise ImageFileError(
-            f"cannot write '{path}': {reason}. Nothing was written; check that the folder may be "
-            "written to and that the disk has room."
-        ) from error
+    except libvips().Error as error:
+        raise cannot_write(path, reason_of(error)) from error
 
 
 def _write(file: IO[bytes], kind: Format, pages: Sequence["pyvips.Image"], forms: Sequence[Form]) -> None:

@@ -14,6 +14,7 @@ import dtir.testing.models  # noqa: F401 - registers TinyBackbone.
 from dtir.apis import RestorationInferencer
 from dtir.apis.archive import ArchiveOptions
 from dtir.apis.model_files import write_model_file
+from dtir.apis.share import Share
 from dtir.apis.sheet import write_sheet
 from dtir.core.errors import ConfigError, ImageFileError
 from dtir.registry import RESTORERS
@@ -187,6 +188,16 @@ def test_several_processes_write_the_same_bytes(inferencer, pictures, tmp_path):
     for path in (tmp_path / "alone").iterdir():
         assert path.read_bytes() == (tmp_path / "together" / path.name).read_bytes()
     assert len(lines(tmp_path / "log.jsonl")) == 5
+
+
+def test_shares_make_the_whole_with_one_log_and_nothing_twice(inferencer, pictures, tmp_path):
+    reports = [
+        run(inferencer, pictures, tmp_path / "out", log=tmp_path / "log.jsonl", share=Share(number, 3))[0]
+        for number in (1, 2, 3, 2)
+    ]
+    assert sum(len(report.restored) for report in reports) == 4
+    assert reports[3].skipped == reports[1].restored
+    assert sorted(line["input"] for line in lines(tmp_path / "log.jsonl")) == sorted(map(str, pictures.iterdir()))
 
 
 def test_several_processes_need_a_model_file(inverting_restorer, pictures, tmp_path):

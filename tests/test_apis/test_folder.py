@@ -108,7 +108,7 @@ def test_outputs_inside_the_input_folder_are_not_inputs_of_the_next_run(inferenc
 def test_two_pictures_are_never_written_to_one_file(tmp_path):
     make_pictures(tmp_path, "x/a.png", "y/a.png")
     x, y = tmp_path / "x/a.png", tmp_path / "y/a.png"
-    jobs, failed = plan_jobs([x, y, x, tmp_path / "x"], tmp_path / "out")
+    jobs, failed, _ = plan_jobs([x, y, x, tmp_path / "x"], tmp_path / "out")
     assert jobs == [(x, tmp_path / "out/a.png")]
     assert [failure.path for failure in failed] == [y]
     assert f"already that of '{x}'" in failed[0].reason
@@ -116,7 +116,7 @@ def test_two_pictures_are_never_written_to_one_file(tmp_path):
 
 def test_folder_without_pictures_hints_at_recursive(tmp_path):
     make_pictures(tmp_path / "in", "x/a.png")
-    jobs, failed = plan_jobs([tmp_path / "in"], tmp_path / "out")
+    jobs, failed, _ = plan_jobs([tmp_path / "in"], tmp_path / "out")
     assert jobs == []
     assert "--recursive" in failed[0].reason
 
@@ -165,7 +165,7 @@ def test_a_named_output_and_another_name_contradict_each_other(tmp_path):
     for names in (OutputNames(extension=".jpg"), OutputNames(suffix="_r")):
         with pytest.raises(ConfigError, match="whole name"):
             plan_jobs(tmp_path / "a.png", tmp_path / "b.png", names=names)
-    jobs, _ = plan_jobs(tmp_path / "a.png", tmp_path / "b.png", names=OutputNames(extension=".png"))
+    jobs, *_ = plan_jobs(tmp_path / "a.png", tmp_path / "b.png", names=OutputNames(extension=".png"))
     assert jobs == [(tmp_path / "a.png", tmp_path / "b.png")]
 
 

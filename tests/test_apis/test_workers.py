@@ -26,7 +26,7 @@ def make(text):
 
 def run(*names):
     jobs = [Job(Path(name), Path("out") / name) for name in names]
-    return {job.source.name: result for job, result in run_in_processes(jobs, Recipe(make, ("done",)), 2)}
+    return {job.source.name: done.result for job, done in run_in_processes(jobs, Recipe(make, ("done",)), 2)}
 
 
 def test_a_worker_that_is_ended_costs_its_own_picture_alone():

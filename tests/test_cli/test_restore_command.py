@@ -321,3 +321,16 @@ def test_a_prompt_that_cannot_be_followed_is_an_error(restorer, pictures, tmp_pa
     assert restore(pictures, *options, "--out", tmp_path / "out") == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--ray", "scans/"], "'scans/' is no address of a Ray cluster"),
+        (["--ray-dashboard"], "give --ray as well"),
+        (["--share", "5/4"], "the share '5/4' is none"),
+    ],
+)
+def test_a_cluster_or_a_share_that_is_none_is_said_before_the_model_is_loaded(restorer, capsys, words, message):
+    assert cli.main(["restore", "x.png", "--model", "x.pth", *words]) == cli.EXIT_ERROR
+    assert message in capsys.readouterr().err

@@ -1,12 +1,13 @@
-"""Outputs that cannot be written are refused before the work."""
+"""Outputs that cannot be written are refused before the work, and lines of several processes stay whole."""
 
+import multiprocessing
 import os
 from pathlib import Path
 
 import pytest
 
 from dtir.cli import EXIT_ERROR, main
-from dtir.core.atomic import require_writable, require_writable_folder
+from dtir.core.atomic import append_line, require_writable, require_writable_folder
 from dtir.core.errors import ConfigError
 
 TINY = Path(__file__).parents[1] / "configs" / "tiny_3task.py"
@@ -53,3 +54,30 @@ def test_the_command_line_says_so_before_any_work(words, tmp_path, capsys, monke
     assert main([str(TINY) if word == "CONFIG" else word for word in words]) == EXIT_ERROR
     message = capsys.readouterr().err
     assert "is a file" in message or "is a folder" in message
+
+
+def append_many(path, letter):
+    for length in range(1, 200):
+        append_line(path, letter * 100 * length + b"\n")
+
+
+def test_lines_of_several_processes_stay_whole(tmp_path):
+    path = tmp_path / "log"
+    path.write_bytes(b"unfinished")
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=append_many, args=(path, letter)) for letter in (b"a", b"b")]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    first, *lines = path.read_bytes().splitlines()
+    assert first == b"unfinished"
+    assert sorted(lines) == sorted(letter * 100 * n for letter in (b"a", b"b") for n in range(1, 200))
+
+
+def test_no_line_makes_the_file_and_ends_none(tmp_path):
+    append_line(tmp_path / "log", b"")
+    assert (tmp_path / "log").read_bytes() == b""
+    (tmp_path / "log").write_bytes(b"unfinished")
+    append_line(tmp_path / "log", b"")
+    assert (tmp_path / "log").read_bytes() == b"unfinished"

@@ -1,10 +1,12 @@
+import os
+import re
 import unicodedata
 from pathlib import Path
 
 import pytest
 
 from dtir.core.errors import ImageFileError
-from dtir.imaging.listing import left_out, list_images, name_in, path_list
+from dtir.imaging.listing import list_images, name_in, natural_key, path_list, survey
 
 
 def test_pictures_are_listed_in_natural_order(tmp_path):
@@ -48,8 +50,8 @@ def test_what_is_left_out_is_counted_by_extension(tmp_path):
     for name in ("1.png", "2.JP2", "3.jp2", "4.heic", "README", ".hidden", "._1.png", "sub/5.psd"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert left_out(tmp_path) == {".jp2": 2, ".heic": 1, "": 1}
-    assert left_out(tmp_path, recursive=True)[".psd"] == 1
+    assert survey(tmp_path).left_out == {".jp2": 2, ".heic": 1, "": 1}
+    assert survey(tmp_path, recursive=True).left_out[".psd"] == 1
 
 
 def test_names_are_compared_in_one_unicode_form(tmp_path):
@@ -60,3 +62,28 @@ def test_names_are_compared_in_one_unicode_form(tmp_path):
 
 def test_a_text_is_one_path():
     assert path_list("a.png") == path_list(["a.png"]) == path_list(Path("a.png")) == [Path("a.png")]
+
+
+def test_a_folder_that_may_not_be_read_is_named_and_the_others_are_listed(tmp_path, monkeypatch):
+    for name in ("a/1.png", "closed/2.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    scandir = os.scandir
+
+    def refusing(folder):
+        if str(folder).endswith("closed"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    found = survey(tmp_path, recursive=True)
+    assert found.images == [tmp_path / "a/1.png"]
+    assert found.unread == {
+        str(tmp_path / "closed"): f"folder '{tmp_path / 'closed'}' cannot be read: Permission denied."
+    }
+
+
+def test_numbers_count_and_equal_ones_go_by_their_zeros():
+    names = ["img2", "img02", "img10", "img", "2", "10", "a/2/b", "a/2", "a-1/2", "img2b", "img2a10", "img2a9", "x1.0"]
+    parts = [[(0, int(p), p) if p.isdecimal() else (1, 0, p) for p in re.findall(r"\d+|\D+", name)] for name in names]
+    assert sorted(names, key=natural_key) == [name for _, name in sorted(zip(parts, names, strict=True))]

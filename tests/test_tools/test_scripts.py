@@ -1,6 +1,7 @@
 """The shell scripts, with programs on the PATH that record how they are called."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -32,7 +33,7 @@ def shell(tmp_path, monkeypatch):
         shutil.copytree(REPO / folder, tmp_path / "repo" / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("setup.py", "pyproject.toml"):
         shutil.copy(REPO / name, tmp_path / "repo")
-    for name in ("python", "srun"):
+    for name in ("python", "srun", "sbatch"):
         program(tmp_path / "bin" / name, FAKE_PYTHON)
     for name in ("PORT", "NNODES", "NODE_RANK", "MASTER_ADDR", "OMP_NUM_THREADS", "DTIR_VENV", "PYTHONPATH"):
         monkeypatch.delenv(name, raising=False)
@@ -124,6 +125,8 @@ def test_build_docs(shell):
         ("dist_train.sh", ["c.py", "0"], "must be an integer >= 1"),
         ("dist_test.sh", ["c.py", "2"], "usage: bash tools/dist_test.sh CONFIG CHECKPOINT GPUS"),
         ("slurm_train.sh", ["p"], "slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR"),
+        ("slurm_restore.sh", ["p", "4", "log"], "slurm_restore.sh PARTITION TASKS LOG.jsonl INPUT"),
+        ("slurm_restore.sh", ["p", "log", "scans", "x"], "an integer >= 1; got 'log'"),
     ],
 )
 def test_wrong_use(shell, script, words, part):
@@ -141,6 +144,30 @@ def test_slurm(shell):
         "-p gpu --job-name=job --gres=gpu:8 --ntasks=16 --ntasks-per-node=8 --cpus-per-task=5 --kill-on-bad-exit=1 "
         f"--mem 9G {shell.bin}/python -u {shell.repo}/tools/train.py c.py --work-dir=out --launcher=slurm --amp"
     )
+
+
+def test_slurm_restores_as_an_array_whose_tasks_may_be_requeued(shell):
+    words = ("gpu", "16", "log.jsonl", "my scans", "--recursive", "--out", "it's")
+    result, calls = shell("slurm_restore.sh", *words, GPUS_PER_TASK="2", SBATCH_ARGS="--time 9 --array 3%1")
+    assert result.returncode == 0, result.stderr
+    submitted, command = calls[-1].split("|")[1].split(" --wrap ")
+    assert submitted == (
+        "-p gpu --job-name=dtir-restore --array=1-16 --requeue --open-mode=append --ntasks=1 "
+        "--cpus-per-task=5 --gres=gpu:2 --time 9 --array 3%1"
+    )
+    # What Slurm does with it, twice: the task is requeued.
+    script = shell.repo / "tools" / "slurm_restore.sh"
+    assert shlex.split(command) == ["bash", str(script), *words]
+    for _ in range(2):
+        result, calls = shell("slurm_restore.sh", *words, SLURM_ARRAY_TASK_ID="3", SLURM_ARRAY_TASK_COUNT="1")
+        assert result.returncode == 0, result.stderr
+        assert calls[-1] == (
+            f"5|--ntasks=1 --cpus-per-task=5 --kill-on-bad-exit=1 {shell.bin}/python -u -m dtir.cli restore my scans "
+            "--recursive --out it's --log log.jsonl --share 3/16"
+        )
+    result, calls = shell("slurm_restore.sh", *words, SLURM_ARRAY_TASK_ID="17")
+    assert "17 is none of 1 to 16" in result.stderr
+    assert calls == []
 
 
 def test_run_tests_installs_once(shell):

@@ -1,0 +1,87 @@
+"""One picture tried: what became of it, and which file exactly it was made from."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from dtir.apis.folder import Failure, Job, OnTile, RestoreOne
+from dtir.core.errors import DtirError
+
+_BLOCK = 1 << 20
+
+
+class Origin(NamedTuple):
+    """What tells an input from another that has its name.
+
+    Attributes:
+        sha256: Of its content, hexadecimal; None where it could not be read.
+        size: In bytes; None where there is none.
+        mtime_ns: When it was changed last, before it was restored, in nanoseconds.
+    """
+
+    sha256: str | None = None
+    size: int | None = None
+    mtime_ns: int | None = None
+
+
+class Done(NamedTuple):
+    """What became of a picture.
+
+    Attributes:
+        result: A `Failure`, something false where the output existed and stays, or what was done.
+        origin: Of the input; None where nothing was done.
+    """
+
+    result: object
+    origin: Origin | None = None
+
+
+def attempt(restore_one: RestoreOne, job: Job, on_tile: OnTile) -> Done:
+    """Restores a picture, of which an error is a `Failure`; whoever restores it also reads it for its hash.
+
+    Raises:
+        Exception: What is no error of the picture or its files, but of the program.
+    """
+    # A picture that is changed meanwhile is another at the next run, and is restored again.
+    stamp = stamp_of(job.source)
+    try:
+        result = restore_one(job.source, job.target, on_tile)
+    except Exception as error:
+        result = failure_of(job, error)
+        if result is None:
+            raise
+    return Done(result, origin_of(job.source, stamp) if result else None)
+
+
+def failure_of(job: Job, error: Exception) -> Failure | None:
+    """What an error says of a picture; None for an error of the program, which is not to be passed over."""
+    if not isinstance(error, DtirError | OSError | MemoryError):
+        return None
+    return Failure(job.source, str(error) or type(error).__name__)
+
+
+def file_sha256(path: str | Path) -> str:
+    """The SHA-256 of a file, hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(_BLOCK), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def stamp_of(path: Path) -> tuple[int | None, int | None]:
+    """Size and time of change of a file, None where it is not there."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None, None
+    return stat.st_size, stat.st_mtime_ns
+
+
+def origin_of(path: Path, stamp: tuple[int | None, int | None]) -> Origin:
+    """The origin of a file that had this stamp."""
+    try:
+        return Origin(file_sha256(path), *stamp)
+    except OSError:
+        return Origin(None, *stamp)
