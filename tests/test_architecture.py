@@ -13,6 +13,7 @@ PACKAGE = Path(dtir.__file__).parent
 LAYERS = (
     ("testing",),
     ("cli",),
+    ("app",),
     ("apis",),
     ("engine",),
     ("evaluation", "regularizers"),

@@ -293,7 +293,7 @@ class RestorationInferencer:
             ImageFileError: the picture cannot be read, restored or written, or `out_path` is the picture itself.
             TaskError, ConfigError: see `restore_array`.
         """
-        restore_one = self._file_restorer(Wish(task, t, strength, passes, prompt), mask, overwrite)
+        restore_one = self.file_restorer(Wish(task, t, strength, passes, prompt), mask, overwrite)
         return restore_one(Path(path), Path(out_path), on_tile) is not None
 
     def restore_paths(
@@ -338,7 +338,7 @@ class RestorationInferencer:
         Raises:
             TaskError, ConfigError: see `restore_array`; or `out_dir` is not a folder.
         """
-        restorer = self._file_restorer(Wish(task, t, strength, passes, prompt), mask, overwrite, archive.quality)
+        restorer = self.file_restorer(Wish(task, t, strength, passes, prompt), mask, overwrite, archive.quality)
         return Archive(self, restorer, inputs, out_dir, recursive, archive).restore(progress, on_done)
 
     def preview_paths(
@@ -361,7 +361,7 @@ class RestorationInferencer:
         Raises:
             TaskError, ConfigError: see `restore_paths`.
         """
-        restorer = self._file_restorer(Wish(task, t, strength, passes, prompt), mask, overwrite, archive.quality)
+        restorer = self.file_restorer(Wish(task, t, strength, passes, prompt), mask, overwrite, archive.quality)
         return Archive(self, restorer, inputs, out_dir, recursive, archive).preview()
 
     def recipe(self, restorer: FileRestorer, device: str | None = None) -> tuple[Callable[..., FileRestorer], tuple]:
@@ -386,9 +386,20 @@ class RestorationInferencer:
             mask,
         )
 
-    def _file_restorer(
-        self, wish: Wish, mask: "Pictures | None", overwrite: bool, quality: int | None = None
+    def file_restorer(
+        self, wish: Wish, mask: "Pictures | None" = None, overwrite: bool = False, quality: int | None = None
     ) -> FileRestorer:
+        """What restores one file after the other as a wish says; see `restore_file`.
+
+        Args:
+            wish: What is to be done to each.
+            mask: As in `restore_array`, for all pictures.
+            overwrite: Write outputs that already exist anew.
+            quality: Of JPEG, WebP and AVIF outputs, 1 to 100; None is fine or lossless.
+
+        Raises:
+            ValueError, ImageFileError: The mask is none, or cannot be read.
+        """
         missing = None if mask is None else open_mask(mask)
         return FileRestorer(self.passes, wish, missing, self.keep_grey, overwrite, quality=quality)
 

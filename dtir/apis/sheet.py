@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
-import numpy as np
 from jinja2 import Environment
 
 import dtir
@@ -14,13 +12,12 @@ from dtir.apis.folder import Job
 from dtir.apis.outcome import Outcome
 from dtir.core.atomic import atomic_write
 from dtir.core.errors import ImageFileError
-from dtir.imaging.files import read_rgb
+from dtir.imaging.thumbnails import jpeg_thumbnail
 
 TEMPLATE = Path(dtir.__file__).parent / "assets" / "sheet" / "page.html.j2"
 # Longer side of a thumbnail in pixels, and how many a browser shows without trouble.
 SIDE = 640
 MOST = 300
-_QUALITY = 88
 
 
 class Entry(NamedTuple):
@@ -70,10 +67,4 @@ def _entry(job: Job, outcome: Outcome) -> Entry | None:
 
 
 def _thumbnail(path: Path) -> str:
-    rgb = read_rgb(path)
-    share = SIDE / max(rgb.shape[:2])
-    if share < 1:
-        size = (max(1, round(rgb.shape[1] * share)), max(1, round(rgb.shape[0] * share)))
-        rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-    _, data = cv2.imencode(".jpg", np.ascontiguousarray(rgb[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg_thumbnail(path, SIDE)).decode()}"

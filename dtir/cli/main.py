@@ -16,6 +16,7 @@ EXIT_INTERRUPTED = 130
 # A module of this package each: HELP, DESCRIPTION, add_arguments(parser), run(args) -> exit code.
 COMMANDS = (
     "restore",
+    "app",
     "models",
     "guide",
     "train",

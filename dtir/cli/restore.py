@@ -1,6 +1,8 @@
 """`dtir restore`: restores picture files and folders. Heavy modules are imported when the command runs."""
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dtir.apis.cluster import Cluster
 from dtir.apis.share import parse_share
@@ -9,6 +11,9 @@ from dtir.cli.importing import add_import_argument
 from dtir.cli.output import Shown, print_preview, print_report
 from dtir.core.atomic import require_writable
 from dtir.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dtir.apis.inferencer import RestorationInferencer
 
 EXIT_FAILED_PICTURES = 1
 
@@ -24,12 +29,7 @@ DESCRIPTION = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `dtir restore`."""
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="picture file or folder of pictures")
-    parser.add_argument(
-        "--model",
-        "--checkpoint",
-        metavar="NAME|FILE|FOLDER",
-        help="a model that dtir models lists, a model file or checkpoint, or the folder of one (default: universal)",
-    )
+    add_model_argument(parser)
     step = parser.add_mutually_exclusive_group()
     step.add_argument(
         "--task", metavar="NAME", help="kind of degradation, a name the model knows, or auto to estimate it (default)"
@@ -51,7 +51,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="picture that is white where pixels are missing; without --task these are filled and nothing else changes",
     )
     _add_file_arguments(parser.add_argument_group("files"))
-    _add_network_arguments(parser.add_argument_group("network"))
+    add_network_arguments(parser.add_argument_group("network"))
+
+
+def add_model_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds `--model`, which `dtir.apis.model_names.find_model` reads."""
+    parser.add_argument(
+        "--model",
+        "--checkpoint",
+        metavar="NAME|FILE|FOLDER",
+        help="a model that dtir models lists, a model file or checkpoint, or the folder of one (default: universal)",
+    )
 
 
 def _add_file_arguments(parser: argparse._ArgumentGroup) -> None:
@@ -90,7 +100,8 @@ def _add_file_arguments(parser: argparse._ArgumentGroup) -> None:
     )
 
 
-def _add_network_arguments(parser: argparse._ArgumentGroup) -> None:
+def add_network_arguments(parser: argparse._ArgumentGroup) -> None:
+    """Adds the arguments that `build_inferencer` reads."""
     parser.add_argument(
         "--tile",
         type=_tile_size,
@@ -145,21 +156,15 @@ def _cluster(args: argparse.Namespace) -> Cluster | None:
     return cluster
 
 
-def run(args: argparse.Namespace) -> int:
-    """Runs `dtir restore`; returns 1 if a picture failed, else 0."""
-    from dtir.apis.model_names import find_model
+def build_inferencer(model: Path, args: argparse.Namespace) -> "RestorationInferencer":
+    """The inferencer that the arguments of the network ask for.
 
-    # Said before anything heavy is imported.
-    wish = Wish(args.task, args.t, args.strength, args.passes, args.prompt)
-    cluster, share = _cluster(args), parse_share(args.share)
-    model = find_model(args.model)
-    if args.sheet and not args.dry_run:
-        _check_sheet(args.sheet)
-    from dtir.apis.archive import ArchiveOptions
+    Raises:
+        CheckpointError, ConfigError: see `RestorationInferencer`.
+    """
     from dtir.apis.inferencer import RestorationInferencer
-    from dtir.apis.sheet import write_sheet
 
-    inferencer = RestorationInferencer(
+    return RestorationInferencer(
         model,
         args.device,
         args.tile,
@@ -171,6 +176,22 @@ def run(args: argparse.Namespace) -> int:
         keep_grey=not args.colour,
         encoder=args.encoder,
     )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs `dtir restore`; returns 1 if a picture failed, else 0."""
+    from dtir.apis.model_names import find_model
+
+    # Said before anything heavy is imported.
+    wish = Wish(args.task, args.t, args.strength, args.passes, args.prompt)
+    cluster, share = _cluster(args), parse_share(args.share)
+    model = find_model(args.model)
+    if args.sheet and not args.dry_run:
+        _check_sheet(args.sheet)
+    from dtir.apis.archive import ArchiveOptions
+    from dtir.apis.sheet import write_sheet
+
+    inferencer = build_inferencer(model, args)
     if wish.prompt is not None:
         print(inferencer.plan(wish.prompt))
     archive = ArchiveOptions(

@@ -12,12 +12,13 @@ import pytest
 import torch
 
 from dtir import cli
-from dtir.core.errors import DtirError
+from dtir.core.errors import DtirError, LibraryError
 from dtir.evaluation.published import SETTING_B
 from dtir.evaluation.reports.embedding import purity
 from dtir.evaluation.reports.run_record import read_run
 from dtir.evaluation.reports.run_report import write_run_report
 from dtir.tasks import TASKS
+from dtir.testing.browser import find_browser
 from tools.analysis import features
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "test_engine"))
@@ -197,10 +198,10 @@ def test_features_of_one_photograph_are_refused(work_dir, monkeypatch, capsys):
 
 
 def browser() -> str:
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        pytest.skip("no headless browser: chromium, chromium-browser or google-chrome is not installed")
-    return found
+    try:
+        return find_browser()
+    except LibraryError as error:
+        pytest.skip(str(error))
 
 
 # Written into a copy of the page: what is wrong with it in the browser, and what its controls do.
