@@ -9,6 +9,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor
 
 from dtir.apis.foreign import restorer_of_weights
+from dtir.apis.graph_names import refuse_exported
 from dtir.apis.model_files import is_model_file, read_model_file
 from dtir.apis.weights import WeightsRestorer
 from dtir.config.imports import add_import_folders, import_all
@@ -34,8 +35,10 @@ def load_restorer(path: str | Path, device: str | torch.device = "cpu") -> Resto
         that it was built from.
 
     Raises:
-        CheckpointError: The file is missing, damaged, unsafe, not written by dtir, or has parts of unknown type.
+        CheckpointError: The file is missing, damaged, unsafe, not written by dtir, an exported model, or has parts of
+            unknown type.
     """
+    refuse_exported(Path(path))
     load = _from_model_file if is_model_file(path) else _from_checkpoint
     return load(path).to(device).eval()
 

@@ -12,8 +12,10 @@ from torch import nn
 from dtir.apis.archive import ONE_BY_ONE, Archive, ArchiveOptions
 from dtir.apis.arrays import to_array, to_image
 from dtir.apis.device import resolve_device
+from dtir.apis.exported import ExportedRestorer
 from dtir.apis.file_restoring import FileRestorer
 from dtir.apis.folder import Inputs, OnDone, OnTile, RestoreReport
+from dtir.apis.graph_names import chosen_backend
 from dtir.apis.judge import Judge
 from dtir.apis.kinds import Held, close_all, open_mask, open_picture
 from dtir.apis.network import NetworkRunner, check_precision
@@ -51,6 +53,8 @@ class RestorationInferencer:
         keep_grey: Writes grey files for grey files; not wanted of a checkpoint that colours.
         encoder: What a network that listens to words has them read by, see docs/language.md: a sentence encoder or a
             file of embeddings for InstructIR.
+        backend: Who runs an exported model (`dtir export`): "onnxruntime" or "openvino", on the CPU; None tells it by
+            the file's ending.
 
     Raises:
         CheckpointError: the model is missing, damaged or another program's; or the encoder is.
@@ -72,13 +76,15 @@ class RestorationInferencer:
         seed: int | None = None,
         keep_grey: bool = True,
         encoder: str | Path | None = None,
+        backend: str | None = None,
     ) -> None:
-        self.device = resolve_device(device)
         # Machines of a cluster may have what this one lacks.
         self.wished_device = None if device is None else str(device)
         check_precision(amp)
         self.model_path = None if isinstance(checkpoint, nn.Module) else _find(checkpoint)
-        self.restorer = _load(checkpoint if self.model_path is None else self.model_path, self.device)
+        self.backend = None if self.model_path is None else chosen_backend(self.model_path, backend)
+        self.device = resolve_device(device) if self.backend is None else _cpu_alone(device, self.backend)
+        self.restorer = _load(checkpoint if self.model_path is None else self.model_path, self.device, self.backend)
         if num_steps is not None or seed is not None:
             _set_sampling(self.restorer, num_steps, seed)
         if encoder is not None:
@@ -94,6 +100,7 @@ class RestorationInferencer:
             "seed": seed,
             "keep_grey": keep_grey,
             **({} if encoder is None else {"encoder": str(encoder)}),
+            **({} if self.backend is None else {"backend": self.backend}),
         }
         self.runner = NetworkRunner(self.restorer, self.device, tile, overlap, amp, self_ensemble, batch_size)
         self.steps = TaskSteps(self.restorer)
@@ -423,7 +430,15 @@ def _find(model: str | Path | None) -> Path:
     return find_model(model)
 
 
-def _load(model: Path | nn.Module, device: torch.device) -> nn.Module:
+def _cpu_alone(device: str | torch.device | None, backend: str) -> torch.device:
+    if device is not None and torch.device(device).type != "cpu":
+        raise ConfigError(f"{backend} runs exported models on the CPU here, not on '{device}'; leave out the device.")
+    return torch.device("cpu")
+
+
+def _load(model: Path | nn.Module, device: torch.device, backend: str | None) -> nn.Module:
+    if backend is not None:
+        return ExportedRestorer(model, backend)
     if not isinstance(model, nn.Module):
         from dtir.apis.build import load_restorer
 

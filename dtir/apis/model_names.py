@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import dtir
+from dtir.apis.graph_names import backend_of
 from dtir.apis.model_files import SUFFIX
 from dtir.apis.model_index import fetch, listed_models
 from dtir.core.checkpoint_files import check_checkpoint_file, find_last_checkpoint, local_path
@@ -25,9 +26,9 @@ def find_model(model: str | Path | None = None, folder: Path = PACKAGED) -> Path
     """The file of a model.
 
     Args:
-        model: Name of a model of the package or of an index (see `dtir.apis.model_index`), a file (.safetensors, or a
-            checkpoint of a training), or a folder (written by `save_pretrained`, or the work folder of a training,
-            whose newest checkpoint is taken); None is `DEFAULT_MODEL`.
+        model: Name of a model of the package or of an index (see `dtir.apis.model_index`), a file (.safetensors, a
+            checkpoint of a training, or what `dtir export` wrote), or a folder (written by `save_pretrained`, or the
+            work folder of a training, whose newest checkpoint is taken); None is `DEFAULT_MODEL`.
         folder: Of the models of the package.
 
     Raises:
@@ -39,6 +40,8 @@ def find_model(model: str | Path | None = None, folder: Path = PACKAGED) -> Path
     path = local_path(model)
     if path.is_dir():
         return _in_folder(path)
+    if path.is_file() and backend_of(path):
+        return path
     if path.is_file():
         return check_checkpoint_file(path)
     if isinstance(model, Path) or path.suffix or len(path.parts) > 1:

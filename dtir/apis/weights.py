@@ -9,10 +9,17 @@ TASK = "restoration"
 
 
 class SoleTask(nn.Module):
-    """In place of an estimator, for a restorer with one task: it is that one."""
+    """In place of an estimator, for a restorer with one task: it is that one.
 
-    classes = (TASK,)
+    Args:
+        task: Its name.
+    """
+
     least_confidence = 0.0
+
+    def __init__(self, task: str = TASK) -> None:
+        super().__init__()
+        self.classes = (task,)
 
     def forward(self, picture: Tensor) -> Tensor:
         """Pictures (B, 3, H, W) to logits (B, 1)."""

@@ -18,6 +18,7 @@ COMMANDS = (
     "restore",
     "app",
     "models",
+    "export",
     "guide",
     "train",
     "test",

@@ -110,6 +110,11 @@ def add_network_arguments(parser: argparse._ArgumentGroup) -> None:
         help="side of the tiles in pixels; 'auto' (default): 512 for pictures above 1024 x 1024 pixels; 'whole': none",
     )
     parser.add_argument("--overlap", type=int, default=32, metavar="N", help="pixels tiles share (default 32)")
+    parser.add_argument(
+        "--backend",
+        choices=("torch", "onnxruntime", "openvino"),
+        help="who runs a model that dtir export wrote (default: told by its ending)",
+    )
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... (default: cuda if there is one)")
     parser.add_argument(
         "--amp", nargs="?", const="bf16", choices=("bf16", "fp16"), help="mixed precision (bf16 if no type is given)"
@@ -175,6 +180,7 @@ def build_inferencer(model: Path, args: argparse.Namespace) -> "RestorationInfer
         seed=args.seed,
         keep_grey=not args.colour,
         encoder=args.encoder,
+        backend=args.backend,
     )
 
 

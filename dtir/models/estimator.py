@@ -51,12 +51,19 @@ class TaskEstimator(nn.Module):
 
     def forward(self, lq: Tensor) -> Tensor:
         """Degraded pictures (B, 3, H, W) in [0, 1], H, W >= 1, to logits (B, num_tasks)."""
-        height, width = lq.shape[-2:]
-        if max(height, width) > SIDE:
-            top, left = max(0, (height - SIDE) // 2), max(0, (width - SIDE) // 2)
-            lq = lq[..., top : top + SIDE, left : left + SIDE]
-        short = (max(0, LEAST_SIDE - lq.shape[-1]), max(0, LEAST_SIDE - lq.shape[-2]))
-        if any(short):
-            lq = F.pad(lq, (0, short[0], 0, short[1]), mode="replicate")
-        y = self.features(2 * lq - 1)
+        return self.logits(judged_part(lq))
+
+    def logits(self, part: Tensor) -> Tensor:
+        """Of what `judged_part` has taken of the pictures."""
+        y = self.features(2 * part - 1)
         return self.head(torch.cat([y.mean((2, 3)), y.amax((2, 3))], 1))
+
+
+def judged_part(lq: Tensor) -> Tensor:
+    """The middle of pictures (B, 3, H, W), at most `SIDE` high and wide, continued to `LEAST_SIDE` where smaller."""
+    height, width = lq.shape[-2:]
+    if max(height, width) > SIDE:
+        top, left = max(0, (height - SIDE) // 2), max(0, (width - SIDE) // 2)
+        lq = lq[..., top : top + SIDE, left : left + SIDE]
+    short = (max(0, LEAST_SIDE - lq.shape[-1]), max(0, LEAST_SIDE - lq.shape[-2]))
+    return F.pad(lq, (0, short[0], 0, short[1]), mode="replicate") if any(short) else lq

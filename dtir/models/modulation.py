@@ -114,10 +114,9 @@ class BlockHooks:
 
 
 def _scale_and_shift(x: Tensor, modulation: Modulation) -> Tensor:
-    gain, shift, *_ = modulation
-    shape = (len(gain), -1, 1, 1) if x.ndim == 4 else (len(gain), 1, -1)
+    places = (..., None, None) if x.ndim == 4 else (slice(None), None)
     # Gain and shift stay in float32 under autocast: rounding them would be an error shared by all pixels.
-    return torch.addcmul(shift.view(shape), x, gain.view(shape)).to(x.dtype)
+    return torch.addcmul(modulation.shift[places], x, modulation.gain[places]).to(x.dtype)
 
 
 class ModulatedNetwork(nn.Module):

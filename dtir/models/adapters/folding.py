@@ -39,7 +39,7 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor, base: Tensor | None = None) -> Tensor:
         """(B, C, H, W) or (B, N, C) to the same with the other number of channels, added to `base`."""
-        down, up = (weight.expand(len(x), -1, -1) for weight in (self.down, self.up))
+        down, up = (weight.expand(x.shape[0], -1, -1) for weight in (self.down, self.up))
         return apply_bottleneck(x, down, up, self.activation, base)
 
 

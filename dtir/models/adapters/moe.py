@@ -149,7 +149,7 @@ def apply_bottleneck(x: Tensor, down: Tensor, up: Tensor, activation: str | None
     Returns:
         (B, C', H, W) or (B, N, C').
     """
-    first, down = tokens(x), down.to(x.dtype).mT
+    first, down = tokens(x), down.to(x.dtype).transpose(1, 2)
     if activation is None and down.shape[1] * up.shape[2] < down.shape[2] * (down.shape[1] + up.shape[2]):
         # Wider inside than a matrix from C to C' has entries: cheaper as that matrix.
         second = torch.bmm(down, up.to(x.dtype))
@@ -162,7 +162,7 @@ def apply_bottleneck(x: Tensor, down: Tensor, up: Tensor, activation: str | None
         # Under autocast: what is added to is not rounded.
         y = torch.bmm(first, second).to(x.dtype)
         y = y if base is None else tokens(base) + y
-    return y.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2) if x.ndim == 4 else y
+    return y.reshape(x.shape[0], x.shape[2], x.shape[3], -1).permute(0, 3, 1, 2) if x.ndim == 4 else y
 
 
 def tokens(x: Tensor) -> Tensor:

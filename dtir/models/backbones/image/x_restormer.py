@@ -96,9 +96,9 @@ class OCAB(nn.Module):
         height, width = x.shape[-2:]
         q, k, v = self.qkv(x).permute(0, 2, 3, 1).unflatten(-1, (3, self.num_heads, self.dim_head)).unbind(3)
         out = F.scaled_dot_product_attention(self._queries(q), self._keys(k), self._windows(v), scale=1.0)
-        out = out.unflatten(2, (self.window, self.window)).unflatten(0, (len(x), height // self.window, -1))
+        out = out.unflatten(2, (self.window, self.window)).unflatten(0, (x.shape[0], height // self.window, -1))
         # (B, rows, columns, heads, y, x, c) to pixels.
-        out = out.permute(0, 1, 4, 2, 5, 3, 6).reshape(len(x), height, width, -1)
+        out = out.permute(0, 1, 4, 2, 5, 3, 6).reshape(x.shape[0], height, width, -1)
         return self.project_out(out.permute(0, 3, 1, 2))
 
     def _queries(self, q: Tensor) -> Tensor:
