@@ -142,7 +142,7 @@ def test_openvino_in_both_precisions(openvino, tmp_path):
     with pytest.raises(ConfigError, match="step 1; export"):
         exported.restore(picture, torch.tensor([6]))
     weights = bytearray((tmp_path / "a.bin").read_bytes())
-    weights[100] ^= 1
+    weights[-2] ^= 1
     (tmp_path / "a.bin").write_bytes(weights)
     with pytest.raises(CheckpointError, match="not the file of weights"):
         ExportedRestorer(path, "openvino")
