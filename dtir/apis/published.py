@@ -88,7 +88,7 @@ def _known_name(name: str) -> str:
 
 
 def _find_in_file(path: Path, name: str | None, settings: dict) -> tuple[dict, Weights]:
-    checkpoint = _read(path)
+    checkpoint = _of_its_network(_read(path), name)
     if name in ZOO or (name and settings):
         return _fitting(path, checkpoint, _candidates(name, settings))
     found = recognised(checkpoint, [BACKBONES.get(name)] if name else None)
@@ -98,6 +98,21 @@ def _find_in_file(path: Path, name: str | None, settings: dict) -> tuple[dict, W
         raise CheckpointError(f"'{path}' fits none of dtir's networks. {_likeliest(checkpoint)}")
     config, weights = found
     return _fitting(path, {weights.place: weights.state}, [{**config, **settings}]) if settings else found
+
+
+def _of_its_network(checkpoint: Mapping, name: str | None) -> Mapping:
+    """The checkpoint; or the tensors of one network in it, where that is published in a file with others."""
+    kinds = registered_networks() if name is None else [_kind_named(name)]
+    for kind in kinds:
+        for place, state in checkpoint.items() if hasattr(kind, "published_state") else ():
+            own = kind.published_state(state) if isinstance(state, Mapping) else None
+            if own is not None:
+                return {f"{place}, its {kind.__name__}": own}
+    return checkpoint
+
+
+def _kind_named(name: str) -> type[nn.Module]:
+    return BACKBONES.get(ZOO[name].network if name in ZOO else name)
 
 
 def _find_in_folder(path: Path, name: str | None, settings: dict) -> tuple[dict, Weights]:

@@ -19,6 +19,13 @@ SMALL = {
     "ConditionalUNet": {"nf": 8, "depth": 2},
     "DenoisingUNet": {"nf": 8, "depth": 2},
     "ConditionalNAFNet": {"width": 4, "enc_blk_nums": [1, 1], "middle_blk_num": 1, "dec_blk_nums": [1, 1]},
+    "LatentConditionalNAFNet": {
+        "img_channel": 3,
+        "width": 4,
+        "enc_blk_nums": [1, 1],
+        "middle_blk_num": 1,
+        "dec_blk_nums": [1, 1],
+    },
     "DenoisingNAFNet": {"width": 4, "enc_blk_nums": [1, 1], "middle_blk_num": 1, "dec_blk_nums": [1, 1]},
     "EEDTPRestorationNet": {
         "width": 4,
@@ -75,5 +82,27 @@ SMALL = {
         "num_head_channels": 32,
         "context_dim": 8,
         "semb_channels": 8,
+    },
+    "StableSR": {
+        "unet": {
+            "in_channels": 3,
+            "out_channels": 3,
+            "model_channels": 64,
+            "channel_mult": [1, 1],
+            "num_res_blocks": 1,
+            "attention_resolutions": [],
+            "num_head_channels": 32,
+            "context_dim": 8,
+            "semb_channels": 64,
+        },
+        "structure": {
+            "in_channels": 3,
+            "model_channels": 64,
+            "out_channels": 64,
+            "num_res_blocks": 1,
+            "attention_resolutions": [],
+            "channel_mult": [1, 1],
+        },
+        "tokens": 2,
     },
 }

@@ -9,7 +9,7 @@ from dtir.apis import RestorationInferencer, load_backbone
 from dtir.apis.build import load_restorer
 from dtir.apis.recognition import likeliest_networks
 from dtir.core.errors import CheckpointError, ConfigError
-from dtir.models.backbones import NAFNet
+from dtir.models.backbones import LatentConditionalNAFNet, LatentUNet, NAFNet
 from dtir.testing import TinyBackbone
 from tools.model_converters.from_published import convert
 
@@ -120,3 +120,32 @@ def test_converted_into_the_model_of_a_config(tmp_path):
         torch.testing.assert_close(loaded.restore(x, torch.tensor([7])), model(x))
     with pytest.raises(CheckpointError, match="likeliest 'nafnet_sidd_w32'"):
         convert("nafnet_gopro_w32", source, target, [], config)
+
+
+LATENT = """
+model = dict(
+    type="BridgeRestorer",
+    tasks=["hazy"],
+    backbone=dict(type="LatentConditionalNAFNet", img_channel=3, width=4, enc_blk_nums=[1], dec_blk_nums=[1]),
+    codec=dict(type="LatentUNet", ch=8, ch_mult=[1, 2], embed_dim=3, weights="nowhere.pth"),
+    scheduler=dict(type="IRSDE", max_sigma=50, T=2),
+)
+"""
+
+
+def test_network_and_codec_become_one_checkpoint(tmp_path):
+    torch.manual_seed(0)
+    network = LatentConditionalNAFNet(img_channel=3, width=4, enc_blk_nums=[1], dec_blk_nums=[1])
+    codec = LatentUNet(ch=8, ch_mult=[1, 2], embed_dim=3)
+    for name, part in (("net", network), ("codec", codec)):
+        torch.save(part.state_dict(), tmp_path / f"{name}.pth")
+    (tmp_path / "config.py").write_text(LATENT)
+    net, target, config, weights = (str(tmp_path / n) for n in ("net.pth", "out.pth", "config.py", "codec.pth"))
+    with pytest.raises(CheckpointError, match=r"nowhere\.pth"):
+        convert("LatentConditionalNAFNet", net, target, [], config)
+    convert("LatentConditionalNAFNet", net, target, [], config, weights)
+    found = load_restorer(target)
+    assert torch.equal(found.codec.network.latent_conv.weight, codec.latent_conv.weight)
+    assert torch.equal(found.backbone.ending.weight, network.ending.weight)
+    with pytest.raises(ConfigError, match="there is no codec that takes"):
+        convert("LatentConditionalNAFNet", net, target, ["hazy"], None, weights)

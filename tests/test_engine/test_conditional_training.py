@@ -1,5 +1,7 @@
 """A conditional diffusion model through the training loop, its checkpoints, and `dtir restore`."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -11,8 +13,9 @@ from dtir import cli
 from dtir.apis import RestorationInferencer
 from dtir.cli.launching import build_runner, load_config
 from dtir.engine import StagedRunner
-from dtir.registry import BACKBONES
+from dtir.registry import BACKBONES, CODECS
 from dtir.testing.small_backbones import SMALL
+from dtir.testing.small_codecs import SMALL_CODECS
 from dtir.testing.stopping import stopped
 
 CONFIG = ROOT / "tests" / "configs" / "tiny_conditional.py"
@@ -100,19 +103,61 @@ def teacher(folder, backbone) -> str:
     return str(folder / "teacher.pth")
 
 
+def small_codec(folder, codec) -> dict:
+    """A small codec of that kind, and a file with its weights that a training has to read."""
+    config = {**codec, **SMALL_CODECS[codec.type], "weights": str(folder / "codec.pth")}
+    network = CODECS.build({**config, "weights": None}).published
+    state = {key: torch.full_like(value, 0.01) for key, value in network.state_dict().items()}
+    torch.save({"state_dict": {f"first_stage_model.{key}": value for key, value in state.items()}}, config["weights"])
+    return config
+
+
+def assert_latent_model_restores(folder, codec, task) -> None:
+    """Its checkpoint alone restores, with the weights that the training has read."""
+    checkpoint = folder / "iter_2.pth"
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    prefix = "codec.network." if codec.type == "LatentUNet" else "codec."
+    read = {key: value for key, value in state.items() if key.startswith(prefix)}
+    assert read
+    assert all((value == 0.01).all() for value in read.values())
+    Path(codec.weights).unlink()
+    source = folder / "a.png"
+    cv2.imwrite(str(source), np.random.default_rng(0).integers(0, 256, (37, 21, 3), np.uint8))
+    command = [
+        "restore",
+        source,
+        "--model",
+        checkpoint,
+        "--task",
+        task,
+        "--out",
+        folder / "restored",
+        "--device",
+        "cpu",
+    ]
+    assert cli.main([str(part) for part in command]) == 0
+    assert cv2.imread(str(folder / "restored" / "a.png")).shape == (37, 21, 3)
+
+
 @pytest.mark.parametrize("name", sorted(path.name for path in CONFIGS.glob("*.py")))
 def test_every_config_trains(tmp_path, name):
     config = load_config(CONFIGS / name, work_dir=tmp_path)
     kind = config.model.backbone.type.replace("ConditionalUNet", "ConditionalNAFNet")
     mask = {"mask_nc": config.model.backbone.mask_nc} if config.model.get("missing") else {}
     config.model.backbone = {"type": kind, **SMALL[kind], **mask}
+    codec = config.model.get("codec")
+    if isinstance(codec, dict):
+        config.model.codec = small_codec(tmp_path, codec)
     if config.model.type == "ConsistencyRestorer":
         config.model.teacher = teacher(tmp_path, config.model.backbone)
     if config.model.scheduler.get("T", 0) == 100:
         config.model.scheduler.T = 10
     elif config.model.scheduler.type != "ResShift":
         config.model.num_steps = 2
-    config.train_cfg.stages = [{"name": "train", "iters": 2, "lr": 1e-3}]
+    if config.model.get("tile"):
+        config.model.update(tile=32, tile_overlap=16)
+    kept = {key: value for key, value in config.train_cfg.stages[0].items() if key == "trainable"}
+    config.train_cfg.stages = [{"name": "train", "iters": 2, "lr": 1e-3, **kept}]
     for loader in (config.train_dataloader, config.val_dataloader):
         loader.num_workers = 0
         on_photos(loader.dataset)
@@ -120,13 +165,20 @@ def test_every_config_trains(tmp_path, name):
         if hook.type == "TaskContextsHook":
             hook.file = contexts(tmp_path, config.model)
     config.train_dataloader.batch_size = 2
+    for dataset in config.train_dataloader.dataset.datasets if isinstance(codec, dict) else ():
+        dataset.patch = 32
     for dataset in config.val_dataloader.dataset.datasets:
         dataset["max_size"] = 32
     config.experiment_name = f"every_config_{name}"
     runner = build_runner(config)
+    if kind == "StableSR":
+        # Its last layer is frozen, and would let no gradient through as Stable Diffusion's begins.
+        torch.nn.init.normal_(runner.model.backbone.unet.out[-1].weight, std=0.1)
     before = [p.detach().clone() for p in runner.model.parameters()]
     runner.train()
     assert runner.iter == 2
     assert all(p.isfinite().all() for p in runner.model.parameters())
     assert any(not torch.equal(p, old) for p, old in zip(runner.model.parameters(), before, strict=True))
     assert (tmp_path / "report" / "panel.png").is_file()
+    if isinstance(codec, dict):
+        assert_latent_model_restores(tmp_path, config.model.codec, config.model.tasks[0])

@@ -3,13 +3,14 @@
 `image` holds those from picture to picture, `conditional` those of diffusion processes, `parts` what they share.
 """
 
-from .conditional.conditional_nafnet import ConditionalNAFNet, DenoisingNAFNet
+from .conditional.conditional_nafnet import ConditionalNAFNet, DenoisingNAFNet, LatentConditionalNAFNet
 from .conditional.conditional_unet import ConditionalUNet, DenoisingUNet
 from .conditional.daclip_unet import DACLIPUNet
 from .conditional.diffuir_unet import UnetRes
 from .conditional.eedtp import EEDTPRestorationNet
 from .conditional.instructir import InstructIR
 from .conditional.resshift_unet import UNetModelSwin
+from .conditional.stablesr import StableSR
 from .conditional.stablesr_unet import EncoderUNetModelWT, UNetModelDualcondV2
 from .image.airnet import AirNet
 from .image.dehazeformer import DehazeFormer
@@ -44,6 +45,7 @@ __all__ = [
     "EnlightenGAN",
     "GateHazeNet",
     "InstructIR",
+    "LatentConditionalNAFNet",
     "LatentUNet",
     "MIRNet",
     "MPRNet",
@@ -57,6 +59,7 @@ __all__ = [
     "RAMPromptIR",
     "RAMSwinIR",
     "Restormer",
+    "StableSR",
     "UNetModelDualcondV2",
     "UNetModelSwin",
     "URetinexNet",

@@ -3,9 +3,12 @@ import torch
 from parity_case import ParityCase
 from torch import nn
 
+from dtir.apis import load_backbone
 from dtir.core.errors import ConfigError
-from dtir.models.backbones import EncoderUNetModelWT, UNetModelDualcondV2
+from dtir.models.backbones import EncoderUNetModelWT, StableSR, UNetModelDualcondV2
 from dtir.models.backbones.conditional.stablesr_unet import ENCODER
+from dtir.models.backbones.parts.clip_text import empty_prompt
+from dtir.models.backbones.parts.layers import pad_to_multiple
 from dtir.models.backbones.zoo import ZOO
 from dtir.registry import BACKBONES
 from dtir.testing.small_backbones import SMALL
@@ -157,3 +160,103 @@ def test_attention_to_the_context_alone_and_order_of_heads():
 def test_wrong_settings_are_named(wrong, said):
     with pytest.raises(ConfigError, match=said):
         UNetModelDualcondV2(**{**SETTING, **wrong})
+
+
+def whole(**options) -> StableSR:
+    torch.manual_seed(0)
+    network = StableSR(**{**SMALL["StableSR"], **options})
+    for p in network.parameters():
+        if not p.any():
+            nn.init.normal_(p, std=0.1)
+    return network.eval()
+
+
+@torch.no_grad()
+def test_the_whole_steers_the_unet_by_the_code():
+    network = whole()
+    network.context.normal_()
+    x, code, t = torch.rand(2, 3, 7, 9), torch.rand(2, 3, 7, 9), torch.tensor([3, 500])
+    padded = [pad_to_multiple(part, 2) for part in (x, code)]
+    structure = network.structcond_stage_model(padded[1], t)
+    expected = network.unet(padded[0], t, network.context.expand(2, -1, -1), structure)[..., :7, :9]
+    assert torch.equal(network(x, code, t), expected)
+    assert (network(x, 1 - code, t) - expected).abs().max() > 1e-3
+
+
+def text_tower(width: int, places: int) -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)
+    layers = {
+        f"transformer.resblocks.{k}.{name}": torch.randn(shape) / 8
+        for k in range(3)
+        for name, shape in {
+            "ln_1.weight": (width,),
+            "ln_1.bias": (width,),
+            "attn.in_proj_weight": (3 * width, width),
+            "attn.in_proj_bias": (3 * width,),
+            "attn.out_proj.weight": (width, width),
+            "attn.out_proj.bias": (width,),
+            "ln_2.weight": (width,),
+            "ln_2.bias": (width,),
+            "mlp.c_fc.weight": (4 * width, width),
+            "mlp.c_fc.bias": (4 * width,),
+            "mlp.c_proj.weight": (width, 4 * width),
+            "mlp.c_proj.bias": (width,),
+        }.items()
+    }
+    ends = {"token_embedding.weight": torch.randn(10, width), "positional_embedding": torch.randn(places, width)}
+    return {**ends, **layers, "ln_final.weight": torch.rand(width), "ln_final.bias": torch.rand(width)}
+
+
+@torch.no_grad()
+def test_the_empty_text_is_what_torchs_own_layers_make_of_it():
+    state, width, places = text_tower(128, 5), 128, 5
+    x = (state["token_embedding.weight"][[8, 9, 0, 0, 0]] + state["positional_embedding"])[None]
+    mask = nn.Transformer.generate_square_subsequent_mask(places)
+    for k in range(2):
+        layer = nn.TransformerEncoderLayer(
+            width, 2, 4 * width, 0.0, nn.functional.gelu, batch_first=True, norm_first=True
+        ).eval()
+        names = {
+            "self_attn.in_proj_": "attn.in_proj_",
+            "self_attn.": "attn.",
+            "linear1": "mlp.c_fc",
+            "linear2": "mlp.c_proj",
+            "norm": "ln_",
+        }
+        own = {}
+        for key in layer.state_dict():
+            old = next(old for old in names if key.startswith(old))
+            own[key] = state[f"transformer.resblocks.{k}.{key.replace(old, names[old])}"]
+        layer.load_state_dict(own)
+        x = layer(x, mask)
+    expected = nn.functional.layer_norm(x, (width,), state["ln_final.weight"], state["ln_final.bias"])
+    torch.testing.assert_close(empty_prompt(state), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_published_checkpoint_is_read_part_by_part(tmp_path):
+    network = whole(unet={**SMALL["StableSR"]["unet"], "context_dim": 128}, tokens=5)
+    state = {key: value for key, value in network.state_dict().items() if key != "context"}
+    tower = {f"cond_stage_model.model.{key}": value for key, value in text_tower(128, 5).items()}
+    others = {"first_stage_model.encoder.conv_in.weight": torch.zeros(1), "betas": torch.zeros(3)}
+    torch.save({"state_dict": {**state, **tower, **others}, "global_step": 1}, tmp_path / "stablesr_000117.ckpt")
+    found = load_backbone(tmp_path / "stablesr_000117.ckpt")
+    assert isinstance(found, StableSR)
+    assert torch.equal(found.context, empty_prompt(text_tower(128, 5)))
+    for key, value in state.items():
+        assert torch.equal(found.state_dict()[key], value)
+    assert isinstance(load_backbone("StableSR", tmp_path / "stablesr_000117.ckpt"), StableSR)
+
+
+def test_a_training_starts_from_stable_diffusion(tmp_path):
+    unet = {**SMALL["StableSR"]["unet"], "context_dim": 128, "semb_channels": 256}
+    own = {
+        f"model.diffusion_model.{k}": v
+        for k, v in UNetModelDualcondV2(**unet).state_dict().items()
+        if ".spade." not in k
+    }
+    tower = {f"cond_stage_model.model.{key}": value for key, value in text_tower(128, 5).items()}
+    torch.save({"state_dict": {**own, **tower}}, tmp_path / "v2-1_512-ema-pruned.ckpt")
+    first = load_backbone("StableSR", tmp_path / "v2-1_512-ema-pruned.ckpt").state_dict()
+    for key, value in own.items():
+        assert torch.equal(first[key], value)
+    assert first["structcond_stage_model.input_blocks.0.0.weight"].shape == (256, 3, 3, 3)

@@ -1,7 +1,7 @@
 """The NAFNets of IR-SDE (Luo et al., "Refusion: Enabling Large-Size Realistic Image Restoration with Latent-Space
 Diffusion Models", CVPR workshops 2023), with the published state-dict keys."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from dtir.models.backbones.image.nafnet import GOPRO, NAFBlock, NAFUNet, SimpleGate
+from dtir.models.backbones.parts.layers import channels_last
 from dtir.models.backbones.parts.reading import State
 from dtir.models.backbones.parts.time_unet import (
     GainNorm,
@@ -138,6 +139,25 @@ class ConditionalNAFNet(TimeNAFNet):
             (B, img_channel, H, W).
         """
         return self.noise(beside_condition(inp, cond, self.mask_channels), time)
+
+
+@BACKBONES.register_module()
+class LatentConditionalNAFNet(ConditionalNAFNet):
+    """Refusion's NAFNet on latent pictures, published as `ConditionalNAFNet` too: what the first convolution gives is
+    added before the last one.
+
+    Args:
+        options: Of `ConditionalNAFNet`.
+    """
+
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {
+        "refusion_nafnet": Published({"img_channel": 8, "width": 64, **GOPRO}, channels=8)
+    }
+
+    @override
+    def run(self, x: Tensor, *condition: Tensor, adapt: Callable[[int, Tensor], Tensor] | None = None) -> Tensor:
+        first = self.intro(channels_last(x))
+        return self.ending(first + self.features(first, condition, adapt))
 
 
 @BACKBONES.register_module()

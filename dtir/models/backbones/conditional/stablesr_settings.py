@@ -4,9 +4,12 @@ import math
 
 from dtir.models.backbones.parts.reading import State, count, whole
 
+# As published, of structure features.
+SEMB_CHANNELS = 256
+
 
 def unet_settings(state: State) -> dict:
-    """The constructor arguments of `UNetModelDualcondV2` for these keys and shapes.
+    """The constructor arguments of `UNetModelDualcondV2` for these keys and shapes, or for Stable Diffusion's own.
 
     No shape tells the heads: they have 64 channels, as in Stable Diffusion 2, or the most that go into all levels.
 
@@ -16,6 +19,7 @@ def unet_settings(state: State) -> dict:
     settings = _shared(state)
     attention = "middle_block.1"
     transformer = f"{attention}.transformer_blocks."
+    spade = state.get("middle_block.0.spade.mlp_shared.0.weight")
     projection = state[f"{attention}.proj_in.weight"]
     return {
         **settings,
@@ -27,7 +31,7 @@ def unet_settings(state: State) -> dict:
         "num_head_channels": math.gcd(
             64, *(factor * settings["model_channels"] for factor in settings["channel_mult"])
         ),
-        "semb_channels": state["middle_block.0.spade.mlp_shared.0.weight"].shape[1],
+        "semb_channels": SEMB_CHANNELS if spade is None else spade.shape[1],
     }
 
 

@@ -35,7 +35,10 @@ class LatentUNet(nn.Module):
     """
 
     traits: ClassVar[Traits] = Traits(size_multiple=16, licence="MIT")
-    PUBLISHED: ClassVar[Mapping[str, Published]] = {"irsde_latent": Published()}
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {
+        "irsde_latent": Published(),
+        "refusion_latent": Published({"ch": 8, "ch_mult": [4, 8, 8, 16], "embed_dim": 8}),
+    }
 
     def __init__(
         self, in_ch: int = 3, out_ch: int = 3, ch: int = 64, ch_mult: Sequence[int] = (1, 2, 4, 4), embed_dim: int = 4

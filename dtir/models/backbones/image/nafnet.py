@@ -163,7 +163,13 @@ class NAFUNet(nn.Module):
         Returns:
             (B, out_channels, H, W).
         """
-        x = self.intro(channels_last(x))
+        first = self.intro(channels_last(x))
+        return self.ending(self.features(first, condition, adapt))
+
+    def features(
+        self, x: Tensor, condition: tuple[Tensor, ...], adapt: Callable[[int, Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """From the first features (B, width, H, W) to those before the last convolution; arguments as of `run`."""
         skips = []
         for level, (encoder, down) in enumerate(zip(self.encoders, self.downs, strict=True)):
             x = _through(encoder, x, condition)
@@ -174,7 +180,7 @@ class NAFUNet(nn.Module):
         for level, (decoder, up, skip) in enumerate(zip(self.decoders, self.ups, reversed(skips), strict=True)):
             x = _through(decoder, up(x) + skip, condition)
             x = x if adapt is None else adapt(level, x)
-        return self.ending(x)
+        return x
 
 
 def _through(blocks: nn.Sequential, x: Tensor, condition: tuple[Tensor, ...]) -> Tensor:
