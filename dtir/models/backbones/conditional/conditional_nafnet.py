@@ -155,9 +155,9 @@ class LatentConditionalNAFNet(ConditionalNAFNet):
     }
 
     @override
-    def run(self, x: Tensor, *condition: Tensor, adapt: Callable[[int, Tensor], Tensor] | None = None) -> Tensor:
+    def run(self, x: Tensor, *condition: Tensor, **adapt: Callable[[int, Tensor], Tensor] | None) -> Tensor:
         first = self.intro(channels_last(x))
-        return self.ending(first + self.features(first, condition, adapt))
+        return self.ending(first + self.features(first, *condition, **adapt))
 
 
 @BACKBONES.register_module()

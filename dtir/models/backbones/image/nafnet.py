@@ -164,10 +164,14 @@ class NAFUNet(nn.Module):
             (B, out_channels, H, W).
         """
         first = self.intro(channels_last(x))
-        return self.ending(self.features(first, condition, adapt))
+        return self.ending(self.features(first, *condition, adapt_down=adapt_down, adapt=adapt))
 
     def features(
-        self, x: Tensor, condition: tuple[Tensor, ...], adapt: Callable[[int, Tensor], Tensor] | None = None
+        self,
+        x: Tensor,
+        *condition: Tensor,
+        adapt_down: Callable[[int, Tensor], Tensor] | None = None,
+        adapt: Callable[[int, Tensor], Tensor] | None = None,
     ) -> Tensor:
         """From the first features (B, width, H, W) to those before the last convolution; arguments as of `run`."""
         skips = []
