@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from dtir.apis.folder import Job, OnTile, failure_of, output_names, plan_jobs
+from dtir.apis.attempt import failure_of
+from dtir.apis.folder import Job, OnTile, output_names, plan_jobs
 from dtir.core.atomic import atomic_write
 from dtir.core.errors import ConfigError, DtirError, ImageFileError
 from dtir.imaging.files import open_pages
@@ -161,12 +162,12 @@ def take_in(path: Path, folder: Path, limits: Limits) -> Picture:
     """
     own = Path(tempfile.mkdtemp(dir=folder))
     try:
-        jobs, failed = plan_jobs(path, own, names=_NAMES)
-        if failed:
-            raise ImageFileError(failed[0].reason)
+        plan = plan_jobs(path, own, names=_NAMES)
+        if plan.failed:
+            raise ImageFileError(plan.failed[0].reason)
         limits.check_pixels(path)
         pixels = open_pages(path)[0].pixels
-        return Picture(jobs[0], _show(path, own / "before.jpg"), (pixels.width, pixels.height))
+        return Picture(plan.jobs[0], _show(path, own / "before.jpg"), (pixels.width, pixels.height))
     except DtirError as error:
         shutil.rmtree(own)
         raise ImageFileError(said(str(error), path)) from error
