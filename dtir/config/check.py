@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from types import FunctionType
 
 from mmengine.config import Config
 from mmengine.registry import Registry
@@ -39,7 +40,7 @@ LOADER = {
     "dataset": Argument(dict, required=True),
     "sampler": Argument(Mapping | None, required=False),
     "batch_sampler": Argument(Mapping | None, required=False),
-    "collate_fn": Argument(Callable | None, required=False),
+    "collate_fn": Argument(FunctionType | Mapping | None, required=False),
     "batch_size": Argument(PositiveInt, required=False),
     "num_batch_per_epoch": Argument(PositiveInt, required=False),
     "disable_subprocess_warning": Argument(bool, required=False),
@@ -98,7 +99,8 @@ class Place:
     Attributes:
         section: The top-level key.
         family: Registries of the part that the value is, or of those in its list; none where it is no part.
-        extra: Keys that such a part may have beside the arguments of its class.
+        extra: Keys that such a part may have beside the arguments of its class, as what builds it reads them: its
+            `keys_of_parts`.
         given: Arguments that such a part gets from what builds it: its `given_to_parts`, and `GIVEN`.
     """
 
@@ -269,7 +271,8 @@ def _walk_dict(node: dict, path: str, place: Place) -> Iterator[str]:
     named &= all(str(target.__module__).startswith(("dtir.", "mmengine.")) for target in targets)
     given = GIVEN.union(*(getattr(target, "given_to_parts", ()) for target in targets))
     for key, value in node.items():
-        inner = Place(place.section, family_of(key, place.section) if named else (), given=given)
+        extra = frozenset().union(*(getattr(target, "keys_of_parts", {}).get(key, ()) for target in targets))
+        inner = Place(place.section, family_of(key, place.section) if named else (), extra, given)
         if inner.family and isinstance(value, dict) and "type" not in value:
             yield f"{path}.{key} has no 'type', the name of its class."
         yield from _walk(value, f"{path}.{key}", inner)

@@ -28,6 +28,7 @@ FAMILIES = {
     "log_processor": mm.LOG_PROCESSORS,
     "dataset": own.DATASETS,
     "datasets": own.DATASETS,
+    "collate_fn": mm.FUNCTIONS,
     "pipeline": own.TRANSFORMS,
     "eval_pipeline": own.TRANSFORMS,
     "degradation": own.DEGRADATIONS,

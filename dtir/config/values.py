@@ -27,6 +27,7 @@ WORDS = {
     type(None): "None",
     os.PathLike: "a path",
     bytes: "bytes",
+    types.FunctionType: "a function",
 }
 
 

@@ -40,6 +40,7 @@ PositiveInt = Annotated[int, Range(1)]
 NonNegativeInt = Annotated[int, Range(0)]
 Positive = Annotated[float, Range(0, open_low=True)]
 NonNegative = Annotated[float, Range(0)]
+AboveOne = Annotated[float, Range(1, open_low=True)]
 Share = Annotated[float, Range(0, 1)]
 # A factor of decay: at 1 nothing would change any more.
 BelowOne = Annotated[float, Range(0, 1, open_high=True)]

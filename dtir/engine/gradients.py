@@ -3,6 +3,7 @@
 Both give the same `p.grad`: the mean over processes of the gradient of the summed losses.
 """
 
+import inspect
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
@@ -10,6 +11,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+# Buffers are the same in all processes; the option's name changed with PyTorch 2.14.
+_OPTIONS = inspect.signature(DistributedDataParallel.__init__).parameters
+LEAVE_BUFFERS = {"forward_sync_buffers" if "forward_sync_buffers" in _OPTIONS else "broadcast_buffers": False}
 
 
 class SummedGradients:
@@ -30,9 +35,9 @@ class SummedGradients:
             self.module = DistributedDataParallel(
                 model,
                 device_ids=[device.index] if device.type == "cuda" else None,
-                broadcast_buffers=False,
                 gradient_as_bucket_view=True,
                 find_unused_parameters=find_unused_parameters,
+                **LEAVE_BUFFERS,
             )
 
     def micro_batch(self, last: bool) -> AbstractContextManager:

@@ -126,8 +126,10 @@ class StagedRunner(Runner):
             network.compile(**{"dynamic": False, **(settings if isinstance(settings, dict) else {})})
 
     def validate(self) -> None:
-        """Runs the validation loop; a compiled network runs as it is there, as pictures have too many sizes."""
-        with torch.compiler.set_stance("force_eager") if self.cfg.get("compile", None) else nullcontext():
+        """Runs the validation loop, with the optimiser's average of the weights where it keeps one; a compiled network
+        runs as it is there, as pictures have too many sizes."""
+        eager = torch.compiler.set_stance("force_eager") if self.cfg.get("compile", None) else nullcontext()
+        with eager, self.optim_wrapper.averaged_weights():
             self.val_loop.run()
 
     def load_or_resume(self) -> None:
@@ -196,20 +198,26 @@ class StagedRunner(Runner):
         Raises:
             DtirError: The file cannot be written; older checkpoints are untouched.
         """
+        path = Path(out_dir) / filename
+        # To the end of writing: what is written are the weights themselves, and no copies.
+        with self.optim_wrapper.averaged_weights():
+            checkpoint = self._checkpoint()
+            try:
+                atomic_save(to_cpu(checkpoint), path)
+            except (OSError, RuntimeError) as error:
+                raise DtirError(
+                    f"cannot write checkpoint '{path}': {error}. Older checkpoints are untouched; make room and run "
+                    "again with --resume."
+                ) from error
+
+    def _checkpoint(self) -> dict:
         checkpoint = {
             "meta": self._meta(),
             "state_dict": self.model.state_dict(),
             "optimizer": self.optim_wrapper.state_dict(),
         }
         self.call_hook("before_save_checkpoint", checkpoint=checkpoint)
-        path = Path(out_dir) / filename
-        try:
-            atomic_save(to_cpu(checkpoint), path)
-        except (OSError, RuntimeError) as error:
-            raise DtirError(
-                f"cannot write checkpoint '{path}': {error}. Older checkpoints are untouched; make room and run again "
-                "with --resume."
-            ) from error
+        return checkpoint
 
     def _meta(self) -> dict:
         return {

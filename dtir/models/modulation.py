@@ -2,7 +2,8 @@
 
 import fnmatch
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -172,6 +173,10 @@ class ModulatedNetwork(nn.Module):
             built = ADAPTERS.build({**adapter, "in_channels": in_channels, "out_channels": out_channels})
             self.adapters[str(hooks[name].index)] = built
             layer.register_forward_hook(hooks[name].add)
+
+    def as_now(self) -> Callable[[], AbstractContextManager]:
+        """Makes contexts in which the blocks are modulated as they are at this moment, for running them once more."""
+        return partial(self._running.holding, self._running.modulations)
 
     def modulated(
         self,

@@ -54,7 +54,8 @@ class ShallowGradients(Regularizer):
         self.handle = network.backbone.get_submodule(name).register_forward_hook(self._keep)
 
     def _keep(self, block, args: tuple, output: Tensor) -> None:
-        if output.requires_grad:
+        # A network that checkpoints its activations runs its blocks once more in the backward pass.
+        if output.requires_grad and torch._C._current_graph_task_id() == -1:
             self.features.append(output)
 
     def before_step(self, runner, step) -> None:

@@ -144,6 +144,7 @@ def test_tiles_are_counted_and_batched(inverting_restorer):
         (dict(tile=0), "tile=0"),
         (dict(amp="fp8"), "bf16, fp16"),
         (dict(device="tpu9"), "device 'tpu9' cannot be used"),
+        (dict(device="meta"), r"device 'meta' cannot be used here \(it has shapes and no numbers\)"),
         (dict(device="cuda:99"), "device 'cuda:99' cannot be used"),
     ],
 )

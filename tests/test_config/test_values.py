@@ -213,6 +213,29 @@ def test_a_lambda_is_refused():
     assert "no lambda" in message
 
 
+@pytest.mark.parametrize("section", ["train_dataloader", "val_dataloader"])
+def test_what_puts_a_batch_together_is_a_function(section):
+    loader = {"batch_size": 1, "dataset": {"type": "MultiTaskDataset", "datasets": []}}
+    expected = f"{section}.collate_fn is 'x'; expected a function or a dict or None."
+    assert expected in of(**{section: {**loader, "collate_fn": "x"}})
+    assert f"{section}.collate_fn.type: 'L1Loss' is no function" in of(
+        **{section: {**loader, "collate_fn": {"type": "L1Loss"}}}
+    )
+
+
+def test_each_loss_of_a_supervised_restorer_may_have_a_weight():
+    losses = [{"type": "L1Loss"}, {"type": "FFTLoss", "weight": 0.1}]
+    model = {"type": "SupervisedRestorer", "tasks": ["hazy"], "backbone": {"type": "TinyBackbone"}}
+    check_config(Config({"model": {**model, "losses": losses}}), SCHEMA)
+    assert "unknown key 'model.losses[0].wieght'. Did you mean 'weight'?" in of(
+        model={**model, "losses": [{"type": "L1Loss", "wieght": 0.1}]}
+    )
+    # Of a restorer that does not read it, it stays unknown.
+    assert "unknown key 'model.restoration_loss.weight'" in of(
+        model={"type": "DiffusionRestorer", "tasks": ["a"], "restoration_loss": {"type": "L1Loss", "weight": 0.1}}
+    )
+
+
 def test_the_regularizers_of_the_method_are_checked():
     with pytest.raises(ConfigError, match=r"train_cfg.regularizers\[0\].weight is -1; expected a number >= 0"):
         load_config(FULL, ["train_cfg.regularizers.0.weight=-1"])

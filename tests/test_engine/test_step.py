@@ -32,6 +32,12 @@ def test_micro_batches_equal_one_batch_with_generative_samples_too(tmp_path):
     assert_close(states[0], states[2])
 
 
+def test_what_puts_a_batch_together_may_be_a_registered_function(tmp_path):
+    loop = built(tmp_path, **BARE, **{"train_dataloader.collate_fn": {"type": "default_collate"}}).train_loop
+    batch = loop.dataloader.collate_fn([{"inputs": torch.zeros(3, 2, 2)}] * 2)
+    assert batch["inputs"].shape == (2, 3, 2, 2)
+
+
 def test_a_resumed_run_may_split_its_steps_otherwise(tmp_path):
     options = {**BARE, **PLAIN, "train_cfg.stages": MIXED, "default_hooks.checkpoint.interval": 1}
     train(tmp_path / "whole", **options)

@@ -37,6 +37,12 @@ def test_losses_are_weighted_and_summed_over_outputs_of_the_targets_size():
     torch.testing.assert_close(model(lq, samples, mode="loss")["loss_restoration"], expected)
 
 
+@pytest.mark.parametrize("weight", ["x", -1, None])
+def test_a_weight_is_a_number(weight):
+    with pytest.raises(ConfigError, match=r"model\.losses\[1\]\.weight is .*; expected a number >= 0"):
+        make(losses=[{"type": "L1Loss"}, {"type": "L2Loss", "weight": weight}])
+
+
 def test_without_deep_supervision_the_final_picture_alone_counts():
     lq, samples = batch()
     expected = (TinyBackbone.forward(make().backbone, lq) - samples["gt"]).abs().mean()

@@ -74,5 +74,6 @@ class StageEMAHook(EMAHook, StageHook):
             self.ema_model.num_updates = 0
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        """Updates the average."""
-        self.ema_model.update_parameters(self.src_model)
+        """Updates the average, of the optimiser's own average where it keeps one."""
+        with runner.optim_wrapper.averaged_weights():
+            self.ema_model.update_parameters(self.src_model)

@@ -41,7 +41,8 @@ class StageRuntimeInfoHook(RuntimeInfoHook):
 
 @HOOKS.register_module()
 class StageLoggerHook(LoggerHook, StageHook):
-    """One line per `interval` iterations: stage, losses (mean since the last line), rate, times and ETAs.
+    """One line per `interval` iterations: stage, losses (mean since the last line, over the steps that were taken),
+    steps skipped so far, rate, times and ETAs.
 
     The same values go to the visualizer: JSON lines, TensorBoard, W&B, as configured.
 
@@ -73,14 +74,17 @@ class StageLoggerHook(LoggerHook, StageHook):
 
     def _start_window(self) -> None:
         self._sums: dict[str, Tensor] = {}
-        self._count = 0
+        self._count = self._taken = 0
         self._data_time = 0.0
         self._since = time.perf_counter()
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Adds the losses up on the device; writes a line when due."""
-        for name, value in outputs.items():
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
+        skipper = runner.optim_wrapper.skipper
+        if skipper is None or skipper.taken:
+            for name, value in outputs.items():
+                self._sums[name] = self._sums[name] + value if name in self._sums else value
+            self._taken += 1
         self._count += 1
         self._data_time += runner.train_loop.data_time
         loop = runner.train_loop
@@ -89,9 +93,7 @@ class StageLoggerHook(LoggerHook, StageHook):
             self._start_window()
 
     def _write(self, runner, loop) -> None:
-        names = list(self._sums)
-        values = (torch.stack([self._sums[name].float() for name in names]) / self._count).tolist()
-        losses = dict(zip(names, values, strict=True))
+        losses = self._mean_losses()
         self._check_finite(runner, losses)
         norm = runner.optim_wrapper.grad_norm
         seconds = (time.perf_counter() - self._since) / self._count
@@ -99,6 +101,7 @@ class StageLoggerHook(LoggerHook, StageHook):
             **losses,
             # An fp16 step that overflowed has none; JSON has no infinity.
             **({"grad_norm": float(norm)} if norm is not None and math.isfinite(norm) else {}),
+            **_skipped(runner),
             "lr": runner.optim_wrapper.lr,
             "time": seconds,
             "data_time": self._data_time / self._count,
@@ -107,10 +110,19 @@ class StageLoggerHook(LoggerHook, StageHook):
         runner.visualizer.add_scalars(scalars, step=runner.iter + 1, file_path=self.json_log_path)
         runner.logger.info(self._line(runner, loop, losses, scalars, seconds))
 
+    def _mean_losses(self) -> dict[str, float]:
+        """Over the steps that were taken; empty where all were skipped."""
+        if not self._sums:
+            return {}
+        names = list(self._sums)
+        values = (torch.stack([self._sums[name].float() for name in names]) / self._taken).tolist()
+        return dict(zip(names, values, strict=True))
+
     def _line(self, runner, loop, losses: dict, scalars: dict, seconds: float) -> str:
         done, stage = runner.iter + 1, loop.stage
         eta = [timedelta(seconds=int(seconds * (end - done))) for end in (stage.end, loop.max_iters)]
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
+        skipped = {name: count for name, count in _skipped(runner).items() if count}
+        shown = "  ".join([f"{k} {v:.4f}" for k, v in losses.items()] + [f"{k} {v}" for k, v in skipped.items()])
         return (
             f"{stage.name} [{done - stage.start}/{stage.settings.iters}] [{done}/{loop.max_iters}]  {shown}  "
             f"lr {scalars['lr']:.2e}  {seconds:.3f} s/it (data {scalars['data_time']:.3f})  "
@@ -125,3 +137,8 @@ class StageLoggerHook(LoggerHook, StageHook):
                 f"{', '.join(bad)} is not finite near iteration {runner.iter + 1}. Lower the stage's lr, set "
                 "optim_wrapper.clip_grad, or use amp='bf16' instead of 'fp16'; then --resume from a good checkpoint."
             )
+
+
+def _skipped(runner) -> dict[str, int]:
+    skipper = runner.optim_wrapper.skipper
+    return {} if skipper is None else {f"skipped_{reason}": count for reason, count in skipper.skipped.items()}

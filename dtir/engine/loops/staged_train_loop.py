@@ -1,11 +1,14 @@
 """The training loop: it announces stages, hooks switch them."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from fnmatch import fnmatchcase
+from functools import partial
 
 import torch
 from mmengine.dist import get_rank, get_world_size
+from mmengine.registry import FUNCTIONS
 from mmengine.runner import BaseLoop
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -18,6 +21,8 @@ from dtir.datasets import MultiTaskBatchSampler
 from dtir.engine.gradients import LossGradients, SummedGradients
 from dtir.engine.optim import learning_rate
 from dtir.engine.stages import ScheduledStage, StagePlan
+from dtir.models.probing import named_blocks
+from dtir.models.recomputing import recomputed_blocks
 from dtir.registry import DATASETS, LOOPS, REGULARIZERS
 from dtir.tasks import check_task
 
@@ -38,13 +43,16 @@ class StagedTrainLoop(BaseLoop):
         accumulate: Micro-batches per optimiser step.
         regularizers: Configs of hooks in the `REGULARIZERS` registry.
         find_unused_parameters: Passed to DDP.
+        checkpoint_activations: Whether the backbone's blocks keep their input alone and run once more in the backward
+            pass, see `recomputed_blocks`: less memory, more time, the same gradients.
 
     Attributes:
         stop_training: Set by a hook, such as mmengine's `EarlyStoppingHook`, to end training after the present step.
         step: The present optimiser step, None before the first.
 
     Raises:
-        ConfigError: The tasks of dataset and model differ, or a stage is wrong.
+        ConfigError: The tasks of dataset and model differ, or a stage is wrong; or `checkpoint_activations` meets
+            `compile`, or a backbone that does not declare its blocks.
     """
 
     def __init__(
@@ -56,6 +64,7 @@ class StagedTrainLoop(BaseLoop):
         accumulate: PositiveInt = 1,
         regularizers: Sequence[dict] = (),
         find_unused_parameters: bool = False,
+        checkpoint_activations: bool = False,
     ) -> None:
         self.plan = StagePlan(stages, len(runner.model.tasks))
         self._check_stages(runner.model)
@@ -64,6 +73,9 @@ class StagedTrainLoop(BaseLoop):
         self.val_begin = 1
         self.accumulate = accumulate
         self.find_unused_parameters = find_unused_parameters
+        self.checkpoint_activations = checkpoint_activations
+        if checkpoint_activations:
+            self._check_checkpointing(runner)
         self._iter = 0
         self._epoch = 0
         self.stage: ScheduledStage | None = None
@@ -106,7 +118,12 @@ class StagedTrainLoop(BaseLoop):
         return self._iter - self.stage.start
 
     def run(self) -> nn.Module:
-        """Runs all stages from the present iteration and returns the model."""
+        """Runs all stages from the present iteration and returns the model.
+
+        Raises:
+            ConfigError: A stage lowers the learning rate of an optimiser that averages the weights instead.
+        """
+        self._check_schedules()
         if self._iter >= self.max_iters:
             self.runner.logger.info(f"This training is complete; its results are in {self.runner.work_dir}.")
             return self.runner.model
@@ -223,7 +240,8 @@ class StagedTrainLoop(BaseLoop):
         return data
 
     def _losses(self, module: nn.Module, data: dict) -> dict[str, Tensor]:
-        with self.runner.optim_wrapper.autocast():
+        recomputed = recomputed_blocks(self.runner.model) if self.checkpoint_activations else nullcontext()
+        with self.runner.optim_wrapper.autocast(), recomputed:
             return module(**data, mode="loss")
 
     def _optim_step(self, step: TrainStep) -> None:
@@ -267,11 +285,31 @@ class StagedTrainLoop(BaseLoop):
         config.setdefault("pin_memory", torch.cuda.is_available())
         config.setdefault("persistent_workers", workers > 0)
         config.setdefault("worker_init_fn", _single_threaded)
+        if isinstance(config.get("collate_fn"), Mapping):
+            config["collate_fn"] = _function(config["collate_fn"])
         try:
             return DataLoader(dataset, batch_sampler=self.batch_sampler, num_workers=workers, **config)
         except (TypeError, ValueError) as error:
             # Options that contradict each other, or what the loop decides itself.
             raise ConfigError(f"train_dataloader: {error}.") from error
+
+    def _check_schedules(self) -> None:
+        lowering = [stage for stage in self.plan if stage.settings.schedule != "constant"]
+        if self.runner.optim_wrapper.averages and lowering:
+            stage = lowering[0]
+            raise ConfigError(
+                f"stage '{stage.name}': schedule='{stage.settings.schedule}', but a schedule-free optimizer averages "
+                "the weights in place of lowering the learning rate; set schedule='constant'."
+            )
+
+    @staticmethod
+    def _check_checkpointing(runner) -> None:
+        if runner.cfg.get("compile", None):
+            raise ConfigError(
+                "train_cfg.checkpoint_activations=True and compile=True exclude each other: a compiled network decides "
+                "by itself what it keeps. Leave one out."
+            )
+        named_blocks(runner.model.backbone)
 
     def _check_stages(self, model: nn.Module) -> None:
         """Says before any work what would else end the training at a later stage."""
@@ -291,6 +329,13 @@ class StagedTrainLoop(BaseLoop):
 def _kinds(names: Sequence[str]) -> list[str]:
     """Patterns that sum parameter names up, such as `network.backbone.*`."""
     return list(dict.fromkeys(".".join([*name.split(".")[:2], "*"]) for name in names))
+
+
+def _function(config: Mapping) -> Callable:
+    """A registered function, or the one that is given, with its options."""
+    options = dict(config)
+    kind = options.pop("type")
+    return partial(FUNCTIONS.get(kind) if isinstance(kind, str) else kind, **options)
 
 
 def _single_threaded(worker_id: int) -> None:

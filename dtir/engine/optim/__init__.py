@@ -1,7 +1,8 @@
 """Learning-rate schedules and the optimiser wrapper."""
 
+from .by_package import prodigy, schedule_free_adamw
 from .constructor import StagedOptimWrapperConstructor
 from .schedule import learning_rate
 from .wrapper import StagedOptimWrapper
 
-__all__ = ["StagedOptimWrapper", "StagedOptimWrapperConstructor", "learning_rate"]
+__all__ = ["StagedOptimWrapper", "StagedOptimWrapperConstructor", "learning_rate", "prodigy", "schedule_free_adamw"]

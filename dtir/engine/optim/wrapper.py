@@ -1,14 +1,17 @@
-"""The optimiser with mixed precision, gradient clipping, and a state of plain types."""
+"""The optimiser with mixed precision, gradient clipping, skipped steps, and a state of plain types."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Literal
 
 import torch
+import torch.distributed as dist
 from mmengine.optim import OptimWrapper
 from torch import Tensor
 
 from dtir.core.errors import CheckpointError, ConfigError
 from dtir.core.ranges import Positive
+from dtir.engine.optim.skipping import SkipOptions, StepSkipper
 from dtir.registry import OPTIM_WRAPPERS
 
 AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -25,12 +28,16 @@ class StagedOptimWrapper(OptimWrapper):
         optimizer: A `torch.optim.Optimizer`.
         amp: None (float32), "bf16" (autocast, no loss scale) or "fp16" (autocast with a dynamic loss scale).
         clip_grad: Largest total gradient norm, or None.
+        skip: Keys of `SkipOptions`: which steps are not taken. None takes all; otherwise every step reads its
+            gradient's norm back from the device.
 
     Attributes:
         lr: The present learning rate, before the parameter groups' own factors.
+        skipper: Decides and counts skipped steps; None without `skip`.
+        averages: Whether the optimiser keeps an average of the weights beside those that train (schedule-free ones).
 
     Raises:
-        ConfigError: `amp` is none of these.
+        ConfigError: `amp` is none of these, or `skip` has an unknown key or a value out of its range.
     """
 
     def __init__(
@@ -38,12 +45,14 @@ class StagedOptimWrapper(OptimWrapper):
         optimizer: torch.optim.Optimizer,
         amp: Literal["bf16", "fp16"] | None = None,
         clip_grad: Positive | None = None,
+        skip: dict | None = None,
     ):
         super().__init__(optimizer)
         if amp is not None and amp not in AMP_TYPES:
             raise ConfigError(f"optim_wrapper.amp must be None, 'bf16' or 'fp16', got {amp!r}.")
         self.amp = amp
         self.max_norm = clip_grad
+        self.skipper = None if skip is None else StepSkipper(SkipOptions.from_config(skip))
         self.grad_norm: Tensor | None = None
         device = optimizer.param_groups[0]["params"][0].device.type
         self.device_type = device
@@ -51,6 +60,12 @@ class StagedOptimWrapper(OptimWrapper):
         self.lr: float = optimizer.defaults["lr"]
         # What the groups' rates were built with, beside the optimiser's own.
         self.lr_factors = [group["lr"] / self.lr if self.lr else 1.0 for group in optimizer.param_groups]
+        # Some optimisers count in their groups.
+        self._fresh_groups = [_settings(group) for group in optimizer.param_groups]
+        self.averages = hasattr(optimizer, "train") and hasattr(optimizer, "eval")
+        self._training_weights: list[Tensor] | None = None
+        if self.averages:
+            optimizer.train()
 
     def autocast(self) -> AbstractContextManager:
         """The autocast context of the forward pass."""
@@ -70,11 +85,18 @@ class StagedOptimWrapper(OptimWrapper):
         self.scaler.unscale_(self.optimizer)
 
     def apply_gradients(self) -> None:
-        """Clips, steps (skipped by the scaler where an fp16 gradient overflowed), and clears the gradients."""
-        if self.max_norm is not None:
-            params = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
-            self.grad_norm = torch.nn.utils.clip_grad_norm_(params, self.max_norm)
-        self.scaler.step(self.optimizer)
+        """Clips, steps (unless an fp16 gradient overflowed, or `skip` says so), and clears the gradients.
+
+        Raises:
+            DtirError: Too many steps in a row were skipped.
+        """
+        params = [p for p in self._parameters() if p.grad is not None]
+        if self.max_norm is not None or self.skipper is not None:
+            self.grad_norm = torch.nn.utils.get_total_norm([p.grad for p in params])
+        if self.skipper is None or not self.skipper.skips(_agreed(self.grad_norm)):
+            if self.max_norm is not None:
+                torch.nn.utils.clip_grads_with_norm_(params, self.max_norm, self.grad_norm)
+            self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
 
@@ -87,19 +109,68 @@ class StagedOptimWrapper(OptimWrapper):
             self.base_param_settings["lr"] = lr
 
     def reset_state(self) -> None:
-        """Forgets the optimiser's moments, as at the start of a stage."""
+        """Forgets the optimiser's moments and counts, as at the start of a stage; weights that it averages stay where
+        their average is."""
+        if self.averages:
+            self.optimizer.eval()
         self.optimizer.state.clear()
+        for group, fresh in zip(self.optimizer.param_groups, self._fresh_groups, strict=True):
+            group.update(fresh)
+        if self.averages:
+            self.optimizer.train()
+        if self.skipper is not None:
+            self.skipper.forget_norms()
+
+    @contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """For the time of a `with` statement, the weights are the average that the optimiser keeps, if it does.
+
+        Afterwards they have the bits that they had before: an average leaves no trace in the training.
+        """
+        if not self.averages or self._training_weights is not None:
+            yield
+            return
+        self._training_weights = [p.detach().clone() for p in self._parameters()]
+        self.optimizer.eval()
+        try:
+            yield
+        finally:
+            self._train_on(self._training_weights)
+            self._training_weights = None
+
+    def _train_on(self, weights: Sequence[Tensor]) -> None:
+        self.optimizer.train()
+        with torch.no_grad():
+            torch._foreach_copy_(self._parameters(), list(weights))
+
+    def _parameters(self) -> list[Tensor]:
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
 
     def state_dict(self) -> dict:
-        """Optimiser state and loss scale: tensors and plain types only."""
-        return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
+        """Optimiser state, loss scale and skipped steps: tensors and plain types only.
+
+        Of an optimiser that averages, also the weights that train, as a checkpoint's `state_dict` is the average.
+        """
+        state = {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
+        if self.skipper is not None:
+            state["skipper"] = self.skipper.state_dict()
+        if self.averages:
+            with self.averaged_weights():
+                state["training_weights"] = self._training_weights
+        return state
 
     def load_state_dict(self, state_dict: dict) -> None:
         """Loads what `state_dict` gave.
 
         Raises:
-            CheckpointError: The optimiser of the checkpoint has other groups of parameters.
+            CheckpointError: The optimiser of the checkpoint has other groups of parameters, or is another one.
         """
+        if self.averages != ("training_weights" in state_dict):
+            name, has = type(self.optimizer).__name__, "keeps an" if self.averages else "keeps no"
+            raise CheckpointError(
+                f"{name} {has} average of the weights, unlike the optimizer of the checkpoint: resume with the "
+                "optimizer that the run began with, or start a new run from its weights with load_from."
+            )
         try:
             self.optimizer.load_state_dict(state_dict["optimizer"])
         except ValueError as error:
@@ -110,3 +181,20 @@ class StagedOptimWrapper(OptimWrapper):
                 "modulation_decay_mult=1.0)."
             ) from error
         self.scaler.load_state_dict(state_dict["scaler"])
+        if self.skipper is not None and "skipper" in state_dict:
+            self.skipper.load_state_dict(state_dict["skipper"])
+        if self.averages:
+            self._train_on(state_dict["training_weights"])
+
+
+def _settings(group: dict) -> dict:
+    return {key: value for key, value in group.items() if key != "params"}
+
+
+def _agreed(norm: Tensor) -> float:
+    """The gradient's norm as a number that is the same in all processes, so that all of them skip or none."""
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        norm = norm.clone()
+        dist.all_reduce(norm)
+        norm /= dist.get_world_size()
+    return norm.item()

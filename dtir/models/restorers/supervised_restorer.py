@@ -1,10 +1,13 @@
 """Plain training of a published network, without time steps or a generative objective: the baseline."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from torch import Tensor
 
+from dtir.config.values import misfit
 from dtir.core.errors import ConfigError
+from dtir.core.ranges import NonNegative
 from dtir.models.backbones.parts.pictures import decoded_outputs, restored_picture
 from dtir.models.losses import WeightedLosses
 from dtir.models.probing import try_backbone
@@ -28,8 +31,11 @@ class SupervisedRestorer(Restorer):
         data_preprocessor: As in `Restorer`.
 
     Raises:
-        ConfigError: No loss is given, or the network does not restore a picture of any size (`try_backbone`).
+        ConfigError: No loss is given, a weight is no number of at least 0, or the network does not restore a picture
+            of any size (`try_backbone`).
     """
+
+    keys_of_parts: ClassVar[Mapping[str, Sequence[str]]] = {"losses": ("weight",)}
 
     def __init__(
         self,
@@ -44,6 +50,10 @@ class SupervisedRestorer(Restorer):
         super().__init__(tasks, 0, tile, tile_overlap, data_preprocessor)
         if not losses:
             raise ConfigError("model.losses is empty; name at least one loss, such as dict(type='L1Loss').")
+        for index, loss in enumerate(losses):
+            problem = misfit(loss.get("weight", 1.0), NonNegative, f"model.losses[{index}].weight")
+            if problem:
+                raise ConfigError(str(problem))
         self.backbone = BACKBONES.build(backbone)
         try_backbone(self.backbone)
         self.deep_supervision = deep_supervision
