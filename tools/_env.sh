@@ -103,6 +103,10 @@ launch() {
     export MALLOC_MMAP_THRESHOLD_="${MALLOC_MMAP_THRESHOLD_:-1000000000}"
     export MALLOC_TRIM_THRESHOLD_="${MALLOC_TRIM_THRESHOLD_:-4000000000}"
     export PYTHONPATH="$REPO${PYTHONPATH:+:$PYTHONPATH}"
+    # torchrun hands on the signals that it knows, and then waits; any other, such as Slurm's SIGUSR1, would end it at
+    # once, and with it the processes before they have written a checkpoint.
+    export PET_SIGNALS_TO_HANDLE="${PET_SIGNALS_TO_HANDLE:-SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1}"
+    export PET_SHUTDOWN_TIMEOUT="${PET_SHUTDOWN_TIMEOUT:-120}"
     exec "$python" "$REPO/tools/_torchrun.py" \
         --nnodes="$nodes" --node_rank="${NODE_RANK:-0}" --nproc_per_node="$processes" \
         --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \

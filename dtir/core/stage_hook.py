@@ -62,6 +62,16 @@ class StageHook(Hook):
                 computed is then already loaded and must not be computed anew.
         """
 
+    def on_estimate(self, runner, what: str, done: int, total: int) -> None:
+        """A part of what is estimated before a stage, in `before_stage`, is done.
+
+        Args:
+            runner: The runner.
+            what: What is estimated, in words.
+            done: Parts that are done, `total` at the end.
+            total: Parts in all.
+        """
+
     def before_step(self, runner, step: TrainStep) -> None:
         """An optimiser step begins; no data is loaded yet."""
 

@@ -1,6 +1,6 @@
-"""From losses to reduced gradients: the sum with an overlapped all-reduce, or each loss on its own.
+"""From losses to reduced gradients: the sum with an overlapped all-reduce or in shards, or each loss on its own.
 
-Both give the same `p.grad`: the mean over processes of the gradient of the summed losses.
+All give the same `p.grad`: the mean over processes of the gradient of the summed losses.
 """
 
 import inspect
@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from torch.nn.parallel import DistributedDataParallel
 
 # Buffers are the same in all processes; the option's name changed with PyTorch 2.14.
@@ -45,6 +46,32 @@ class SummedGradients:
         if last or not isinstance(self.module, DistributedDataParallel):
             return nullcontext()
         return self.module.no_sync()
+
+    def backward(self, losses: Mapping[str, Tensor]) -> None:
+        """Adds the gradient of the summed losses to `p.grad`."""
+        sum(losses.values()).backward()
+
+    def reduce(self) -> None:
+        """Nothing is left to do: the backward pass reduced."""
+
+    def clear(self) -> None:
+        """Nothing is left to do: the optimiser wrapper drops `p.grad`."""
+
+
+class ShardedGradients:
+    """One backward pass of the summed losses of a model that FSDP shards: `p.grad` is this process's part of the mean.
+
+    Args:
+        model: The restorer, sharded by `ShardedModel`.
+    """
+
+    def __init__(self, model: FSDPModule) -> None:
+        self.module = model
+
+    def micro_batch(self, last: bool) -> AbstractContextManager:
+        """Has only the last micro-batch of a step reduced."""
+        self.module.set_requires_gradient_sync(last)
+        return nullcontext()
 
     def backward(self, losses: Mapping[str, Tensor]) -> None:
         """Adds the gradient of the summed losses to `p.grad`."""

@@ -5,7 +5,8 @@ import functools
 import logging
 import os
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import mmengine
@@ -13,7 +14,7 @@ import torch
 import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.dist import master_only
+from mmengine.dist import get_rank
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, Runner
@@ -24,6 +25,7 @@ from dtir.core.atomic import atomic_save
 from dtir.core.checkpoint import find_last_checkpoint, load_checkpoint, load_state, to_cpu
 from dtir.core.errors import CheckpointError, DtirError
 from dtir.datasets import MultiTaskDataset
+from dtir.engine.sharding import ShardedModel, state_like, whole
 from dtir.registry import RUNNERS
 from dtir.version import __version__
 
@@ -115,6 +117,12 @@ class StagedRunner(Runner):
         finally:
             self.call_hook("close")
 
+    def _init_model_weights(self) -> None:
+        """Initialises the weights as `init_cfg` says, the same in all processes; of a model in shards the loop had it
+        done before it cut them."""
+        if self.shards is None:
+            super()._init_model_weights()
+
     def _maybe_compile(self, target: str) -> None:
         """mmengine's place for the config key `compile`: the restorer's network, as the loop calls no `train_step`.
 
@@ -131,6 +139,28 @@ class StagedRunner(Runner):
         eager = torch.compiler.set_stance("force_eager") if self.cfg.get("compile", None) else nullcontext()
         with eager, self.optim_wrapper.averaged_weights():
             self.val_loop.run()
+
+    @property
+    def shards(self) -> ShardedModel | None:
+        """The model in shards, None where each process holds it whole."""
+        return getattr(self._train_loop, "shards", None)
+
+    @contextmanager
+    def whole_model(self) -> Iterator[nn.Module]:
+        """The model with whole weights, for passes in which each process goes its own way.
+
+        It is `model` itself; of one that FSDP shards it is a copy with the weights of now, which stands for `model` for
+        the time of the `with` statement. All processes have to enter it together.
+        """
+        if self.shards is None:
+            yield self.model
+            return
+        self.model = self.shards.filled_copy()
+        try:
+            yield self.model
+        finally:
+            self.model = self.shards.model
+            self.shards.put_away()
 
     def load_or_resume(self) -> None:
         """Resumes from `load_from`, or from the newest checkpoint of the work folder; or only loads weights."""
@@ -185,23 +215,33 @@ class StagedRunner(Runner):
             raise CheckpointError(
                 f"'{filename}' has no 'state_dict'; is it a bare backbone? Keys: {list(checkpoint)[:5]}"
             )
+        if self.shards is not None:
+            own = self.model.state_dict()
+            for name, prefix in (("state_dict", ""), ("ema_state_dict", "module.")):
+                if name in checkpoint:
+                    checkpoint[name] = state_like(checkpoint[name], own, prefix)
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         load_state(self.model, checkpoint["state_dict"], filename)
         self._has_loaded = True
         self.logger.info(f"Loaded {filename}.")
         return checkpoint
 
-    @master_only
     def save_checkpoint(self, out_dir: str, filename: str, **kwargs) -> None:
         """Writes a checkpoint atomically: weights, optimiser, hook states, and `meta`, all of plain types.
+
+        The first process writes; under FSDP all have to call this together, and what is written is whole.
 
         Raises:
             DtirError: The file cannot be written; older checkpoints are untouched.
         """
         path = Path(out_dir) / filename
+        if get_rank() and self.shards is None:
+            return
         # To the end of writing: what is written are the weights themselves, and no copies.
         with self.optim_wrapper.averaged_weights():
-            checkpoint = self._checkpoint()
+            checkpoint = self._checkpoint() if self.shards is None else whole(self._checkpoint())
+            if get_rank():
+                return
             try:
                 atomic_save(to_cpu(checkpoint), path)
             except (OSError, RuntimeError) as error:

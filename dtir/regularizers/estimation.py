@@ -27,7 +27,7 @@ def generative_batches(
         `x` (B, 3, H, W), steps `t` (B,), and `noise`, the residual to find in x.
     """
     model = runner.model
-    for chunk in chunks:
+    for chunk in told(runner, chunks):
         _, gt, _ = _pictures(runner, seed_stage, chunk, num_samples, generative=True)
         generators = [torch.Generator().manual_seed(derive_seed(runner.seed, seed_stage, k)) for k in chunk]
         t = torch.stack([torch.randint(1, model.num_timesteps + 1, (), generator=g) for g in generators]).to(gt.device)
@@ -40,9 +40,17 @@ def degraded_batches(
     runner, seed_stage: int, chunks: Iterable[Sequence[int]], num_samples: int
 ) -> Iterator[dict[str, Tensor]]:
     """Degraded pictures `x` of all tasks in turn, with their matched steps `t`; as `generative_batches`."""
-    for chunk in chunks:
+    for chunk in told(runner, chunks):
         lq, _, tasks = _pictures(runner, seed_stage, chunk, num_samples, generative=False)
         yield {"x": lq, "t": runner.model.timestep_of(tasks)}
+
+
+def told(runner, chunks: Iterable[Sequence[int]]) -> Iterator[Sequence[int]]:
+    """Hands chunks on, and tells the hooks how many of this process's are done."""
+    parts = list(chunks)
+    for done, chunk in enumerate(parts, start=1):
+        yield chunk
+        runner.call_hook("on_estimate", what="importance", done=done, total=len(parts))
 
 
 def _pictures(

@@ -124,7 +124,7 @@ def test_losses_are_logged_as_means(tmp_path):
     runner = SimpleNamespace(
         iter=0,
         train_loop=loop,
-        optim_wrapper=SimpleNamespace(grad_norm=None, lr=0.1),
+        optim_wrapper=SimpleNamespace(grad_norm=None, lr=0.1, skipper=None),
         visualizer=SimpleNamespace(add_scalars=lambda scalars, **_: written.update(scalars)),
         logger=SimpleNamespace(info=lambda line: None),
     )

@@ -2,7 +2,8 @@
 
 import io
 import json
-from contextlib import redirect_stdout
+import re
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,13 +11,13 @@ import cv2
 import pytest
 import torch
 from rich.console import Console
-from tiny_run import tiny_config, train
+from tiny_run import BARE, tiny_config, train
 
 from dtir.core.errors import DatasetError
 from dtir.datasets import MultiTaskDataset
 from dtir.diffusion import MatchingCurve
 from dtir.engine import StagedRunner
-from dtir.engine.hooks import ForeachEMA, progress
+from dtir.engine.hooks import ForeachEMA, logger, progress
 from dtir.engine.hooks.matching import TimestepMatchingHook
 from dtir.testing import TinyBackbone
 
@@ -91,7 +92,25 @@ def test_progress_bars_on_a_terminal(tmp_path, monkeypatch):
     assert "stage 5/5 incremental_3" in shown
     assert "14/14" in shown
     assert "Stage 2/5 'finetune'" in shown
+    assert all(f"matching {task}" in shown for task in runner.model.tasks)
     assert all(getattr(hook, "progress", None) is None for hook in runner.hooks)
+
+
+def test_what_is_estimated_before_a_stage_is_logged_with_the_time_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(logger, "ESTIMATE_LINE_SECONDS", 0.0)
+    options = {
+        **BARE,
+        "custom_hooks": [{"type": "TimestepMatchingHook", "num_images": 2, "batch_size": 1}],
+        "train_cfg.stages": [{"name": "finetune", "iters": 1, "lr": 0.1}],
+        "train_cfg.regularizers": [{"type": "ParameterImportance", "num_samples": 6, "chunk": 2}],
+    }
+    train(tmp_path, **options)
+    text = next(tmp_path.glob("*/*.log")).read_text()
+    # 51 steps, of two pictures each by itself; three chunks of two samples.
+    lines = [line for line in text.splitlines() if "matching jpeg-compressed [" in line]
+    assert len(lines) == 101
+    assert re.search(r"matching jpeg-compressed \[102/102\]  eta 0:00:00$", lines[-1])
+    assert [part for part in ("[1/3]", "[2/3]", "[3/3]") if f"importance {part}  eta" in text] == ["[2/3]", "[3/3]"]
 
 
 def test_matching_skips_crops_that_the_damage_missed():
@@ -133,7 +152,7 @@ def test_matched_steps_start_where_they_are_told_to(tmp_path, monkeypatch, optio
     logger = SimpleNamespace(info=messages.append)
     hook = TimestepMatchingHook(**options)
     monkeypatch.setattr(hook, "_match", lambda runner, stage, task: curves[task])
-    runner = SimpleNamespace(model=model, work_dir=tmp_path, logger=logger)
+    runner = SimpleNamespace(model=model, work_dir=tmp_path, logger=logger, whole_model=lambda: nullcontext(model))
     hook.before_stage(runner, SimpleNamespace(name="finetune", index=1), fresh=True)
     assert steps == expected
     assert any("steps in use" in message for message in messages) == bool(options)

@@ -156,3 +156,18 @@ def test_an_overflow_in_half_precision_is_counted_and_lowers_the_loss_scale():
 def test_wrong_options_are_named(skip, message):
     with pytest.raises(ConfigError, match=message):
         StagedOptimWrapper(torch.optim.SGD([nn.Parameter(torch.zeros(2))], lr=1.0), skip=skip)
+
+
+def test_all_processes_skip_or_none(monkeypatch):
+    """A gradient that is finite here is skipped where another process's norm, which the reduction adds, is not."""
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    p = nn.Parameter(torch.zeros(2))
+    wrapper = StagedOptimWrapper(torch.optim.SGD([p], lr=1.0), skip={})
+    for other, skipped in ((3.0, False), (float("nan"), True)):
+        monkeypatch.setattr(torch.distributed, "all_reduce", lambda norm, other=other: norm.add_(other))
+        before = p.detach().clone()
+        p.grad = torch.ones(2)
+        wrapper.apply_gradients()
+        assert torch.equal(p, before) == skipped
+    assert list(wrapper.skipper.norms) == [pytest.approx((2**0.5 + 3) / 2)]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mmengine.dist import barrier, master_only
+from mmengine.dist import barrier, get_rank, master_only
 from mmengine.runner import BaseLoop
 
 from dtir.core.atomic import atomic_write
@@ -39,14 +39,14 @@ class AtomicCheckpointHook(StageHook):
     def after_step(self, runner, stage) -> None:
         """Saves when due."""
         if runner.iter % self.interval == 0 or runner.iter == stage.end or runner.train_loop.stop_training:
-            self._save(runner)
+            name = f"iter_{runner.iter}.pth"
+            runner.save_checkpoint(runner.work_dir, name)
+            self._note_last(runner, name)
             barrier()
 
     @master_only
-    def _save(self, runner) -> None:
+    def _note_last(self, runner, name: str) -> None:
         out = Path(runner.work_dir)
-        name = f"iter_{runner.iter}.pth"
-        runner.save_checkpoint(out, name)
         with atomic_write(out / LAST_CHECKPOINT, "w", encoding="utf-8") as file:
             file.write(name)
         saved = sorted(out.glob("iter_*.pth"), key=lambda path: int(path.stem.removeprefix("iter_")))
@@ -63,14 +63,9 @@ class AtomicCheckpointHook(StageHook):
         previous = self.best["file"]
         name = f"best_{self.save_best.replace('/', '_')}_iter_{runner.iter}.pth"
         self.best = {"value": float(value), "file": name}
-        self._save_best(runner, name, previous)
-
-    @master_only
-    def _save_best(self, runner, name: str, previous: str) -> None:
-        out = Path(runner.work_dir)
-        runner.save_checkpoint(out, name)
-        if previous and previous != name:
-            (out / previous).unlink(missing_ok=True)
+        runner.save_checkpoint(runner.work_dir, name)
+        if get_rank() == 0 and previous and previous != name:
+            (Path(runner.work_dir) / previous).unlink(missing_ok=True)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Keeps the best value, so that a resumed run compares with it."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from dtir.core.ranges import BelowOne
 from dtir.core.stage_hook import StageHook
+from dtir.engine.sharding import without_shards
 from dtir.registry import HOOKS
 
 
@@ -67,6 +68,14 @@ class StageEMAHook(EMAHook, StageHook):
 
     def __init__(self, decay: BelowOne = 0.999) -> None:
         super().__init__(ema_type="ForeachEMA", decay=decay)
+
+    def before_run(self, runner) -> None:
+        """Makes the average, in shards where the model is."""
+        if runner.shards is None:
+            super().before_run(runner)
+        else:
+            self.src_model = runner.model
+            self.ema_model = MODELS.build({**self.ema_cfg, "model": without_shards(runner.model)})
 
     def before_stage(self, runner, stage, fresh: bool) -> None:
         """Restarts the average at the start of a stage."""

@@ -32,12 +32,11 @@ class ExpertUseHook(StageHook):
 
     def after_stage(self, runner, stage) -> None:
         """Writes the table and its picture."""
-        if get_rank() == 0:
-            model = runner.model
+        with runner.whole_model() as model:
             steps = model.timestep_of(torch.arange(len(model.tasks), device=model.matched_t.device))
-            write_expert_use(
-                Path(runner.work_dir) / "report", expert_shares(model.network, steps).tolist(), model.tasks
-            )
+            shares = expert_shares(model.network, steps).tolist()
+        if get_rank() == 0:
+            write_expert_use(Path(runner.work_dir) / "report", shares, runner.model.tasks)
 
 
 @torch.no_grad()

@@ -15,6 +15,8 @@ from dtir.registry import HOOKS
 
 # Latest values that mmengine's message hub keeps of each scalar.
 HISTORY_LENGTH = 1000
+# Between two lines about what is estimated before a stage.
+ESTIMATE_LINE_SECONDS = 10.0
 
 
 @HOOKS.register_module()
@@ -58,6 +60,7 @@ class StageLoggerHook(LoggerHook, StageHook):
     def __init__(self, interval: PositiveInt = 50, **kwargs) -> None:
         kwargs.setdefault("log_metric_by_epoch", False)
         super().__init__(interval=interval, **kwargs)
+        self._estimated = ""
 
     def before_stage(self, runner, stage, fresh: bool) -> None:
         """Announces the stage."""
@@ -71,6 +74,19 @@ class StageLoggerHook(LoggerHook, StageHook):
             f"{trainable / 1e6:.2f} M trainable parameters"
         )
         self._start_window()
+
+    def on_estimate(self, runner, what: str, done: int, total: int) -> None:
+        """Writes a line now and then, with the time left; of what takes seconds, none."""
+        now = time.perf_counter()
+        if what != self._estimated:
+            self._estimated, self._begun, self._told = what, now, now
+        elif now - self._told >= ESTIMATE_LINE_SECONDS:
+            self._told = now
+            # Since the first part, which began before it was told of.
+            left = (now - self._begun) / max(1, done - 1) * (total - done)
+            runner.logger.info(f"{what} [{done}/{total}]  eta {timedelta(seconds=int(left))}")
+        if done == total:
+            self._estimated = ""
 
     def _start_window(self) -> None:
         self._sums: dict[str, Tensor] = {}

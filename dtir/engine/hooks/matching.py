@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -68,11 +69,12 @@ class TimestepMatchingHook(StageHook):
         if stage.name != self.before or not fresh:
             return
         model = runner.model
-        model.eval()
-        mine = [
-            self._match(runner, stage.index, task).to_dict()
-            for task in range(get_rank(), len(model.tasks), get_world_size())
-        ]
+        with runner.whole_model() as whole:
+            whole.eval()
+            mine = [
+                self._match(runner, stage.index, task).to_dict()
+                for task in range(get_rank(), len(model.tasks), get_world_size())
+            ]
         curves = [MatchingCurve.from_dict(item) for part in all_gather_object(mine) for item in part]
         self.curves = sorted(curves, key=lambda curve: model.tasks.index(curve.task))
         peaks = {curve.task: curve.peak(self.first) for curve in self.curves}
@@ -95,12 +97,17 @@ class TimestepMatchingHook(StageHook):
             task=model.tasks[task],
             method=self.method,
             batch_size=self.batch_size,
+            callback=partial(self._tell, runner, f"matching {model.tasks[task]}"),
             **self.options,
         )
         runner.logger.info(
             f"matched {curve.task}: t* = {curve.t_star} ({curve.mean[0]:.2f} -> {max(curve.mean):.2f} dB)"
         )
         return curve
+
+    @staticmethod
+    def _tell(runner, what: str, done: int, total: int) -> None:
+        runner.call_hook("on_estimate", what=what, done=done, total=total)
 
     def _pairs(self, dataset: MultiTaskDataset, stage: int, task: int) -> tuple[Tensor, Tensor]:
         draws = itertools.count()

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 
 import torch
 import torch.distributed as dist
@@ -10,16 +11,17 @@ from dtir.core.stage_hook import StageHook
 from dtir.registry import HOOKS
 
 SIGNALS = ("SIGTERM", "SIGUSR1")
-# Steps after which several processes tell each other: each costs a wait for the device.
-INTERVAL = 10
+# Steps after which several processes tell each other, as each time costs a wait for the device; fewer where they take
+# longer than so many seconds, as those who ask wait half a minute.
+INTERVAL, SECONDS = 10, 5.0
 
 
 @HOOKS.register_module()
 class PreemptionHook(StageHook):
     """Stops a training after the present step, with a checkpoint, when its process gets SIGTERM or SIGUSR1.
 
-    With several processes all of them stop after the same step, at most 10 steps later. A run that is resumed ends with
-    the same bits as one that was never stopped.
+    With several processes all of them stop after the same step, at most 10 steps or some seconds later. A run that is
+    resumed ends with the same bits as one that was never stopped.
 
     Attributes:
         asked: Name of the signal that came, or None.
@@ -30,9 +32,13 @@ class PreemptionHook(StageHook):
     def __init__(self) -> None:
         self.asked: str | None = None
         self._previous: dict[int, object] = {}
+        self._next = self._last = 0
+        self._since = 0.0
 
     def before_train(self, runner) -> None:
         """Listens; only the main thread of a process can."""
+        self._next = self._last = runner.iter
+        self._since = time.perf_counter()
         if threading.current_thread() is threading.main_thread():
             numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
             self._previous = {number: signal.signal(number, self._note) for number in numbers}
@@ -49,11 +55,17 @@ class PreemptionHook(StageHook):
     def _any_asked(self, runner) -> bool:
         if not dist.is_initialized() or dist.get_world_size() == 1:
             return self.asked is not None
-        if runner.iter % INTERVAL:
+        if runner.iter < self._next:
             return False
-        flag = torch.tensor(float(self.asked is not None), device=next(runner.model.parameters()).device)
-        dist.all_reduce(flag, dist.ReduceOp.MAX)
-        return bool(flag)
+        now = time.perf_counter()
+        own = [float(self.asked is not None), (now - self._since) / max(1, runner.iter - self._last)]
+        # The slowest of all, so that all agree on the step at which they tell each other next.
+        facts = torch.tensor(own, device=next(runner.model.parameters()).device)
+        dist.all_reduce(facts, dist.ReduceOp.MAX)
+        asked, seconds = facts.tolist()
+        self._last, self._since = runner.iter, now
+        self._next = runner.iter + max(1, min(INTERVAL, int(SECONDS / max(seconds, 1e-6))))
+        return bool(asked)
 
     def close(self, runner) -> None:
         """Gives the signals back."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from fnmatch import fnmatchcase
 from functools import partial
+from typing import Literal
 
 import torch
 from mmengine.dist import get_rank, get_world_size
@@ -18,8 +19,14 @@ from dtir.core.ranges import NonNegativeInt, PositiveInt
 from dtir.core.seeding import derive_seed
 from dtir.core.stage_hook import TrainStep
 from dtir.datasets import MultiTaskBatchSampler
-from dtir.engine.gradients import LossGradients, SummedGradients
+from dtir.engine.gradients import LossGradients, ShardedGradients, SummedGradients
 from dtir.engine.optim import learning_rate
+from dtir.engine.sharding import (
+    ShardedModel,
+    WholeValidationHook,
+    refuse_optimizer,
+    refuse_what_needs_the_whole,
+)
 from dtir.engine.stages import ScheduledStage, StagePlan
 from dtir.models.probing import named_blocks
 from dtir.models.recomputing import recomputed_blocks
@@ -45,14 +52,17 @@ class StagedTrainLoop(BaseLoop):
         find_unused_parameters: Passed to DDP.
         checkpoint_activations: Whether the backbone's blocks keep their input alone and run once more in the backward
             pass, see `recomputed_blocks`: less memory, more time, the same gradients.
+        parallel: What several processes share: "DDP" the samples of a step; "FSDP" also the weights, gradients and the
+            optimiser's state, of which each then holds a part (`ShardedModel`).
 
     Attributes:
         stop_training: Set by a hook, such as mmengine's `EarlyStoppingHook`, to end training after the present step.
         step: The present optimiser step, None before the first.
+        shards: The model in shards, None without FSDP or with one process.
 
     Raises:
         ConfigError: The tasks of dataset and model differ, or a stage is wrong; or `checkpoint_activations` meets
-            `compile`, or a backbone that does not declare its blocks.
+            `compile`, or a backbone that does not declare its blocks; or FSDP meets what needs whole weights.
     """
 
     def __init__(
@@ -65,6 +75,7 @@ class StagedTrainLoop(BaseLoop):
         regularizers: Sequence[dict] = (),
         find_unused_parameters: bool = False,
         checkpoint_activations: bool = False,
+        parallel: Literal["DDP", "FSDP"] = "DDP",
     ) -> None:
         self.plan = StagePlan(stages, len(runner.model.tasks))
         self._check_stages(runner.model)
@@ -86,6 +97,14 @@ class StagedTrainLoop(BaseLoop):
         for regularizer in self.regularizers:
             runner.register_hook(regularizer)
         self.data_time = 0.0
+        self.shards: ShardedModel | None = None
+        if parallel == "FSDP":
+            refuse_what_needs_the_whole(runner, regularizers)
+        if parallel == "FSDP" and get_world_size() > 1:
+            # While they are whole.
+            runner._init_model_weights()
+            self.shards = ShardedModel(runner.model)
+            runner.register_hook(WholeValidationHook())
 
     @property
     def iter(self) -> int:
@@ -124,6 +143,8 @@ class StagedTrainLoop(BaseLoop):
             ConfigError: A stage lowers the learning rate of an optimiser that averages the weights instead.
         """
         self._check_schedules()
+        if self.shards is not None:
+            refuse_optimizer(self.runner.optim_wrapper)
         if self._iter >= self.max_iters:
             self.runner.logger.info(f"This training is complete; its results are in {self.runner.work_dir}.")
             return self.runner.model
@@ -157,11 +178,13 @@ class StagedTrainLoop(BaseLoop):
         else:
             self.runner.logger.info(f"Training was stopped by a hook at iteration {self._iter} of {self.max_iters}.")
 
-    def _gradient_path(self) -> SummedGradients | LossGradients:
+    def _gradient_path(self) -> SummedGradients | ShardedGradients | LossGradients:
         model = self.runner.model
         self.trainable_parameters = [p for p in model.parameters() if p.requires_grad]
         if not self.trainable_parameters:
             raise ConfigError(f"stage '{self.stage.name}' trains nothing: no parameter matches its `trainable`.")
+        if self.shards is not None:
+            return ShardedGradients(model)
         separate = any(regularizer.needs_loss_gradients for regularizer in self.regularizers)
         model.separate_objectives = separate
         if separate:

@@ -8,10 +8,12 @@ import torch
 import torch.distributed as dist
 from mmengine.optim import OptimWrapper
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from dtir.core.errors import CheckpointError, ConfigError
 from dtir.core.ranges import Positive
 from dtir.engine.optim.skipping import SkipOptions, StepSkipper
+from dtir.engine.sharding import optimizer_state_like
 from dtir.registry import OPTIM_WRAPPERS
 
 AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -92,10 +94,11 @@ class StagedOptimWrapper(OptimWrapper):
         """
         params = [p for p in self._parameters() if p.grad is not None]
         if self.max_norm is not None or self.skipper is not None:
-            self.grad_norm = torch.nn.utils.get_total_norm([p.grad for p in params])
+            norm = torch.nn.utils.get_total_norm([p.grad for p in params])
+            self.grad_norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
         if self.skipper is None or not self.skipper.skips(_agreed(self.grad_norm)):
             if self.max_norm is not None:
-                torch.nn.utils.clip_grads_with_norm_(params, self.max_norm, self.grad_norm)
+                torch.nn.utils.clip_grads_with_norm_(params, self.max_norm, norm)
             self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
@@ -172,7 +175,7 @@ class StagedOptimWrapper(OptimWrapper):
                 "optimizer that the run began with, or start a new run from its weights with load_from."
             )
         try:
-            self.optimizer.load_state_dict(state_dict["optimizer"])
+            self.optimizer.load_state_dict(optimizer_state_like(state_dict["optimizer"], self._parameters()))
         except ValueError as error:
             raise CheckpointError(
                 f"the optimiser's state is of other groups of parameters than optim_wrapper makes ({error}): resume "
