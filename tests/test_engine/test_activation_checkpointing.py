@@ -1,5 +1,7 @@
 """Blocks that keep their input alone: the same training, in less memory."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from tiny_run import BARE, PLAIN, built, train
@@ -114,3 +116,26 @@ def test_a_backbone_without_blocks_is_refused():
     model.backbone = nn.Conv2d(3, 3, 1)
     with pytest.raises(ConfigError, match="has no ordered_blocks"), recomputed_blocks(model):
         pass
+
+
+def test_running_statistics_count_a_pass_once():
+    class Normed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
+
+        def ordered_blocks(self):
+            return ["block"]
+
+    torch.manual_seed(0)
+    model, twin = nn.Module(), nn.Module()
+    model.backbone = Normed()
+    twin.backbone = deepcopy(model.backbone)
+    x = torch.rand(4, 3, 5, 5)
+    with recomputed_blocks(model):
+        out = model.backbone.block(x)
+    out.square().sum().backward()
+    twin.backbone.block(x).square().sum().backward()
+    assert all(torch.equal(value, model.state_dict()[key]) for key, value in twin.state_dict().items())
+    for first, second in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(first.grad, second.grad)

@@ -24,7 +24,7 @@ class PreemptionHook(StageHook):
     resumed ends with the same bits as one that was never stopped.
 
     Attributes:
-        asked: Name of the signal that came, or None.
+        asked: Name of the signal that came, "another process" where it came to one of the others, or None.
     """
 
     priority = "VERY_HIGH"
@@ -49,7 +49,8 @@ class PreemptionHook(StageHook):
     def after_step(self, runner, stage) -> None:
         """Has the loop stop, where any process was asked to; the checkpoint is written by the hook for checkpoints."""
         if self._any_asked(runner):
-            runner.logger.warning(f"{self.asked or 'another process'}: stopping with a checkpoint; --resume goes on.")
+            self.asked = self.asked or "another process"
+            runner.logger.warning(f"{self.asked}: stopping with a checkpoint; --resume goes on.")
             runner.train_loop.stop_training = True
 
     def _any_asked(self, runner) -> bool:
