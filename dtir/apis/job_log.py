@@ -160,5 +160,6 @@ def _succeeded(outcome: Outcome) -> dict:
         "width": outcome.size[0],
         "height": outcome.size[1],
         "seconds": round(outcome.seconds, 3),
+        "precision": outcome.precision,
         "warnings": list(outcome.warnings),
     }

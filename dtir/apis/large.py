@@ -67,7 +67,8 @@ class LargePage:
             bands = self._in_turn(planned, on_tile)
         image = self._written(bands, wish.strength, form)
         size, seconds = self.size[::-1], time.perf_counter() - start
-        return image, Outcome(tuple(passes), stopped, wish.strength, size, seconds, tuple(self.notes))
+        precision = self.passes.runner.precision
+        return image, Outcome(tuple(passes), stopped, wish.strength, size, seconds, tuple(self.notes), precision)
 
     def reopened(self) -> SourceRows:
         """The page's rows from the top."""

@@ -1,14 +1,16 @@
 """A restorer's network applied to images of any size: in tiles, in a chosen precision, within the memory there is."""
 
-import contextlib
 import functools
 import logging
-from collections.abc import Iterator
+import os
+import shutil
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
 from dtir.apis.folder import OnTile
+from dtir.apis.precision import AUTO, EXACT, HALF, Choice, check_precision, in_precision, measured_choice
 from dtir.core.errors import ConfigError, ImageFileError
 from dtir.imaging.rows import Rows
 from dtir.imaging.self_ensemble import averaged_over_symmetries
@@ -23,7 +25,8 @@ AUTO_TILE = 512
 # What is tried where the memory does not suffice.
 FALLBACK_TILES = (1024, 512, 256, 128, 64)
 LEAST_TILE = 64
-AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+# Share of a GPU's free memory that a batch of tiles may fill, and the most tiles of one: more gain nothing.
+BATCH_SHARE, MOST_TILES = 0.6, 16
 
 
 class NetworkRunner:
@@ -39,22 +42,31 @@ class NetworkRunner:
         device: torch.device,
         tile: int | str | None = "auto",
         overlap: int = 32,
-        amp: str | None = None,
+        precision: str = EXACT,
         self_ensemble: bool = False,
-        batch_size: int = 1,
+        batch_size: int | str = AUTO,
+        compiled: bool = False,
     ) -> None:
-        check_precision(amp)
+        check_precision(precision)
+        _check_batch(batch_size)
         own = getattr(restorer, "traits", None)
         self.traits = own if isinstance(own, Traits) else traits_of(getattr(restorer, "backbone", restorer))
         _check_tile(tile, overlap, self.traits.size_multiple)
         self.tile, self.overlap, self.batch_size = tile, overlap, batch_size
-        self.device, self.amp = device, self._precise(amp)
+        self.device = device
+        self._at_precision = getattr(restorer, "at_precision", functools.partial(in_precision, device))
         self._apply_in_tiles = getattr(restorer, "apply_in_tiles", tiled_apply)
         # Whether each tile is restored by itself, so that the whole picture is never needed.
         alone = getattr(restorer, "tiles_alone", not hasattr(restorer, "apply_in_tiles"))
         self.in_bands = alone and tile is not None and self.traits.scale == 1
         restore = restorer.restore
         self._restore = functools.partial(averaged_over_symmetries, restore) if self_ensemble else restore
+        self._tiles_that_fit: dict[tuple[int, ...], int] = {}
+        # Why the precision is what it is; None where it was named.
+        self.choice = self._chosen(restorer) if precision == AUTO else None
+        self.precision = self._precise(restorer, precision) if self.choice is None else self.choice.precision
+        if compiled:
+            _compile(restorer, device)
 
     def restore(
         self, image: Tensor, step: int, on_tile: OnTile | None = None, notes: list[str] | None = None
@@ -69,37 +81,37 @@ class NetworkRunner:
         """
         notes = [] if notes is None else notes
         try:
-            return self._in_memory(image, step, on_tile, self.amp, notes)
+            return self._in_memory(image, step, on_tile, self.precision, notes)
         except _NotFiniteError as error:
-            if self.amp is None:
+            if self.precision == EXACT:
                 raise ImageFileError(f"{error} The checkpoint may come from a run that diverged.") from error
-            _note(notes, f"{error} {self.amp} was too coarse; restored again in float32.")
+            _note(notes, f"{error} {self.precision} was too coarse; restored again in float32.")
         try:
-            return self._in_memory(image, step, on_tile, None, notes)
+            return self._in_memory(image, step, on_tile, EXACT, notes)
         except _NotFiniteError as error:
             raise ImageFileError(f"{error} The checkpoint may come from a run that diverged.") from error
 
-    def _in_memory(self, image: Tensor, step: int, on_tile: OnTile | None, amp: str | None, notes: list[str]) -> Tensor:
-        tile, batch_size = self._tile_for(image), self.batch_size
+    def _in_memory(self, image: Tensor, step: int, on_tile: OnTile | None, precision: str, notes: list[str]) -> Tensor:
+        tile, batch_size = self._tile_for(image), 0
         while True:
             try:
-                return self._in_tiles(image, step, on_tile, amp, tile, batch_size)
+                batch_size = batch_size or self._batch_for(image.shape[-2:], tile, step)
+                return self._in_tiles(image, step, on_tile, precision, tile, batch_size)
             except (MemoryError, RuntimeError) as error:
                 if not _is_lack_of_memory(error):
                     raise
-                smaller = self._smaller_tile(image, tile)
-                if smaller is None:
+                less = self._less(image, tile, batch_size, notes)
+                if less is None:
                     raise ImageFileError(_too_large(image, tile)) from error
             # Outside of the handler, which holds on to the tensors that did not fit.
-            tile, batch_size = smaller, 1
-            _note(notes, f"not enough memory; restored in tiles of {tile} pixels instead.")
+            tile, batch_size = less
 
     def _in_tiles(
-        self, image: Tensor, step: int, on_tile: OnTile | None, amp: str | None, tile: int | None, batch_size: int
+        self, image: Tensor, step: int, on_tile: OnTile | None, precision: str, tile: int | None, batch_size: int
     ) -> Tensor:
         with torch.inference_mode():
             output = self._apply_in_tiles(
-                lambda tiles: self._restore_tiles(tiles, step, amp),
+                lambda tiles: self._restore_tiles(tiles, step, precision),
                 image,
                 tile=tile,
                 overlap=self.overlap,
@@ -144,45 +156,83 @@ class NetworkRunner:
 
     def _fitting_tile(self, size: tuple[int, int], step: int, notes: list[str]) -> tuple[int, int]:
         """Side and number of tiles for which the memory suffices, found by trying."""
-        tile, batch_size = AUTO_TILE if self.tile == "auto" else self.tile, self.batch_size
+        tile, batch_size = AUTO_TILE if self.tile == "auto" else self.tile, 0
         image = torch.empty(1, 3, *size, device="meta")
         while True:
             try:
+                batch_size = batch_size or self._batch_for(size, tile, step)
                 self._restore_finite(torch.zeros(batch_size, 3, tile, tile, device=self.device), step, [])
                 return tile, batch_size
             except (MemoryError, RuntimeError) as error:
                 if not _is_lack_of_memory(error):
                     raise
-                smaller = self._smaller_tile(image, tile)
-                if smaller is None:
+                less = self._less(image, tile, batch_size, notes)
+                if less is None:
                     raise ImageFileError(_too_large(image, tile)) from error
-            tile, batch_size = smaller, 1
-            _note(notes, f"not enough memory; restored in tiles of {tile} pixels instead.")
+            tile, batch_size = less
 
     def _restore_finite(self, tiles: Tensor, step: int, notes: list[str]) -> Tensor:
         try:
-            return self._restore_tiles(tiles, step, self.amp)
+            return self._restore_tiles(tiles, step, self.precision)
         except _NotFiniteError as error:
-            if self.amp is None:
+            if self.precision == EXACT:
                 raise ImageFileError(f"{error} The checkpoint may come from a run that diverged.") from error
-            again = f"{error} {self.amp} was too coarse; some tiles were restored again in float32."
+            again = f"{error} {self.precision} was too coarse; some tiles were restored again in float32."
         if again not in notes:
             _note(notes, again)
         try:
-            return self._restore_tiles(tiles, step, None)
+            return self._restore_tiles(tiles, step, EXACT)
         except _NotFiniteError as error:
             raise ImageFileError(f"{error} The checkpoint may come from a run that diverged.") from error
 
-    def _precise(self, amp: str | None) -> str | None:
-        if amp is None or self.traits.half_precision:
-            return amp
-        logger.warning("this network is not exact enough in %s; float32 is used.", amp)
-        return None
+    def _precise(self, restorer: nn.Module, precision: str) -> str:
+        offered = getattr(restorer, "precisions", None)
+        if offered is not None and precision not in offered:
+            raise ConfigError(f"precision='{precision}': this exported model runs in {' or '.join(offered)}.")
+        if precision == EXACT or self.traits.half_precision:
+            return precision
+        logger.warning("this network is not exact enough in %s; float32 is used.", precision)
+        return EXACT
+
+    def _chosen(self, restorer: nn.Module) -> Choice:
+        if not self.traits.half_precision:
+            return Choice(EXACT, reason="this network is not exact enough in bf16")
+        if HALF not in getattr(restorer, "precisions", (HALF,)):
+            return Choice(EXACT, reason="this runtime computes in nothing else here")
+        if hasattr(restorer, "set_sampling"):
+            return Choice(EXACT, reason="sampling in many steps is not measured; name bf16 to have it")
+        return measured_choice(self._restore_tiles, restorer.matched_t.clamp(min=0).tolist(), self.device)
+
+    def _batch_for(self, size: tuple[int, int], tile: int | None, step: int) -> int:
+        """Tiles per call: on a GPU as many as its free memory holds; on a CPU more than one gain nothing."""
+        if self.batch_size != AUTO:
+            return self.batch_size
+        if self.device.type != "cuda" or tile is None:
+            return 1
+        side = tuple(min(tile, length) for length in size)
+        if side not in self._tiles_that_fit:
+            with torch.inference_mode():
+                self._tiles_that_fit[side] = _tiles_that_fit(
+                    lambda tiles: self._restore_tiles(tiles, step, self.precision), side, self.device
+                )
+        return self._tiles_that_fit[side]
 
     def _tile_for(self, image: Tensor) -> int | None:
         if self.tile != "auto":
             return self.tile
         return None if image.shape[-2] * image.shape[-1] <= AUTO_WHOLE_PIXELS else AUTO_TILE
+
+    def _less(
+        self, image: Tensor, tile: int | None, batch_size: int, notes: list[str]
+    ) -> tuple[int | None, int] | None:
+        """Side and number of tiles that need less memory: first single tiles, then smaller ones; None at the end."""
+        if batch_size > 1:
+            return tile, 1
+        smaller = self._smaller_tile(image, tile)
+        if smaller is None:
+            return None
+        _note(notes, f"not enough memory; restored in tiles of {smaller} pixels instead.")
+        return smaller, 1
 
     def _smaller_tile(self, image: Tensor, tile: int | None) -> int | None:
         """The largest of the sizes to fall back to that is below what did not fit; None where there is none."""
@@ -190,9 +240,9 @@ class NetworkRunner:
         least = max(LEAST_TILE, self.overlap + self.traits.size_multiple)
         return next((size for size in FALLBACK_TILES if least <= size < side), None)
 
-    def _restore_tiles(self, tiles: Tensor, step: int, amp: str | None) -> Tensor:
+    def _restore_tiles(self, tiles: Tensor, step: int, precision: str) -> Tensor:
         t = torch.full((len(tiles),), step, dtype=torch.long, device=tiles.device)
-        with _precision(self.device, amp):
+        with self._at_precision(precision):
             output = self._restore(tiles.contiguous(), t).float()
         if not torch.isfinite(output).all():
             raise _NotFiniteError("the network's output has infinite or undefined values.")
@@ -203,8 +253,28 @@ class _NotFiniteError(Exception):
     """The output of a network cannot be a picture."""
 
 
-def _precision(device: torch.device, amp: str | None) -> contextlib.AbstractContextManager:
-    return contextlib.nullcontext() if amp is None else torch.autocast(device.type, dtype=AMP_DTYPES[amp])
+def _tiles_that_fit(restore: Callable[[Tensor], Tensor], size: tuple[int, ...], device: torch.device) -> int:
+    """How many tiles of a size a GPU's free memory holds, from what one takes."""
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    restore(torch.zeros(1, 3, *size, device=device))
+    one = torch.cuda.max_memory_allocated(device) - before
+    torch.cuda.empty_cache()
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(1, min(MOST_TILES, int(BATCH_SHARE * free / max(one, 1))))
+
+
+def _compile(restorer: nn.Module, device: torch.device) -> None:
+    """Has the network compiled when it is first called.
+
+    Raises:
+        ConfigError: It is an exported model, or there is no compiler.
+    """
+    if hasattr(restorer, "precisions"):
+        raise ConfigError("an exported model is compiled by its runtime; leave out compiling.")
+    if device.type == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", ""), "g++", "clang++", "cl"))):
+        raise ConfigError("compiling for a CPU needs a C++ compiler, and none is here: install g++ or set CXX.")
+    getattr(restorer, "network", restorer.backbone).compile()
 
 
 def _note(notes: list[str], text: str) -> None:
@@ -212,10 +282,9 @@ def _note(notes: list[str], text: str) -> None:
     notes.append(text)
 
 
-def check_precision(amp: str | None) -> None:
-    """Raises ConfigError for a name that is no precision."""
-    if amp is not None and amp not in AMP_DTYPES:
-        raise ConfigError(f"amp='{amp}' is not a precision; use one of {', '.join(AMP_DTYPES)}, or None.")
+def _check_batch(batch_size: int | str) -> None:
+    if batch_size != AUTO and not (isinstance(batch_size, int) and batch_size >= 1):
+        raise ConfigError(f"batch_size={batch_size!r}: at least one tile per call is needed, or 'auto'.")
 
 
 def _check_tile(tile: int | str | None, overlap: int, multiple: int) -> None:

@@ -44,6 +44,7 @@ class Outcome:
         size: Width and height of the picture in pixels.
         seconds: What it took, in wall-clock seconds.
         warnings: What the caller should know.
+        precision: In which the network computed: "float32", "bf16" or "fp16".
     """
 
     passes: tuple[Pass, ...] = ()
@@ -52,6 +53,7 @@ class Outcome:
     size: tuple[int, int] = (0, 0)
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()
+    precision: str = "float32"
 
     @property
     def changed(self) -> bool:

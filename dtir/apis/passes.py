@@ -86,7 +86,9 @@ class PassRestorer:
         elif planned is None and (wish.prompt is not None or wish.estimates(mask is not None)):
             restored, passes, stopped = self._blind(whole, wish, run)
         size, seconds = (image.shape[-1], image.shape[-2]), time.perf_counter() - start
-        outcome = Outcome((*filled, *passes), stopped, wish.strength, size, seconds, tuple(notes))
+        outcome = Outcome(
+            (*filled, *passes), stopped, wish.strength, size, seconds, tuple(notes), self.runner.precision
+        )
         return blended(whole, restored, wish.strength), outcome
 
     def planned(self, wish: Wish, filled: bool = False) -> list[Pass] | None:

@@ -142,7 +142,8 @@ def test_tiles_are_counted_and_batched(inverting_restorer):
         (dict(tile="big"), "neither a number of pixels nor 'auto'"),
         (dict(tile=32, overlap=32), "tile of at least 48"),
         (dict(tile=0), "tile=0"),
-        (dict(amp="fp8"), "bf16, fp16"),
+        (dict(precision="fp8"), "auto, float32, bf16, fp16"),
+        (dict(batch_size=0), "batch_size=0"),
         (dict(device="tpu9"), "device 'tpu9' cannot be used"),
         (dict(device="meta"), r"device 'meta' cannot be used here \(it has shapes and no numbers\)"),
         (dict(device="cuda:99"), "device 'cuda:99' cannot be used"),
@@ -182,11 +183,13 @@ class Convolution(nn.Module):
         return output
 
 
-@pytest.mark.parametrize(("amp", "dtype"), [(None, torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)])
-def test_mixed_precision_reaches_the_network_and_not_the_output(amp, dtype):
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("float32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)]
+)
+def test_mixed_precision_reaches_the_network_and_not_the_output(precision, dtype):
     network = Convolution()
     picture = random_pixels(8, 8, 3)
-    output = RestorationInferencer(network, device="cpu", amp=amp).restore_array(picture, t=0)
+    output = RestorationInferencer(network, device="cpu", precision=precision).restore_array(picture, t=0)
     assert network.dtype == dtype
     assert output.dtype == np.float32
     np.testing.assert_allclose(output[..., 0], picture.mean(axis=2) / 255, atol=0.01)
@@ -225,7 +228,7 @@ def test_half_precision_that_overflows_is_done_again_in_float32():
             return self.conv(lq * 3e5) / 3e5
 
     picture = random_pixels(8, 8, 3)
-    output, outcome = RestorationInferencer(Overflowing(), "cpu", amp="fp16")(picture, t=0, with_details=True)
+    output, outcome = RestorationInferencer(Overflowing(), "cpu", precision="fp16")(picture, t=0, with_details=True)
     np.testing.assert_allclose(output[..., 0], picture.mean(axis=2), atol=1)
     assert "restored again in float32" in outcome.warnings[0]
 

@@ -72,11 +72,12 @@ def test_pictures_are_restored_and_counted(restorer, pictures, tmp_path, capsys)
     assert f"2 pictures restored into {out}" in capsys.readouterr().out
 
 
-def test_options_reach_the_inferencer(restorer, pictures, tmp_path):
+def test_options_reach_the_inferencer(restorer, pictures, tmp_path, capsys):
     options = ["--t", 7, "--recursive", "--tile", 64, "--overlap", 8, "--self-ensemble", "--amp"]
     assert restore(pictures, *options, "--out", tmp_path / "out") == 0
     assert (tmp_path / "out/sub/c.png").exists()
     assert restorer.seen_t == [7] * 8 * 3
+    assert "--amp is deprecated: --precision bf16" in capsys.readouterr().err
 
 
 def test_a_picture_needs_no_other_argument(tmp_path, pictures, monkeypatch, capsys):
