@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from dtir.core.errors import CheckpointError, ConfigError
-from dtir.models.backbones import InstructIR
+from dtir.models.backbones import DACLIPUNet, InstructIR
 from dtir.models.backbones.traits import Traits
 from dtir.models.building import build_backbone
 from dtir.models.probing import check_picture
+from dtir.models.restorers import Restorer
 
 from .instructed import instructed_restorer
+from .published_daclip import daclip_restorer
 from .recognition import recognised
 from .weights import WeightsRestorer
 
@@ -66,7 +68,7 @@ class ForeignNetwork(nn.Module):
         return self.call(x.flatten(0, 1)[:, None]).unflatten(0, x.shape[:2])[:, :, 0]
 
 
-def restorer_of_weights(path: str | Path, checkpoint: Mapping) -> WeightsRestorer:
+def restorer_of_weights(path: str | Path, checkpoint: Mapping) -> WeightsRestorer | Restorer:
     """The restorer for a checkpoint that holds weights and no description of a model.
 
     Args:
@@ -74,8 +76,9 @@ def restorer_of_weights(path: str | Path, checkpoint: Mapping) -> WeightsRestore
         checkpoint: What `load_checkpoint` read from it.
 
     Raises:
-        CheckpointError: Neither dtir nor spandrel knows the network, it restores no colour pictures, or spandrel is not
-            installed.
+        CheckpointError: Neither dtir nor spandrel knows the network, it restores no colour pictures, spandrel is not
+            installed, or a second published file is missing or another's.
+        LibraryError: open_clip is not installed, and DA-CLIP's model lies beside its network.
     """
     found = recognised(checkpoint)
     if found is None:
@@ -90,7 +93,9 @@ def restorer_of_weights(path: str | Path, checkpoint: Mapping) -> WeightsRestore
             f"'{path}' holds weights of {config['type']}, which restores no picture: {error}"
         ) from error
     logger.info("%s: %s, from %s", path, config["type"], weights.place)
-    return instructed_restorer(network, path) if isinstance(network, InstructIR) else WeightsRestorer(network)
+    if isinstance(network, InstructIR):
+        return instructed_restorer(network, path)
+    return daclip_restorer(network, config, path) if isinstance(network, DACLIPUNet) else WeightsRestorer(network)
 
 
 def _through_spandrel(path: str | Path, checkpoint: Mapping) -> "ImageModelDescriptor":

@@ -55,7 +55,7 @@ class RestorationInferencer:
         seed: Of the noise of such a checkpoint, in place of its own.
         keep_grey: Writes grey files for grey files; not wanted of a checkpoint that colours.
         encoder: What a network that listens to words has them read by, see docs/language.md: a sentence encoder or a
-            file of embeddings for InstructIR.
+            file of embeddings for InstructIR, DA-CLIP's model for DA-CLIP.
         backend: Who runs an exported model (`dtir export`): "onnxruntime" or "openvino", on the CPU; None tells it by
             the file's ending.
         compiled: Has the network compiled by `torch.compile` at the first picture, which takes a minute or so.
@@ -63,7 +63,7 @@ class RestorationInferencer:
     Raises:
         CheckpointError: the model is missing, damaged or another program's; or the encoder is.
         ConfigError: the device, the tiling, the precision or the number of steps cannot be used; or there is an encoder
-            for a model that has no use for it.
+            for a model that has no use for it, or none for one that needs it.
         LibraryError: a library that the encoder needs is not installed.
     """
 
@@ -92,8 +92,7 @@ class RestorationInferencer:
         self.restorer = _load(checkpoint if self.model_path is None else self.model_path, self.device, self.backend)
         if num_steps is not None or seed is not None:
             _set_sampling(self.restorer, num_steps, seed)
-        if encoder is not None:
-            _set_encoder(self.restorer, encoder)
+        _set_encoder(self.restorer, encoder)
         self.keep_grey = keep_grey
         # All that the results depend on, beside the model.
         self.options = {
@@ -461,7 +460,11 @@ def _load(model: Path | nn.Module, device: torch.device, backend: str | None) ->
     return model.to(device).eval()
 
 
-def _set_encoder(restorer: nn.Module, encoder: str | Path) -> None:
+def _set_encoder(restorer: nn.Module, encoder: str | Path | None) -> None:
+    if encoder is None:
+        # Of networks that do nothing without one.
+        getattr(restorer, "check_encoder", lambda: None)()
+        return
     if not hasattr(restorer, "set_encoder"):
         raise ConfigError(
             f"encoder='{encoder}': this model has no use for one, its prompts are read without; leave it out."

@@ -57,6 +57,14 @@ class InstructedRestorer(WeightsRestorer):
             )
         self.encoder, self._prompt = encoder, None
 
+    def check_encoder(self) -> None:
+        """Raises ConfigError if there is nothing that reads sentences."""
+        if self.encoder is None:
+            raise ConfigError(
+                f"'{self.source}' needs a sentence encoder to read the prompt: --encoder FOLDER of the model "
+                "TaylorAI/bge-micro-v2, or a file of embeddings (encoder=... in Python); see docs/language.md."
+            )
+
     @torch.inference_mode()
     def instruct(self, prompt: str) -> Pass:
         """Sets what is to be done, and returns what the head takes it for, with its probability.
@@ -64,11 +72,7 @@ class InstructedRestorer(WeightsRestorer):
         Raises:
             ConfigError: There is no encoder, or it does not know the sentence.
         """
-        if self.encoder is None:
-            raise ConfigError(
-                f"'{self.source}' needs a sentence encoder to read the prompt: --encoder FOLDER of the model "
-                "TaylorAI/bge-micro-v2, or a file of embeddings (encoder=... in Python); see docs/language.md."
-            )
+        self.check_encoder()
         if prompt != self._prompt:
             device = self.instruction.device
             instruction, logits = self.head(self.encoder.encode([prompt]).to(device))

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from dtir.apis.outcome import Estimate
+from dtir.apis.steps import TaskSteps
 from dtir.core.errors import ConfigError
 from dtir.tasks import CLEAN
 
@@ -28,6 +29,15 @@ class Judge:
                 "task='auto' needs a checkpoint that was trained with dict(type='BlindTaskHook') in custom_hooks; name "
                 f"the task: {', '.join(self.tasks)}."
             )
+
+    def most_passes(self, wished: int) -> int:
+        """How often a picture may be restored by estimates: fewer than wished where the estimator says so."""
+        return min(wished, getattr(self.estimator, "most_passes", wished))
+
+    def step_of(self, estimate: Estimate, steps: TaskSteps) -> int:
+        """The time step for what was estimated: the task's, unless the estimator only says what the restorer sees."""
+        own = getattr(self.estimator, "step", None)
+        return steps.of_task(estimate.task) if own is None else own
 
     @torch.inference_mode()
     def estimate(self, image: Tensor) -> Estimate:

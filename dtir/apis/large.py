@@ -106,11 +106,11 @@ class LargePage:
         """As `PassRestorer` does; the estimator sees the middle."""
         judge, passes, latest = self.passes.judge, [], None
         spared = self.passes.spared(wish)
-        for _ in range(wish.passes):
+        for _ in range(judge.most_passes(wish.passes)):
             found = judge.estimate(self._middle(latest or self.reopened().rgb))
             if not judge.calls_for(found) or found.task in {done.task for done in passes} | spared:
                 return latest or self.reopened().rgb, passes, found
-            passes.append(Pass(*found, self.passes.steps.of_task(found.task)))
+            passes.append(Pass(*found, judge.step_of(found, self.passes.steps)))
             latest = self._kept(latest, passes[-1], on_tile)
         return latest, passes, None
 

@@ -125,11 +125,11 @@ class PassRestorer:
     def _blind(self, image: Tensor, wish: Wish, run: Run) -> tuple[Tensor, list[Pass], Estimate | None]:
         """Restores what is estimated until there is no ground to go on; no damage is restored twice."""
         passes: list[Pass] = []
-        for _ in range(wish.passes):
+        for _ in range(self.judge.most_passes(wish.passes)):
             found = self.judge.estimate(image)
             if not self.judge.calls_for(found) or found.task in {done.task for done in passes} | self.spared(wish):
                 return image, passes, found
-            passes.append(Pass(*found, self.steps.of_task(found.task)))
+            passes.append(Pass(*found, self.judge.step_of(found, self.steps)))
             image = run(image, passes[-1].step)
         return image, passes, None
 

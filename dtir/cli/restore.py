@@ -133,8 +133,8 @@ def add_network_arguments(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument(
         "--encoder",
         metavar="PLACE",
-        help="what reads the prompt for a network that listens to words (InstructIR): a folder of a sentence encoder, "
-        "or a file of embeddings",
+        help="what reads the prompt or the picture for a network that needs it: a folder of a sentence encoder, or a "
+        "file of embeddings (InstructIR); DA-CLIP's model (DA-CLIP)",
     )
     parser.add_argument(
         "--self-ensemble", action="store_true", help="average over the 8 flips and turns: 8 times the work"

@@ -163,7 +163,7 @@ def test_what_instructir_lacks_is_named(instructir, inferencer):
     folder, *_ = instructir
     network = folder / "im_instructir-7d.pt"
     with pytest.raises(ConfigError, match=r"needs a sentence encoder to read the prompt: --encoder"):
-        RestorationInferencer(network, device="cpu").plan("remove the rain")
+        RestorationInferencer(network, device="cpu")
     np.savez(folder / "other.npz", sentences=np.array(["a"]), embeddings=np.zeros((1, 4), np.float32))
     with pytest.raises(CheckpointError, match=r"gives vectors of length 4, and the language head .* takes 5"):
         RestorationInferencer(network, device="cpu", encoder=folder / "other.npz")
