@@ -20,7 +20,8 @@ say "Building the documentation"
 rm -rf docs/api docs/gallery docs/_build
 # One page for each package: a page for each module would make the navigation of every page, and the build, many times
 # as long.
-"$VENV_PYTHON" -m sphinx.ext.apidoc -q --module-first --tocfile index --maxdepth 2 \
+# What has no docstring is a field, described with its class.
+SPHINX_APIDOC_OPTIONS=members,show-inheritance "$VENV_PYTHON" -m sphinx.ext.apidoc -q --module-first --tocfile index --maxdepth 2 \
     --doc-project "API reference" --output-dir docs/api dtir
 "$VENV_PYTHON" -m sphinx "${options[@]}" -b html docs docs/_build/html
 "$VENV_PYTHON" tools/misc/check_site.py docs/_build/html
