@@ -67,6 +67,8 @@ def _from_markdown(app, what, name, obj, options, lines: list[str]) -> None:
     parts = "\n".join(lines).split("`")
     if len(parts) % 2:
         parts[::2] = [part.replace("|", "\\|") for part in parts[::2]]
+        # Where a word goes on right after code, as in "`Stage`s", Sphinx wants to be told that the code ends.
+        parts[2::2] = ["\\ " + part if part[:1].isalnum() else part for part in parts[2::2]]
         lines[:] = "``".join(parts).split("\n")
 
 
@@ -92,7 +94,7 @@ html_title = f"dtir {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_math_renderer = "mathml"
-html_search_scorer = "_ext/search_scorer.js"
+html_search_scorer = str(Path(__file__).parent / "_ext" / "search_scorer.js")
 # For `bash tools/build_docs.sh --external`; the links of the site itself are checked in every build.
 linkcheck_timeout = 20
 linkcheck_retries = 2

@@ -1,8 +1,8 @@
-"""The registries of dtir, all of scope ``dtir``.
+"""The registries of dtir, all of scope `dtir`.
 
 Where mmengine knows the family, ours is a child of mmengine's, so `Runner` builds our classes from a config and a
 config may name mmengine's. The families that mmengine does not know (backbones of restoration networks, diffusion
-schedulers, ...) are roots; mmengine allows one child per parent and scope, so they cannot all hang under ``MODELS``.
+schedulers, ...) are roots; mmengine allows one child per parent and scope, so they cannot all hang under `MODELS`.
 """
 
 from mmengine import registry as mm
