@@ -13,7 +13,7 @@ FILES = sorted(
         ".github/**/*.md",
         "docs/*.md",
         "docs/benchmarks/*.md",
-        "docs/**/*.ipynb",
+        "docs/notebooks/*.ipynb",
         "dtir/assets/**/*.md",
     )
     for path in ROOT.glob(pattern)
