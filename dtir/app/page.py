@@ -14,7 +14,7 @@ import numpy as np
 from dtir.apis.inferencer import RestorationInferencer
 from dtir.apis.passes import FILLING
 from dtir.apis.wish import AUTO
-from dtir.app.pictures import Limits, Picture
+from dtir.app.pictures import WAITING, Limits, Picture
 from dtir.app.visit import Visit, Wishes
 
 logger = logging.getLogger(__name__)
@@ -153,17 +153,19 @@ class Page:
 
     def _restore(self, visit: Visit, among: list[Picture], wishes: Wishes, progress: gr.Progress) -> Iterator[list]:
         """Restores what is not yet as wished, one after the other; pictures that come meanwhile too."""
-        visit.stopping, tried = False, []
+        visit.stopping, visit.archive, tried = False, None, []
         visit.note = "" if among else "Drop a picture first."
         while not visit.stopping and (picture := visit.next(wishes, among, tried)):
             tried.append(picture)
+            picture.begin()
+            yield _view(visit)
             on_tile = functools.partial(self._on_tile, visit, progress, picture.name)
             try:
                 on_tile(0, 1)
                 with self.network:
                     picture.restore(self.inferencer, wishes.of(picture), on_tile)
             except Stopped:
-                visit.note = "Stopped."
+                picture.state, visit.note = WAITING, "Stopped."
                 break
             except Exception:
                 logger.exception("%s", picture.job.source)
@@ -171,6 +173,7 @@ class Page:
             if picture not in visit.pictures:
                 picture.remove()
             yield _view(visit)
+        visit.pack()
         yield _view(visit)
 
     def _on_tile(self, visit: Visit, progress: gr.Progress, name: str, done: int, total: int) -> None:
@@ -190,14 +193,13 @@ def _view(visit: Visit) -> list:
     done = picture is not None and picture.done
     thumbnails = [(str(one.after or one.before), f"{one.name}: {one.state}") for one in visit.pictures]
     file = picture.job.target if done else None
-    archive = visit.zip()
     return [
         visit,
         gr.update(value=thumbnails, selected_index=visit.chosen if picture else None, visible=bool(thumbnails)),
         visit.text,
         gr.update(value=(str(picture.before), str(picture.after)) if done else None, visible=done),
         gr.update(value=file and str(file), label=f"Download {file.name}" if done else "Download", visible=done),
-        gr.update(value=archive and str(archive), visible=archive is not None),
+        gr.update(value=visit.archive and str(visit.archive), visible=visit.archive is not None),
     ]
 
 

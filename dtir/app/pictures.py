@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dtir.apis.inferencer import RestorationInferencer
     from dtir.apis.wish import Wish
 
-WAITING, RESTORED, LEFT, FAILED = "waiting", "restored", "left as it is", "failed"
+WAITING, WORKING, RESTORED, LEFT, FAILED = "waiting", "in work", "restored", "left as it is", "failed"
 # Longer side of what the page shows of a picture, in pixels, and the quality of its JPEG.
 _SHOWN_SIDE, _SHOWN_QUALITY = 1600, 95
 _NAMES = output_names(suffix="_restored")
@@ -74,7 +74,7 @@ class Picture:
         job: The uploaded file, and the one that is written.
         before: A small copy of the first, for the page.
         size: Of the whole picture upright, width and height in pixels.
-        state: `WAITING`, `RESTORED`, `LEFT` or `FAILED`.
+        state: `WAITING`, `WORKING`, `RESTORED`, `LEFT` or `FAILED`.
         text: What was found and done, or why it failed.
         after: A small copy of the restored picture; None where there is none.
         mask: White where the picture was painted on, of its size; None where it was not.
@@ -120,9 +120,13 @@ class Picture:
         """Whether a restoration would give something else than there is."""
         return not self.done or self.done_with != (wish, self._painted())
 
+    def begin(self) -> None:
+        """Forgets what was done before."""
+        self.state, self.after, self.text = WORKING, None, ""
+
     def restore(self, inferencer: "RestorationInferencer", wish: "Wish", on_tile: OnTile | None = None) -> None:
         """Restores the file by the code of `dtir restore`; where that fails, `text` says why."""
-        self.state, self.after, self.text = WAITING, None, ""
+        self.begin()
         try:
             restorer = inferencer.file_restorer(wish, self.mask, overwrite=True)
             restorer.check()

@@ -41,6 +41,7 @@ class Visit:
         chosen: Number of the one that is shown.
         painting: Whether the brush is at hand, over the one that is shown.
         stopping: Whether the run is to end.
+        archive: A ZIP file of the restored pictures of the last run, None where they were less than two.
         note: What there is to say where no picture has anything to say.
     """
 
@@ -48,6 +49,7 @@ class Visit:
     chosen: int = 0
     painting: bool = False
     stopping: bool = False
+    archive: Path | None = None
     note: str = ""
 
     @property
@@ -84,21 +86,20 @@ class Visit:
         left = (picture for picture in among if picture in self.pictures and picture not in tried)
         return next((picture for picture in left if picture.awaits(wishes.of(picture))), None)
 
-    def zip(self) -> Path | None:
-        """A file of all restored pictures; None where there are less than two."""
+    def pack(self) -> None:
+        """Puts the restored pictures into `archive`, where there are several."""
         done = [picture.job.target for picture in self.pictures if picture.done]
         if len(done) < 2:
-            return None
-        path = self.pictures[0].before.with_name("restored.zip")
-        with atomic_write(path) as file, zipfile.ZipFile(file, "w") as archive:
+            return
+        self.archive = self.pictures[0].before.with_name("restored.zip")
+        with atomic_write(self.archive) as file, zipfile.ZipFile(file, "w") as archive:
             for number, target in enumerate(done, 1):
                 taken = target.name in archive.namelist()
                 archive.write(target, f"{number}_{target.name}" if taken else target.name)
-        return path
 
     def clear(self) -> None:
         """Removes all pictures and their files."""
         self.stopping = True
         for picture in self.pictures:
             picture.remove()
-        self.pictures, self.chosen, self.note = [], 0, ""
+        self.pictures, self.chosen, self.archive, self.note = [], 0, None, ""

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from dtir import cli
-from dtir.app.pictures import FAILED, RESTORED, WAITING, Limits
+from dtir.app.pictures import FAILED, RESTORED, WAITING, WORKING, Limits
 from dtir.app.visit import Visit
 from dtir.core.errors import LibraryError
 from dtir.testing.browser import open_browser
@@ -208,8 +208,7 @@ class Watched:
 
 
 def run(page, visit, progress):
-    *_, last = page._restore_all(visit, None, "noisy", 1.0, False, progress)
-    return last
+    return list(page._restore_all(visit, None, "noisy", 1.0, False, progress))
 
 
 def test_a_run_that_is_stopped_leaves_the_picture_waiting(page, pictures):
@@ -219,8 +218,10 @@ def test_a_run_that_is_stopped_leaves_the_picture_waiting(page, pictures):
     assert [picture.state for picture in visit.pictures] == [WAITING, WAITING]
     assert not visit.pictures[0].job.target.exists()
     assert visit.text == "Stopped."
-    progress = Watched()
+    progress, states = Watched(lambda: states.append([picture.state for picture in visit.pictures])), []
     run(page, visit, progress)
+    assert states[0] == [WORKING, WAITING]
+    assert states[-1] == [RESTORED, WORKING]
     assert [picture.state for picture in visit.pictures] == [RESTORED, RESTORED]
     assert progress.told == [(name, done, 1) for name in ("scan.jpg", "deep.tif") for done in (0, 1)]
 

@@ -107,7 +107,8 @@ def test_only_what_is_not_as_wished_is_restored(inferencer, pictures, work):
     first, second = visit.pictures
     assert visit.next(NOISY, visit.pictures, []) is first
     assert visit.next(NOISY, visit.pictures, [first]) is second
-    assert visit.zip() is None
+    visit.pack()
+    assert visit.archive is None
     for picture in visit.pictures:
         picture.restore(inferencer, NOISY.of(picture))
     assert visit.next(NOISY, visit.pictures, []) is None
@@ -139,7 +140,8 @@ def test_all_restored_pictures_are_in_the_zip_under_names_of_their_own(inference
     visit.take([pictures / "scan.jpg", again], work, Limits())
     for picture in visit.pictures:
         picture.restore(inferencer, NOISY.of(picture))
-    with zipfile.ZipFile(visit.zip()) as archive:
+    visit.pack()
+    with zipfile.ZipFile(visit.archive) as archive:
         assert archive.namelist() == ["scan_restored.jpg", "2_scan_restored.jpg"]
         assert archive.read("scan_restored.jpg") == visit.pictures[0].job.target.read_bytes()
 
