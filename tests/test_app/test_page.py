@@ -175,7 +175,8 @@ def test_on_a_phone_nothing_is_wider_than_the_page_and_the_brush_fills(tab, pict
     drop(tab, pictures / "cut out.png")
     tab.get_by_text("Brush:").click()
     canvas = tab.locator("#brush canvas").first
-    # The picture is there once it can be zoomed.
+    canvas.wait_for()
+    # The picture is there once it is zoomed to the width.
     tab.wait_for_function("!document.querySelector('#brush').innerText.includes('100%')")
     tab.wait_for_timeout(1000)
     canvas.scroll_into_view_if_needed()
