@@ -22,6 +22,8 @@ KINDS = (
     "damage",
     "remedy",
     "contrary",
+    "more",
+    "except",
     "keep",
     "not",
     "without",
@@ -45,6 +47,8 @@ _LETTERS = re.compile(_LETTER.pattern + "+")
 _WORD = re.compile(_LETTER.pattern + r"+(?:[.,]\d+)?")
 _APOSTROPHES = dict.fromkeys(map(ord, "\u2018\u2019\u02bc\u00b4`"), "'")
 _HYPHENS = dict.fromkeys(map(ord, "-\u2010\u2011\u2013\u2014_"), " ")
+# One to nine, and ten.
+_DIGITS, _TEN = "一二三四五六七八九", "十"
 PERCENT, STOP, COMMA, UNKNOWN = "percent", "stop", "comma", "unknown"
 _MARKS = {**dict.fromkeys(";.!?。:\n", STOP), **dict.fromkeys(",、", COMMA)}
 
@@ -88,7 +92,7 @@ def _term_at(plain: str, place: int) -> tuple[Term | None, int]:
     """The term at a place of a folded text, None for what lies between words, and how many characters it takes."""
     share = _share().match(plain, place)
     if share and not _joins(plain, place):
-        return Term(PERCENT, "", float((share[1] or share[2]).replace(",", ".")) / 100), len(share[0])
+        return Term(PERCENT, "", _number(share[1] or share[2]) / 100), len(share[0])
     for literal, (kind, value) in _lexicon().get(plain[place], ()):
         length = _length_of(literal, plain, place)
         if length:
@@ -155,7 +159,19 @@ def _share() -> re.Pattern:
     """The pattern of a share such as "12,5 %"."""
     units = "|".join(re.escape(unit).replace(r"\*", r"\w*") for unit in _split(_data()["percent"]["any"]))
     number = r"(\d+(?:[.,]\d+)?)"
-    return re.compile(rf"{number} ?(?:{units})|百分之{number}")
+    return re.compile(rf"{number} ?(?:{units})|百分之(\d+(?:[.,]\d+)?|[{_DIGITS}{_TEN}百]+)")
+
+
+def _number(text: str) -> float:
+    """A number in figures, or a Chinese one up to a hundred."""
+    if text[0].isascii():
+        return float(text.replace(",", "."))
+    if "百" in text:
+        return 100.0
+    tens, ten, ones = text.rpartition(_TEN)
+    return 10.0 * (_DIGITS.index(tens) + 1 if tens in _DIGITS and tens else 1) * bool(ten) + (
+        _DIGITS.index(ones) + 1 if ones in _DIGITS and ones else 0
+    )
 
 
 @functools.cache

@@ -7,7 +7,7 @@ negation before any of them, forbids it; "add" and the like ask for what no rest
 """
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from dtir.core.errors import PromptError
@@ -21,7 +21,7 @@ EXAMPLES = (
 )
 _TASKS = ("damage", "remedy")
 # A word of these begins something new.
-_DOING = ("verbs", "keep", "remedy", "contrary", "not", "without")
+_DOING = ("verbs", "keep", "except", "remedy", "contrary", "more", "not", "without")
 _BREAKS = (STOP, "then", "but")
 _LISTS = ("comma", "and", "or")
 # These are other words in other languages: they break only after something was asked for.
@@ -102,6 +102,11 @@ class _Clause:
         degrees = [] if described else [term.value for term in self.terms if term.kind == "degree"]
         return next(iter(shares or degrees), None)
 
+    @property
+    def share_last(self) -> bool:
+        """Whether it ends with how much is asked for."""
+        return bool(self.terms) and self.terms[-1].kind in ("degree", PERCENT)
+
     def negated(self) -> bool:
         """Whether "not" stands anywhere in it."""
         return self.has("not")
@@ -130,24 +135,23 @@ def parse(prompt: str) -> Request:
                 f"'{term.text}' in the prompt '{prompt}' is no share: say more than 0 % and at most 100 %."
             )
     clauses = _clauses(terms)
+    _refer(clauses)
     _join(clauses)
-    wanted: dict[str, Asked] = {}
-    kept: dict[str, str] = {}
-    unknown = [term.text for term in terms if term.kind in (UNKNOWN, "other")]
     _spread(clauses)
+    said = _Said([term.text for term in terms if term.kind in (UNKNOWN, "other")])
     for clause in _in_order(clauses):
         for term in clause.tasks:
-            _judge(clause, term, wanted, kept, unknown)
+            said.add(clause, term)
     for clause in clauses:
         if not clause.tasks and not clause.has("verbs", "not", "without"):
-            unknown += [term.text for term in clause.terms if term.kind == "contrary"]
-    _check(prompt, wanted, kept, unknown)
-    return Request(prompt, tuple(wanted.values()), tuple(kept), tuple(dict.fromkeys(unknown)))
+            said.unknown += [term.text for term in clause.terms if term.kind == "contrary"]
+    said.check(prompt)
+    return Request(prompt, tuple(said.wanted.values()), tuple(said.kept), tuple(dict.fromkeys(said.unknown)))
 
 
-def _clauses(terms: Iterable[Term]) -> list[_Clause]:
+def _clauses(terms: Sequence[Term]) -> list[_Clause]:
     clauses, between = [_Clause("break")], []
-    for term in terms:
+    for place, term in enumerate(terms):
         clause = clauses[-1]
         joined = _joint(clause, term)
         if joined and not clause.terms:
@@ -159,13 +163,13 @@ def _clauses(terms: Iterable[Term]) -> list[_Clause]:
         elif term.kind in ("before", "after"):
             clause.precedes_next = term.kind == "before"
             clauses.append(_Clause("break"))
-        elif term.kind == "without" and clause.tasks and not term.unspaced:
+        elif _sets_apart(clause, term):
             clauses.append(_Clause("break", [*between, term]))
             between = []
         elif term.kind in ("degree", PERCENT) and clause.complete:
             # It belongs to what follows, if something does.
             between.append(term)
-        elif clause.complete and term.kind in (*_DOING, "damage") and not _goes_on(clause, term):
+        elif clause.complete and term.kind in (*_DOING, "damage") and not _goes_on(clause, term, terms[place + 1 :]):
             clauses.append(_Clause("and" if term.kind == "damage" else "break", [*between, term]))
             between = []
         else:
@@ -190,10 +194,21 @@ def _joint(clause: _Clause, term: Term) -> str | None:
     return term.kind if term.kind in ("and", "or") and finished else None
 
 
-def _goes_on(clause: _Clause, term: Term) -> bool:
+def _sets_apart(clause: _Clause, term: Term) -> bool:
+    """Whether a term, "without" or "except", begins something new."""
+    return not term.unspaced and bool(
+        (term.kind == "without" and clause.tasks) or (term.kind == "except" and clause.terms)
+    )
+
+
+def _goes_on(clause: _Clause, term: Term, rest: Sequence[Term]) -> bool:
     """Whether a verb, negation or damage still belongs to a clause that has both already."""
     last = clause.terms[-1]
-    if term.kind in ("verbs", "not") and last.kind not in _TASKS:
+    if term.kind == "not":
+        # At the end it is about what stands before it: "sharpening is not needed".
+        within = itertools.takewhile(lambda later: later.kind not in (*_BREAKS, *_LISTS), rest)
+        return not any(later.kind in _TASKS for later in within)
+    if term.kind == "verbs" and last.kind not in _TASKS:
         # Verbs and negations in a row, as at the end of a clause in Japanese and German.
         return last.kind in _DOING
     same = any(task.value == term.value for task in clause.tasks)
@@ -216,13 +231,21 @@ def _join(clauses: Sequence[_Clause]) -> None:
             clause.leader = source
 
 
-def _spread(clauses: Sequence[_Clause]) -> None:
-    """Lets a degree count for what it stands behind: "denoise, but only a little", "remove rain and snow a little"."""
+def _refer(clauses: Sequence[_Clause]) -> None:
+    """Lets what names nothing count for what was named before: "there is snow, keep it", "denoise, but a little"."""
     for before, clause in itertools.pairwise(clauses):
-        if not clause.tasks and not clause.has(*_DOING, UNKNOWN) and before.share is None:
+        if clause.tasks or clause.has(UNKNOWN, "other"):
+            continue
+        spares = clause.has("keep") or (clause.has("not") and clause.has("verbs"))
+        if (spares and before.tasks and not before.has(*_DOING)) or (not clause.has(*_DOING) and before.share is None):
             before.terms += clause.terms
+
+
+def _spread(clauses: Sequence[_Clause]) -> None:
+    """Lets a degree at the end of a list count for all of it: "remove rain and snow a little"."""
     for before, clause in reversed(list(itertools.pairwise(clauses))):
-        if clause.joined in ("and", "or") and clause.leader in (before, before.leader) and before.share is None:
+        follows = clause.leader is not None and clause.leader in (before, before.leader)
+        if clause.joined in ("and", "or") and follows and before.share is None and clause.share_last:
             before.terms += [term for term in clause.terms if term.kind in ("degree", PERCENT)]
 
 
@@ -243,48 +266,70 @@ def _in_order(clauses: Sequence[_Clause]) -> list[_Clause]:
     return sorted(ordered, key=lambda clause: clause.has("last") - clause.has("first"))
 
 
-def _judge(clause: _Clause, term: Term, wanted: dict[str, Asked], kept: dict[str, str], unknown: list[str]) -> None:
-    """Adds what a clause says of one task to what is wanted, kept or not understood."""
-    leader = clause.leader or clause
-    negated, lacking = clause.negated() or leader.negated(), clause.lacking() or leader.lacking()
-    adds = leader.has("contrary") and term.kind == "damage" and not leader.has("verbs", "keep")
-    if adds and not (negated or lacking):
-        unknown.append(" ".join([*(t.text for t in leader.terms if t.kind == "contrary"), term.text]))
-    elif adds:
-        return
-    elif _is_kept(leader, term, negated, lacking):
-        kept.setdefault(term.value, term.text)
-    else:
-        share = clause.share if clause.share is not None else leader.share
-        _want(wanted, Asked(term.value, 1.0 if share is None else share, term.text), share is None, clause)
+class _Said:
+    """What the clauses say, taken together.
+
+    Args:
+        unknown: Words that were not understood.
+    """
+
+    def __init__(self, unknown: list[str]) -> None:
+        self.unknown = unknown
+        self.wanted: dict[str, Asked] = {}
+        # The word for each task that is to stay.
+        self.kept: dict[str, str] = {}
+        # Tasks that were only described so far: "it is dark".
+        self.described: set[str] = set()
+
+    def add(self, clause: _Clause, term: Term) -> None:
+        """Takes what a clause says of one task."""
+        leader = clause.leader or clause
+        negated, lacking = clause.negated() or leader.negated(), clause.lacking() or leader.lacking()
+        adds = leader.has("contrary", "more") and term.kind == "damage" and not leader.has("verbs", "keep")
+        if adds and not (negated or lacking):
+            asked_for = [t.text for t in leader.terms if t.kind in ("contrary", "more")]
+            self.unknown.append(" ".join([*asked_for, term.text]))
+        elif adds and (negated or leader.has("contrary")):
+            # "without adding noise": there is nothing to do about it.
+            return
+        elif _is_kept(leader, term, negated, lacking):
+            self.kept.setdefault(term.value, term.text)
+        else:
+            share = clause.share if clause.share is not None else leader.share
+            self._want(Asked(term.value, 1.0 if share is None else share, term.text), share, clause.has(*_DOING))
+
+    def _want(self, asked: Asked, share: float | None, doing: bool) -> None:
+        """Adds what is asked for. A task that was only described before is done where it is asked for; one that was
+        asked for before takes the share that is said now."""
+        task = asked.task
+        if doing and task in self.described:
+            del self.wanted[task]
+        if task not in self.wanted or (doing and share is not None):
+            self.wanted[task] = asked
+        if not doing and self.wanted[task] is asked:
+            self.described.add(task)
+        elif doing:
+            self.described.discard(task)
+
+    def check(self, prompt: str) -> None:
+        """Raises PromptError if nothing was understood, or the same is asked for and forbidden."""
+        both = next((task for task in self.wanted if task in self.kept), None)
+        if both:
+            raise PromptError(
+                f"the prompt '{prompt}' asks for and forbids the same: '{self.wanted[both].words}' and "
+                f"'{self.kept[both]}' are both '{both}' here. Say one of them; a share such as 50 % leaves a part."
+            )
+        if not self.wanted and not self.kept:
+            words = f"; not understood: {', '.join(dict.fromkeys(self.unknown))}" if self.unknown else ""
+            raise PromptError(
+                f"nothing in the prompt '{prompt}' says what to restore{words}. Name the damage, as in: "
+                f"{'; '.join(EXAMPLES)}. Without a prompt the damage is estimated from the picture."
+            )
 
 
 def _is_kept(leader: _Clause, term: Term, negated: bool, lacking: bool) -> bool:
+    if leader.has("except"):
+        return True
     if leader.has("keep") and not leader.has("verbs"):
         return not negated
     return negated or (lacking and (leader.has("verbs") or term.kind == "remedy"))
-
-
-def _want(wanted: dict[str, Asked], asked: Asked, unsaid: bool, clause: _Clause) -> None:
-    """Adds what is asked for; of a task that was named before, a share that was said stays."""
-    earlier = wanted.get(asked.task)
-    if earlier is None:
-        wanted[asked.task] = asked
-        return
-    if clause.has(*_DOING) and not unsaid:
-        wanted[asked.task] = Asked(asked.task, asked.strength, f"{earlier.words}, {asked.words}")
-
-
-def _check(prompt: str, wanted: dict[str, Asked], kept: dict[str, str], unknown: Sequence[str]) -> None:
-    both = next((task for task in wanted if task in kept), None)
-    if both:
-        raise PromptError(
-            f"the prompt '{prompt}' asks for and forbids the same: '{wanted[both].words}' and '{kept[both]}' are both "
-            f"'{both}' here. Say one of them; a share such as 50 % leaves a part."
-        )
-    if not wanted and not kept:
-        words = f"; not understood: {', '.join(dict.fromkeys(unknown))}" if unknown else ""
-        raise PromptError(
-            f"nothing in the prompt '{prompt}' says what to restore{words}. Name the damage, as in: "
-            f"{'; '.join(EXAMPLES)}. Without a prompt the damage is estimated from the picture."
-        )

@@ -147,7 +147,7 @@ class SentenceTransformersEncoder(TextEncoder):
         except (OSError, ValueError, KeyError) as error:
             raise _missing_model(path, error) from error
         self.normalize = normalize
-        self.dim = self.model.get_sentence_embedding_dimension()
+        self.dim = self.encode([""]).shape[1]
 
     def encode(self, sentences: Sequence[str]) -> Tensor:
         """See `TextEncoder`."""

@@ -7,7 +7,13 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from dtir.core.errors import CheckpointError, ConfigError
-from dtir.models.text import EmbeddingFile, InstructionHead, TransformersEncoder, find_text_encoder
+from dtir.models.text import (
+    EmbeddingFile,
+    InstructionHead,
+    SentenceTransformersEncoder,
+    TransformersEncoder,
+    find_text_encoder,
+)
 from dtir.registry import TEXT_ENCODERS
 
 SENTENCES = ["Remove the rain.", "make it brighter"]
@@ -77,6 +83,17 @@ def test_a_model_pools_over_the_words(model_folder):
     torch.testing.assert_close(found[:1], F.normalize(words.mean(1), dim=1))
     first = TransformersEncoder(model_folder, pooling="first", normalize=False)
     torch.testing.assert_close(first.encode(["remove the rain"]), words[:, 0])
+
+
+def test_a_folder_of_sentence_transformers(model_folder, tmp_path_factory):
+    library = pytest.importorskip(
+        "sentence_transformers", reason="sentence-transformers is not installed; pip install -e .[language]"
+    )
+    place = tmp_path_factory.mktemp("sentences")
+    library.SentenceTransformer(str(model_folder), device="cpu", local_files_only=True).save(str(place))
+    found = SentenceTransformersEncoder(place).encode(["remove the rain", "it"])
+    # It pools over the words where a folder does not say otherwise.
+    torch.testing.assert_close(found, TransformersEncoder(model_folder).encode(["remove the rain", "it"]))
 
 
 def test_models_are_never_downloaded(tmp_path):
