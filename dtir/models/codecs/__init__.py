@@ -4,6 +4,7 @@ from .autoencoders import AutoencoderKL, AutoencoderKLResi, VQModel
 from .base import Codec
 from .building import build_codec
 from .colour_fix import adaptive_instance_normalization, wavelet_reconstruction
+from .diffusers_codec import DiffusersCodec
 from .feature_wrapping import Decoder_Mix
 from .identity import CentredCodec, ImageCodec
 from .latent_unet import LatentUNetCodec
@@ -16,6 +17,7 @@ __all__ = [
     "Codec",
     "Decoder",
     "Decoder_Mix",
+    "DiffusersCodec",
     "Encoder",
     "ImageCodec",
     "LatentUNetCodec",
