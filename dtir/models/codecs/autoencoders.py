@@ -57,6 +57,19 @@ VQ_F4 = {
 }
 
 
+# Of faces, in ResShift.
+VQ_F8_FACE = {
+    "embed_dim": 8,
+    "n_embed": 4096,
+    "ddconfig": {
+        **VQ_F4["ddconfig"],
+        "z_channels": 8,
+        "resolution": 512,
+        "ch": 64,
+        "ch_mult": [1, 2, 4, 8],
+        "num_res_blocks": [1, 2, 3, 4],
+    },
+}
 # Arguments of the decoder alone.
 OF_DECODER = ("give_pre_end", "tanh_out")
 
@@ -238,7 +251,10 @@ class VQModel(Autoencoder):
         ConfigError: An argument is not one of those named.
     """
 
-    PUBLISHED: ClassVar[Mapping[str, Published]] = {"vq_f4": Published(VQ_F4)}
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {
+        "vq_f4": Published(VQ_F4),
+        "vq_f8_face": Published(VQ_F8_FACE),
+    }
 
     def __init__(
         self,

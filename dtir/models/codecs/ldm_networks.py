@@ -161,7 +161,7 @@ class Encoder(nn.Module):
         ch: Channels of the first features.
         out_ch: Without effect: of the decoder, which is made from the same arguments.
         ch_mult: Channels of each level over `ch`.
-        num_res_blocks: Residual blocks of a level.
+        num_res_blocks: Residual blocks of a level, one number, or one for each level.
         attn_resolutions: Sides at which levels attend, of pictures with sides of `resolution`.
         dropout: Probability of a zero in training.
         resamp_with_conv: Whether convolutions change height and width.
@@ -169,11 +169,12 @@ class Encoder(nn.Module):
         resolution: Side of the pictures in training.
         z_channels: Channels of the output.
         double_z: Whether there are twice as many: means and logarithms of variances.
+        use_linear_attn: False.
         attn_type: "vanilla", or "none" for a middle without attention.
         padding_mode: "zeros", what convolutions see beyond the border.
 
     Raises:
-        ConfigError: `attn_type` or `padding_mode` is another.
+        ConfigError: An option is not one of those named, or there are not as many numbers of blocks as levels.
     """
 
     def __init__(
@@ -182,7 +183,7 @@ class Encoder(nn.Module):
         ch: int = 128,
         out_ch: int = 3,
         ch_mult: Sequence[int] = (1, 2, 4, 8),
-        num_res_blocks: int = 2,
+        num_res_blocks: int | Sequence[int] = 2,
         attn_resolutions: Collection[int] = (),
         dropout: float = 0.0,
         resamp_with_conv: bool = True,
@@ -190,16 +191,18 @@ class Encoder(nn.Module):
         resolution: int = 256,
         z_channels: int = 4,
         double_z: bool = True,
+        use_linear_attn: bool = False,
         attn_type: str = "vanilla",
         padding_mode: str = "zeros",
     ) -> None:
         super().__init__()
-        _check(attn_type, padding_mode)
+        _check(attn_type, padding_mode, use_linear_attn)
+        counts = _per_level(num_res_blocks, len(ch_mult))
         self.conv_in = nn.Conv2d(in_channels, ch, 3, padding=1)
         self.down = nn.ModuleList()
         width, last = ch, len(ch_mult) - 1
         for number, factor in enumerate(ch_mult):
-            widths = [width, *[ch * factor] * num_res_blocks]
+            widths = [width, *[ch * factor] * counts[number]]
             width = widths[-1]
             attends = resolution // 2**number in attn_resolutions
             down = Downsample(width, resamp_with_conv) if number < last else None
@@ -237,7 +240,7 @@ class Decoder(nn.Module):
         ch: Channels of the last features.
         out_ch: Channels of the pictures.
         ch_mult: Channels of each level over `ch`, finest first.
-        num_res_blocks: Residual blocks of a level, but for one more.
+        num_res_blocks: Residual blocks of a level, but for one more; one number, or one for each level.
         attn_resolutions: As of `Encoder`.
         dropout: Probability of a zero in training.
         resamp_with_conv: Whether a convolution follows where height and width are doubled.
@@ -247,11 +250,12 @@ class Decoder(nn.Module):
         double_z: Without effect: of the encoder.
         give_pre_end: Whether the features before the last norm are the output.
         tanh_out: Whether the output is bounded to [-1, 1] by tanh.
+        use_linear_attn: As of `Encoder`.
         attn_type: As of `Encoder`.
         padding_mode: As of `Encoder`.
 
     Raises:
-        ConfigError: `attn_type` or `padding_mode` is another.
+        ConfigError: As `Encoder`.
     """
 
     def __init__(
@@ -260,7 +264,7 @@ class Decoder(nn.Module):
         ch: int = 128,
         out_ch: int = 3,
         ch_mult: Sequence[int] = (1, 2, 4, 8),
-        num_res_blocks: int = 2,
+        num_res_blocks: int | Sequence[int] = 2,
         attn_resolutions: Collection[int] = (),
         dropout: float = 0.0,
         resamp_with_conv: bool = True,
@@ -270,11 +274,13 @@ class Decoder(nn.Module):
         double_z: bool = True,
         give_pre_end: bool = False,
         tanh_out: bool = False,
+        use_linear_attn: bool = False,
         attn_type: str = "vanilla",
         padding_mode: str = "zeros",
     ) -> None:
         super().__init__()
-        _check(attn_type, padding_mode)
+        _check(attn_type, padding_mode, use_linear_attn)
+        counts = _per_level(num_res_blocks, len(ch_mult))
         self.give_pre_end, self.tanh_out = give_pre_end, tanh_out
         width, levels = ch * ch_mult[-1], []
         self.conv_in = nn.Conv2d(z_channels, width, 3, padding=1)
@@ -282,7 +288,7 @@ class Decoder(nn.Module):
         # A side that is odd on the way down is doubled from what it came down to.
         side = resolution // 2 ** (len(ch_mult) - 1)
         for number in reversed(range(len(ch_mult))):
-            widths = [width, *[ch * ch_mult[number]] * (num_res_blocks + 1)]
+            widths = [width, *[ch * ch_mult[number]] * (counts[number] + 1)]
             width = widths[-1]
             up = Upsample(width, resamp_with_conv) if number > 0 else None
             levels.insert(0, Level(widths, side in attn_resolutions, dropout, attn_type, upsample=up))
@@ -313,7 +319,16 @@ def _attention(channels: int, attn_type: str) -> nn.Module:
     return AttnBlock(channels) if attn_type == "vanilla" else nn.Identity()
 
 
-def _check(attn_type: str, padding_mode: str) -> None:
+def _per_level(num_res_blocks: int | Sequence[int], levels: int) -> list[int]:
+    counts = [num_res_blocks] * levels if isinstance(num_res_blocks, int) else list(num_res_blocks)
+    if len(counts) != levels:
+        raise ConfigError(f"ddconfig.num_res_blocks={counts} must have one number for each of {levels} levels.")
+    return counts
+
+
+def _check(attn_type: str, padding_mode: str, use_linear_attn: bool) -> None:
+    if use_linear_attn:
+        raise ConfigError("ddconfig.use_linear_attn=True is not offered; use False.")
     if attn_type not in ATTENTION:
         raise ConfigError(f"ddconfig.attn_type='{attn_type}'; expected one of {', '.join(ATTENTION)}.")
     if padding_mode != "zeros":

@@ -64,6 +64,17 @@ def test_features_go_to_the_levels_that_fuse(levels):
     assert decoder(torch.rand(1, 4, side, side), features).shape == (1, 3, 32, 32)
 
 
+def test_levels_may_have_their_own_numbers_of_blocks():
+    options = {**SMALL, "num_res_blocks": [1, 2, 3]}
+    encoder, decoder = Encoder(**options), Decoder(**options)
+    assert [len(level.block) for level in encoder.down] == [1, 2, 3]
+    assert [len(level.block) for level in decoder.up] == [2, 3, 4]
+    with pytest.raises(ConfigError, match=r"ddconfig\.num_res_blocks=\[1, 2\] must have one number for each of 3"):
+        Encoder(**{**SMALL, "num_res_blocks": [1, 2]})
+    with pytest.raises(ConfigError, match="use_linear_attn"):
+        Decoder(**SMALL, use_linear_attn=True)
+
+
 @pytest.mark.parametrize(("wrong", "said"), [("attn_type", "vanilla, none"), ("padding_mode", "'zeros'")])
 def test_wrong_settings_are_named(wrong, said):
     with pytest.raises(ConfigError, match=f"ddconfig.{wrong}='linear'.*{said}"):

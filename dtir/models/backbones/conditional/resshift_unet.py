@@ -80,7 +80,11 @@ class UNetModelSwin(nn.Module):
         size_multiple=64,
         licence="S-Lab License 1.0 (non-commercial)",
     )
-    PUBLISHED: ClassVar[Mapping[str, Published]] = {"resshift": Published(REAL_SR, 118.59, "ResShift")}
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {
+        "resshift": Published(REAL_SR, 118.59, "ResShift"),
+        "resshift_face": Published({**REAL_SR, "in_channels": 8, "out_channels": 8, "lq_size": 512}, channels=8),
+        "resshift_inpainting": Published({**REAL_SR, "cond_mask": True, "lq_size": 256}),
+    }
 
     def __init__(
         self,
