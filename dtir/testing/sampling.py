@@ -98,9 +98,12 @@ NONLINEAR: dict[str, MakeOperator] = {
 
 
 def _guidance() -> Iterator[tuple[str, MakeOperator, MakeGuidance]]:
-    for kind in ("ILVR", "DDNM", "DDRM", "DPS", "MCG", "PiGDM"):
+    for kind in ("ILVR", "DDNM", "DDRM", "DPS", "MCG", "PiGDM", "DiffPIR", "REDDiff"):
         yield f"{kind}, bicubic", LINEAR["bicubic"], getattr(guidance, kind)
     yield "RePaint, inpainting", LINEAR["inpainting"], lambda operator, y: guidance.RePaint(operator, y, 2)
+    yield "DAPS, bicubic", LINEAR["bicubic"], lambda operator, y: guidance.DAPS(operator, y, 0.1, langevin_steps=None)
+    yield "DAPS, HDR", NONLINEAR["HDR"], lambda operator, y: guidance.DAPS(operator, y, 0.1, langevin_steps=4)
+    yield "DiffPIR, HDR", NONLINEAR["HDR"], lambda operator, y: guidance.DiffPIR(operator, y, 0.1)
     for name, make in LINEAR.items():
         yield f"DDNM+, {name}", make, lambda operator, y: guidance.DDNM(operator, y, 0.1)
     for name, make in NONLINEAR.items():

@@ -15,6 +15,8 @@ CONFIGS = Path(__file__).parents[2] / "configs" / "training_free"
 GUIDED = sorted(path for path in CONFIGS.glob("*.py") if not path.name.startswith("ddpm"))
 MEAN, SPREAD = 0.2, 0.5
 SR = {"type": "AverageDownsampling", "factor": 2}
+# RePaint takes every step but the last five times, DAPS five steps in each of 50, but for the last four.
+EVALUATIONS = {"RePaint": 49 * 5 + 1, "DAPS": 46 * 5 + 4 + 3 + 2 + 1}
 
 
 class GaussianRestorer(DiffusionRestorer):
@@ -54,13 +56,12 @@ def test_every_config_restores(prior, path):
     operator = guided.operator(128, 128)
     misfit, unguided = ((y - operator.A(other)).square().mean().sqrt() for other in (found, x.flip(2)))
     assert misfit < 0.6 * unguided
-    # RePaint takes every step but the last five times.
-    assert guided.num_evals == (49 * 5 + 1 if path.stem == "repaint_box" else 50)
+    assert guided.num_evals == EVALUATIONS.get(guided.guidance_type.__name__, 50)
 
 
 def test_all_kinds_of_guidance_have_a_config():
     kinds = {guided_settings(path)["guidance_cfg"]["type"] for path in GUIDED}
-    assert kinds == {"ILVR", "RePaint", "DDNM", "DDRM", "MCG", "DPS", "PiGDM"}
+    assert kinds == {"ILVR", "RePaint", "DDNM", "DDRM", "MCG", "DPS", "PiGDM", "DiffPIR", "REDDiff", "DAPS"}
 
 
 def test_noiseless_measurements_are_kept_and_the_seed_decides(prior):

@@ -251,4 +251,4 @@ def test_wrong_use_is_named():
         RePaint(operator, torch.zeros(1))
     with pytest.raises(ConfigError, match="sigma_y=-1"):
         PiGDM(operator, torch.zeros(1), -1)
-    assert {"DPS", "MCG", "DDRM"} <= set(GUIDANCE.module_dict)
+    assert {"DPS", "MCG", "DDRM", "DiffPIR", "REDDiff", "DAPS"} <= set(GUIDANCE.module_dict)

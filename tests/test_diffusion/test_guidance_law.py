@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dtir.diffusion.guidance import DDNM, DDRM, ILVR, PiGDM, RePaint
+from dtir.diffusion.guidance import DAPS, DDNM, DDRM, ILVR, DiffPIR, PiGDM, RePaint
 from dtir.diffusion.operators import (
     AverageDownsampling,
     CircularBlur,
@@ -33,6 +33,7 @@ KINDS = {
     "DDRM, eta 0": (lambda operator, y: DDRM(operator, y, eta=0.0), 1),
     "ILVR": (ILVR, 2),
     "RePaint": (lambda operator, y: RePaint(operator, y, 1), 2),
+    "DiffPIR, zeta 0": (lambda operator, y: DiffPIR(operator, y, zeta=0.0), 1),
 }
 
 
@@ -81,6 +82,43 @@ def test_pigdm_is_exact_for_independent_pixels(name, sigma_y):
     # The state at T, of which x_0 is a share of 0.007, is drawn without regard to y.
     assert fine[0] < 1e-5
     assert fine[1] < 0.7 * coarse[1]
+
+
+@EVERY
+@pytest.mark.parametrize("sigma_y", [0.0, 0.3, 1.0])
+def test_daps_is_exact_for_independent_pixels_in_any_number_of_steps(name, sigma_y):
+    """With the mean of x_0 in one step of the ODE, the spread of the data, and draws in closed form."""
+
+    def make(operator, y):
+        return DAPS(operator, y, sigma_y, ode_steps=1, langevin_steps=None, spread=SPREAD)
+
+    # What the state at T, drawn without regard to y, leaves of itself, falls with every step.
+    errors = compare(name, make, 2, 0.0, 8, sigma_y)
+    assert errors[0] < 1e-9
+    assert errors[1] < 1e-9
+
+
+def test_langevin_dynamics_come_near_to_the_draws_of_daps():
+    def error(steps: int) -> float:
+        def make(operator, y):
+            return DAPS(operator, y, 0.3, 1, steps, lr=0.02, lr_min_ratio=1.0, spread=SPREAD)
+
+        return compare("average", make, steps + 1, 0.0, 4, 0.3)[1]
+
+    short, long = error(4), error(16)
+    assert long < 0.06
+    assert long < 0.5 * short
+
+
+def test_diffpirs_bias_falls_with_the_noise_over_the_spread_of_the_data():
+    """Its weight of the denoiser takes the data to be without bound."""
+
+    def mean_error(sigma_y: float) -> float:
+        return compare("average", lambda operator, y: DiffPIR(operator, y, sigma_y, zeta=0.0), 1, 0.0, 60, sigma_y)[0]
+
+    small, large = mean_error(0.05), mean_error(0.1)
+    assert large < 0.03
+    assert small < large / 3
 
 
 @EVERY

@@ -1,15 +1,17 @@
 """Training-free guidance: an unconditional denoiser restores what a known operator has damaged."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from dtir.core.errors import ConfigError
 from dtir.diffusion.operators import LinearOperator, Operator
-from dtir.diffusion.samplers.base import OneStepSampler, Run, gaussian_like
+from dtir.diffusion.samplers.base import OneStepSampler, Run, Sampler, gaussian_like
 from dtir.diffusion.schedulers.base import Scheduler
 
 
-class Guidance(OneStepSampler):
+class Guidance(Sampler):
     """A sampler that is led by measurements; built as `(operator, y, ...)`."""
 
     def start(self, scheduler: Scheduler, like: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -17,7 +19,7 @@ class Guidance(OneStepSampler):
         return scheduler.marginal(scheduler.num_timesteps)[1] * gaussian_like(like, generator)
 
 
-class GuidedSampler(Guidance):
+class GuidedSampler(OneStepSampler, Guidance):
     """A sampler of the unconditional model that is led to agree with measurements `y = A x + sigma_y n`.
 
     Args:
@@ -34,7 +36,7 @@ class GuidedSampler(Guidance):
 
     needs: type[Operator] = LinearOperator
 
-    def __init__(self, operator: LinearOperator, y: Tensor, sigma_y: float = 0.0) -> None:
+    def __init__(self, operator: Operator, y: Tensor, sigma_y: float = 0.0) -> None:
         if not isinstance(operator, self.needs):
             raise ConfigError(
                 f"{type(self).__name__} needs the operator to be a {self.needs.__name__}, not "
@@ -74,3 +76,30 @@ def differentiable_x0(run: Run, x: Tensor, t: int) -> tuple[Tensor, Tensor, Tens
         leaf = x.detach().requires_grad_()
         eps = run.eps(leaf, t)
         return leaf, eps.detach(), run.scheduler.x0_from_eps(leaf, eps, t)
+
+
+def noised(run: Run, x0: Tensor, t: int) -> Tensor:
+    """Clean pictures with the noise of step t, drawn anew."""
+    a, sigma = run.scheduler.marginal(t)
+    return a * x0 + sigma * gaussian_like(x0, run.generator)
+
+
+def x0_variance(scheduler: Scheduler, t: int, spread: float | None) -> Tensor:
+    """Variance of x_0 around its prediction in a state of step t, (1, 1, 1, 1).
+
+    Args:
+        scheduler: The process.
+        t: The step.
+        spread: Standard deviation s of the data: `s^2 sigma_t^2 / (a_t^2 s^2 + sigma_t^2)`, which is exact for
+            independent Gaussian pixels; None for data without bound, `sigma_t^2 / a_t^2`.
+    """
+    a, sigma = scheduler.marginal(t)
+    return (sigma / a) ** 2 if spread is None else spread**2 * sigma**2 / (a**2 * spread**2 + sigma**2)
+
+
+def misfit_gradient(forward: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
+    """The gradient of `|y - A(x)|^2 / 2` in pictures x (B, C, H, W), for each by itself."""
+    with torch.enable_grad():
+        leaf = x.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad((y - forward(leaf)).square().sum() / 2, leaf)
+    return gradient

@@ -7,10 +7,17 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from dtir.diffusion.guidance.base import Bounds, Guidance, GuidedSampler, differentiable_x0, stochastic_step
+from dtir.diffusion.guidance.base import (
+    Bounds,
+    Guidance,
+    GuidedSampler,
+    differentiable_x0,
+    stochastic_step,
+    x0_variance,
+)
 from dtir.diffusion.operators import LinearOperator, Operator, SpectralOperator
 from dtir.diffusion.operators.base import straight_through
-from dtir.diffusion.samplers.base import Run, gaussian_like
+from dtir.diffusion.samplers.base import OneStepSampler, Run, gaussian_like
 from dtir.registry import GUIDANCE
 
 # Of the pictures that published scales are for.
@@ -18,7 +25,7 @@ PUBLISHED_SIDE = 256
 
 
 @GUIDANCE.register_module()
-class DPS(Guidance):
+class DPS(OneStepSampler, Guidance):
     """Diffusion posterior sampling (Chung et al., ICLR 2023): a step down the gradient of `|y - A(x_0(x_t))|`.
 
     Args:
@@ -113,7 +120,7 @@ class PiGDM(GuidedSampler):
         """DDIM's step with the noise that goes with the guided score."""
         a, sigma = run.scheduler.marginal(t)
         leaf, eps, x0 = differentiable_x0(run, x, t)
-        variance = self.spread**2 * sigma**2 / (a**2 * self.spread**2 + sigma**2)
+        variance = x0_variance(run.scheduler, t, self.spread)
         s = self.operator.singular_values(x)
         missing = self.operator.measured_spectrum(self.y - self.operator.A(x0.detach()))
         # A^T (r^2 A A^T + sigma_y^2)^-1 (y - A x_0), in singular directions.

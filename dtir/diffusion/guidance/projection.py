@@ -5,17 +5,12 @@ from torch import Tensor
 from typing_extensions import override
 
 from dtir.core.errors import ConfigError
-from dtir.diffusion.guidance.base import Bounds, GuidedSampler, clipped_prediction, stochastic_step
+from dtir.diffusion.guidance.base import Bounds, GuidedSampler, clipped_prediction, noised, stochastic_step
 from dtir.diffusion.operators import Inpainting, LinearOperator, SpectralOperator
 from dtir.diffusion.operators.base import inverse_or_zero
 from dtir.diffusion.samplers.base import Run, gaussian_like
 from dtir.diffusion.schedulers.base import Scheduler
 from dtir.registry import GUIDANCE
-
-
-def _noised(run: Run, x0: Tensor, t: int) -> Tensor:
-    a, sigma = run.scheduler.marginal(t)
-    return a * x0 + sigma * gaussian_like(x0, run.generator)
 
 
 @GUIDANCE.register_module()
@@ -37,7 +32,7 @@ class ILVR(GuidedSampler):
     @override
     def advance(self, run: Run, x: Tensor, t: int, t_prev: int) -> Tensor:
         proposed = stochastic_step(run, x, *clipped_prediction(run, x, t, self.clip), t, t_prev, eta=1.0)
-        reference = _noised(run, self.operator.A_pinv(self.y), t_prev)
+        reference = noised(run, self.operator.A_pinv(self.y), t_prev)
         return proposed + self.operator.project(reference - proposed)
 
 
@@ -90,7 +85,7 @@ class RePaint(GuidedSampler):
             forward = run.scheduler.marginal(t_prev)[0] / run.scheduler.marginal(t)[0]
             return forward * x + run.scheduler.step_variance(t_prev, t).sqrt() * gaussian_like(x, run.generator)
         unknown = stochastic_step(run, x, *clipped_prediction(run, x, t, self.clip), t, t_prev, eta=1.0)
-        return unknown + self.operator.project(_noised(run, self.y, t_prev) - unknown)
+        return unknown + self.operator.project(noised(run, self.y, t_prev) - unknown)
 
 
 @GUIDANCE.register_module()
