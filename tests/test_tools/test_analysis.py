@@ -126,3 +126,20 @@ def test_a_network_that_cannot_be_exported_says_why():
     answer, difference = check_export.attempt(refuse, PReNet(recurrent_iter=1), x, x)
     assert answer == "no: NotImplementedError: no kernel for this"
     assert difference == "-"
+
+
+def test_every_way_of_restoring_is_timed(monkeypatch, capsys):
+    from tools.analysis import benchmark_restore
+
+    for module in ("onnx", "onnxruntime", "openvino"):
+        monkeypatch.setitem(sys.modules, module, None)
+    words = ["--side", "32", "--rounds", "1", "--no-compile", "--markdown"]
+    assert run(benchmark_restore, monkeypatch, *words) == 0
+    captured = capsys.readouterr()
+    rows = [line.split(" | ") for line in captured.out.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["| float32", "| bf16"]
+    assert rows[0][2] == "1.00"
+    assert rows[0][3] == "0.000 |"
+    assert 0 < float(rows[1][3].removesuffix(" |")) <= 1
+    assert "pip install 'dtir[onnx]'" in captured.err
+    assert "pip install 'dtir[openvino]'" in captured.err
