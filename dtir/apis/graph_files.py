@@ -9,6 +9,8 @@ import hashlib
 import io
 import json
 import logging
+import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +28,7 @@ TORCHSCRIPT_FACTS = "dtir.json"
 # Key of OpenVINO's facts, and of the checksum of the weights, which lie in a file of their own.
 RT_INFO, WEIGHTS_SHA256 = "dtir", "weights_sha256"
 OPSET = 18
+STDOUT = 1
 OPENVINO_TYPES = {"float32": "f32", "bf16": "bf16"}
 
 Run = Callable[..., np.ndarray]
@@ -269,14 +272,22 @@ def _lack_of_memory() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the tracer's warnings of Python values: what they fear is found by the comparison on other sizes."""
+    """Without the tracer's warnings of Python values: what they fear is found by the comparison on other sizes.
+
+    The exporter prints the whole graph of what it refuses, from C++, past `sys.stdout`.
+    """
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
+    sys.stdout.flush()
+    kept = os.dup(STDOUT)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with warnings.catch_warnings(), open(os.devnull, "wb") as nothing:
             warnings.simplefilter("ignore")
+            os.dup2(nothing.fileno(), STDOUT)
             yield
     finally:
+        os.dup2(kept, STDOUT)
+        os.close(kept)
         logging.disable(level)
 
 

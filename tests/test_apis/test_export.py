@@ -183,6 +183,15 @@ def test_what_differs_is_not_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@needs_onnx
+def test_a_refusal_is_one_sentence(tmp_path, capfd):
+    unfolding = Sole(lambda x: nn.functional.unfold(x, 1).reshape(x.shape))
+    with pytest.raises(ConfigError, match=r"cannot be exported to ONNX: .*Unfold"):
+        export_model(unfolding, tmp_path / "a.onnx", "onnx")
+    assert capfd.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("change", "task", "out", "error", "words"),
     [
