@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from dtir.models.backbones.parts.clip_text import empty_prompt
 from dtir.models.backbones.parts.layers import pad_to_multiple
 from dtir.models.backbones.parts.reading import State
-from dtir.models.backbones.parts.time_unet import time_tensor
 from dtir.models.backbones.traits import Published, Traits
 from dtir.registry import BACKBONES
 
@@ -115,12 +114,10 @@ class StableSR(nn.Module):
             (B, C, H, W).
         """
         height, width = x.shape[-2:]
-        multiple, time = self.traits.size_multiple, time_tensor(time, x).expand(len(x))
-        states = pad_to_multiple(x, multiple)
-        structure = self.structcond_stage_model(
-            states if condition is None else pad_to_multiple(condition, multiple), time
-        )
-        context = self.context.to(x.dtype).expand(len(x), -1, -1)
+        states = pad_to_multiple(x, self.traits.size_multiple)
+        code = states if condition is None else pad_to_multiple(condition, self.traits.size_multiple)
+        structure = self.structcond_stage_model.of_levels(code, time)
+        context = self.context.to(x.dtype).expand(x.shape[0], -1, -1)
         return self.unet(states, time, context, structure)[..., :height, :width]
 
 

@@ -69,8 +69,6 @@ ENCODER = {
     "use_new_attention_order": False,
 }
 
-Structure = Mapping[str, Tensor]
-
 
 class SPADE(nn.Module):
     """Normalised features, scaled and shifted at every pixel by other features (Park et al., CVPR 2019).
@@ -97,20 +95,22 @@ class StructuredResBlock(ResBlock):
     """A residual block whose branch ends with `SPADE`.
 
     Args:
-        semb_channels: Channels of the features that steer it.
+        level: Whose features steer it, 0 being the finest.
+        semb_channels: Their channels.
         block: Arguments of `ResBlock`.
     """
 
-    def __init__(self, semb_channels: int, *block: object) -> None:
+    def __init__(self, level: int, semb_channels: int, *block: object) -> None:
         super().__init__(*block)
+        self.level = level
         self.spade = SPADE(self.out_layers[-1].out_channels, semb_channels)
 
     @override
-    def forward(self, x: Tensor, emb: Tensor, structure: Structure | None = None) -> Tensor:
+    def forward(self, x: Tensor, emb: Tensor, structure: Sequence[Tensor] | None = None) -> Tensor:
         """As `ResBlock`; without structure features the block is Stable Diffusion's own."""
         y = self.branch(x, emb)
         if structure is not None:
-            y = self.spade(y, _of_width(structure, y))
+            y = self.spade(y, structure[self.level])
         return self.skip_connection(self.resample(x)) + y
 
 
@@ -118,8 +118,8 @@ class StructuredSequential(TimestepSequential):
     """Layers one after the other: residual blocks get time and structure, transformers get the context."""
 
     @override
-    def forward(self, x: Tensor, emb: Tensor, context: Tensor, structure: Structure | None = None) -> Tensor:
-        """(B, C, H, W), time features (B, D), context (B, M, E) and features by width to (B, C', H', W')."""
+    def forward(self, x: Tensor, emb: Tensor, context: Tensor, structure: Sequence[Tensor] | None = None) -> Tensor:
+        """(B, C, H, W), time features (B, D), context (B, M, E) and features of each level to (B, C', H', W')."""
         for layer in self:
             if isinstance(layer, StructuredResBlock):
                 x = layer(x, emb, structure)
@@ -130,14 +130,19 @@ class StructuredSequential(TimestepSequential):
         return x
 
 
-def _of_width(structure: Structure, x: Tensor) -> Tensor:
-    found = structure.get(str(x.shape[-1]))
-    if found is None or found.shape[-2:] != x.shape[-2:]:
-        shapes = {width: tuple(features.shape[-2:]) for width, features in structure.items()}
-        raise ValueError(
-            f"UNetModelDualcondV2: no structure features of height and width {tuple(x.shape[-2:])} among {shapes}; "
-            "make them from latents of the states' size, a multiple of the network's size_multiple."
-        )
+def _of_levels(structure: Mapping[str, Tensor], height: int, width: int, levels: int) -> list[Tensor]:
+    """The features of each level, from those by width, for states of a size."""
+    found = []
+    for level in range(levels):
+        size = (height >> level, width >> level)
+        features = structure.get(str(size[1]))
+        if features is None or tuple(features.shape[-2:]) != size:
+            shapes = {key: tuple(value.shape[-2:]) for key, value in structure.items()}
+            raise ValueError(
+                f"UNetModelDualcondV2: no structure features of height and width {size} among {shapes}; make them from "
+                "latents of the states' size, a multiple of the network's size_multiple."
+            )
+        found.append(features)
     return found
 
 
@@ -226,8 +231,8 @@ class UNetModelDualcondV2(nn.Module):
         without_self = _per_level("disable_self_attentions", disable_self_attentions or False, levels)
         emb = 4 * model_channels
 
-        def resblock(channels: int, out: int, resample: str | None = None) -> ResBlock:
-            return StructuredResBlock(semb_channels, channels, emb, dropout, out, use_scale_shift_norm, resample)
+        def resblock(channels: int, out: int, level: int, resample: str | None = None) -> ResBlock:
+            return StructuredResBlock(level, semb_channels, channels, emb, dropout, out, use_scale_shift_norm, resample)
 
         def attention(channels: int, disable_self_attn: bool, up: bool = False) -> nn.Module:
             heads = _heads("UNetModelDualcondV2", channels, num_heads, num_head_channels)
@@ -239,15 +244,15 @@ class UNetModelDualcondV2(nn.Module):
                 heads = num_heads_upsample
             return AttentionBlock(channels, heads, use_new_attention_order)
 
-        def changed(channels: int, to: str) -> nn.Module:
+        def changed(channels: int, to: str, level: int) -> nn.Module:
             if resblock_updown:
-                return resblock(channels, channels, to)
+                return resblock(channels, channels, level, to)
             return Resample(channels, channels, to == "up", conv_resample)
 
         def attends(level: int, k: int) -> bool:
             return 2**level in attention_resolutions and (attending[level] is None or k < attending[level])
 
-        self.in_channels, self.model_channels = in_channels, model_channels
+        self.in_channels, self.model_channels, self.levels = in_channels, model_channels, levels
         self.context_dim = context_dim if isinstance(context_dim, int | None) else context_dim[0]
         self.traits = dataclasses.replace(type(self).traits, size_multiple=2 ** (levels - 1))
         self.time_embed = time_mlp(model_channels)
@@ -256,27 +261,29 @@ class UNetModelDualcondV2(nn.Module):
         channels, skips = model_channels, [model_channels]
         for level, factor in enumerate(channel_mult):
             for k in range(counts[level]):
-                layers = [resblock(channels, factor * model_channels)]
+                layers = [resblock(channels, factor * model_channels, level)]
                 channels = factor * model_channels
                 if attends(level, k):
                     layers.append(attention(channels, without_self[level]))
                 self.input_blocks.append(StructuredSequential(*layers))
                 skips.append(channels)
             if level < levels - 1:
-                self.input_blocks.append(StructuredSequential(changed(channels, "down")))
+                self.input_blocks.append(StructuredSequential(changed(channels, "down", level + 1)))
                 skips.append(channels)
         self.middle_block = StructuredSequential(
-            resblock(channels, channels), attention(channels, disable_middle_self_attn), resblock(channels, channels)
+            resblock(channels, channels, levels - 1),
+            attention(channels, disable_middle_self_attn),
+            resblock(channels, channels, levels - 1),
         )
         self.output_blocks = nn.ModuleList()
         for level in reversed(range(levels)):
             for k in range(counts[level] + 1):
-                layers = [resblock(channels + skips.pop(), channel_mult[level] * model_channels)]
+                layers = [resblock(channels + skips.pop(), channel_mult[level] * model_channels, level)]
                 channels = channel_mult[level] * model_channels
                 if attends(level, k):
                     layers.append(attention(channels, without_self[level], up=True))
                 if level > 0 and k == counts[level]:
-                    layers.append(changed(channels, "up"))
+                    layers.append(changed(channels, "up", level - 1))
                 self.output_blocks.append(StructuredSequential(*layers))
         last = zeroed(nn.Conv2d(channels, out_channels, 3, padding=1))
         self.out = nn.Sequential(nn.GroupNorm(GROUPS, channels), nn.SiLU(), last)
@@ -304,7 +311,7 @@ class UNetModelDualcondV2(nn.Module):
         x: Tensor,
         timesteps: Tensor | float = 0,
         context: Tensor | None = None,
-        struct_cond: Structure | None = None,
+        struct_cond: Mapping[str, Tensor] | Sequence[Tensor] | None = None,
     ) -> Tensor:
         """The noise, or velocity, in latent states.
 
@@ -313,7 +320,7 @@ class UNetModelDualcondV2(nn.Module):
             timesteps: Time steps, one or (B,).
             context: Embedded text (B, M, context_dim); by default one token of zeros.
             struct_cond: Structure features (B, semb_channels, H', W') by their width as text, as `EncoderUNetModelWT`
-                gives them; by default none, which leaves Stable Diffusion's U-Net.
+                gives them, or of each level, finest first; by default none, which leaves Stable Diffusion's U-Net.
 
         Returns:
             (B, out_channels, H, W).
@@ -324,7 +331,9 @@ class UNetModelDualcondV2(nn.Module):
         height, width = x.shape[-2:]
         x = channels_last(pad_to_multiple(x, self.traits.size_multiple))
         if context is None and self.context_dim is not None:
-            context = x.new_zeros(len(x), 1, self.context_dim)
+            context = x.new_zeros(x.shape[0], 1, self.context_dim)
+        if isinstance(struct_cond, Mapping):
+            struct_cond = _of_levels(struct_cond, *x.shape[-2:], self.levels)
         emb = timestep_embedding(time_tensor(timesteps, x), self.model_channels)
         emb = self.time_embed(emb.to(self.time_embed[0].weight.dtype))
         skips = []
@@ -446,6 +455,10 @@ class EncoderUNetModelWT(nn.Module):
             raise ValueError(
                 f"EncoderUNetModelWT: latents of {tuple(x.shape[-2:])}; expected multiples of {self.size_multiple}."
             )
+        return {str(features.shape[-1]): features for features in self.of_levels(x, timesteps)}
+
+    def of_levels(self, x: Tensor, timesteps: Tensor | float) -> list[Tensor]:
+        """As `forward`, but the features of each level, finest first."""
         emb = timestep_embedding(time_tensor(timesteps, x), self.model_channels)
         emb = self.time_embed(emb.to(self.time_embed[0].weight.dtype))
         x, levels = channels_last(x), []
@@ -454,10 +467,7 @@ class EncoderUNetModelWT(nn.Module):
             if number in self.level_ends:
                 levels.append(x)
         levels.append(self.middle_block(x, emb))
-        return {
-            str(features.shape[-1]): transform(features, emb)
-            for features, transform in zip(levels, self.fea_tran, strict=True)
-        }
+        return [transform(features, emb) for features, transform in zip(levels, self.fea_tran, strict=True)]
 
 
 def _refuse(network: str, **options: tuple[object, object]) -> None:
