@@ -2,6 +2,7 @@
 IJCV 2024), with the keys of the published checkpoint."""
 
 import dataclasses
+import inspect
 import math
 from collections.abc import Mapping
 from typing import ClassVar
@@ -39,9 +40,7 @@ class StableSR(nn.Module):
     """
 
     traits: ClassVar[Traits] = Traits(size_multiple=8, licence="S-Lab License 1.0 (non-commercial)")
-    PUBLISHED: ClassVar[Mapping[str, Published]] = {
-        "stablesr": Published({"unet": UNET, "structure": ENCODER}, channels=4)
-    }
+    PUBLISHED: ClassVar[Mapping[str, Published]] = {"stablesr": Published(channels=4)}
     context: Tensor
 
     def __init__(self, unet: Mapping | None = None, structure: Mapping | None = None, tokens: int = TOKENS) -> None:
@@ -65,9 +64,10 @@ class StableSR(nn.Module):
         Raises:
             KeyError: The keys are another network's.
         """
+        unet, structure = unet_settings(_below(state, DIFFUSION)), encoder_settings(_below(state, STRUCTURE))
         return {
-            "unet": unet_settings(_below(state, DIFFUSION)),
-            "structure": encoder_settings(_below(state, STRUCTURE)),
+            "unet": None if _are_defaults(UNetModelDualcondV2, unet) else unet,
+            "structure": None if _are_defaults(EncoderUNetModelWT, structure) else structure,
             "tokens": state["context"].shape[1],
         }
 
@@ -119,6 +119,12 @@ class StableSR(nn.Module):
         structure = self.structcond_stage_model.of_levels(code, time)
         context = self.context.to(x.dtype).expand(x.shape[0], -1, -1)
         return self.unet(states, time, context, structure)[..., :height, :width]
+
+
+def _are_defaults(network: type[nn.Module], settings: Mapping) -> bool:
+    defaults = inspect.signature(network).parameters
+    pairs = ((defaults[name].default, value) for name, value in settings.items())
+    return all(default == (tuple(value) if isinstance(value, list) else value) for default, value in pairs)
 
 
 def _below(state: State, prefix: str) -> dict[str, Tensor]:
