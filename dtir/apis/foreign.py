@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from dtir.core.errors import CheckpointError, ConfigError
-from dtir.models.backbones import DACLIPUNet, InstructIR
+from dtir.models.backbones import DACLIPUNet, InstructIR, UNetModel
 from dtir.models.backbones.traits import Traits
 from dtir.models.building import build_backbone
 from dtir.models.probing import check_picture
@@ -17,6 +17,7 @@ from dtir.models.restorers import Restorer
 
 from .instructed import instructed_restorer
 from .published_daclip import daclip_restorer
+from .published_prior import PublishedPrior
 from .recognition import recognised
 from .weights import WeightsRestorer
 
@@ -86,6 +87,9 @@ def restorer_of_weights(path: str | Path, checkpoint: Mapping) -> WeightsRestore
     config, weights = found
     network = build_backbone(config)
     network.load_state_dict(weights.state, strict=True)
+    if isinstance(network, UNetModel):
+        logger.info("%s: %s, from %s", path, config["type"], weights.place)
+        return PublishedPrior(network, path)
     try:
         check_picture(network)
     except ConfigError as error:

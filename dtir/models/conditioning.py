@@ -162,3 +162,37 @@ class OwnTimeNetwork(nn.Module):
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """F(x, t) for pictures (B, 3, H, W) and time steps (B,)."""
         return x - self.backbone(x, t)
+
+
+@CONDITIONING.register_module(name="NoisePrediction")
+class NoiseNetwork(nn.Module):
+    """A network that was trained elsewhere to predict noise, as F(x, t) = x - r(x, t), r having unit variance.
+
+    It takes states in the range of its traits and the index of a step of the process that it was trained on, 0 being
+    the first with noise. Its state dict is the network's, under `backbone.`.
+
+    Args:
+        backbone: A network `(x, index) -> noise`, or more of which the noise comes first, whose traits say `residual`,
+            such as `UNetModel`, or its config.
+        stride: Steps of its training for each step of the scheduler here: 20 for 50 steps of 1000.
+
+    Raises:
+        ConfigError: The network returns something else, or `stride` is less than 1.
+    """
+
+    def __init__(self, backbone: nn.Module | dict, stride: int = 1) -> None:
+        super().__init__()
+        self.backbone = backbone if isinstance(backbone, nn.Module) else BACKBONES.build(backbone)
+        if not traits_of(self.backbone).residual:
+            raise ConfigError(
+                f"model.network: NoisePrediction is for networks that return the noise, such as UNetModel, not "
+                f"{type(self.backbone).__name__}."
+            )
+        if stride < 1:
+            raise ConfigError(f"model.network.stride={stride} must be at least 1.")
+        self.stride = stride
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        """F(x, t) for pictures (B, 3, H, W), noised ones too, and time steps (B,), at least 1."""
+        out = self.backbone(traits_of(self.backbone).input_range.encode(x), self.stride * t - 1)
+        return x - (out if isinstance(out, Tensor) else out[0])

@@ -72,6 +72,15 @@ SMALL = {
         "num_head_channels": 16,
         "window_size": 4,
     },
+    "UNetModel": {
+        "model_channels": 64,
+        "out_channels": 6,
+        "num_res_blocks": 1,
+        "attention_resolutions": [2],
+        "channel_mult": [1, 1],
+        "use_scale_shift_norm": True,
+        "resblock_updown": True,
+    },
     "UNetModelDualcondV2": {
         "in_channels": 3,
         "out_channels": 3,

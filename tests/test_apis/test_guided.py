@@ -10,6 +10,8 @@ from dtir.apis.guided import GuidedRestorer, guided_settings
 from dtir.core.errors import CheckpointError, ConfigError
 from dtir.diffusion.domain import to_centred
 from dtir.models import DiffusionRestorer, SupervisedRestorer
+from dtir.models.backbones import UNetModel
+from dtir.testing.small_backbones import SMALL
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "training_free"
 GUIDED = sorted(path for path in CONFIGS.glob("*.py") if not path.name.startswith("ddpm"))
@@ -198,3 +200,19 @@ def test_measurements_and_samples_have_noise_of_their_own(prior, monkeypatch):
     table = torch.corrcoef(torch.stack(streams)) - torch.eye(len(streams))
     # Of independent streams of 3072 numbers, with a standard error of 0.018.
     assert table.abs().max() < 0.09
+
+
+def test_weights_of_adm_are_a_prior(tmp_path):
+    """Bare weights with the published keys: every step of its 1000 is its own, and only guidance restores with it."""
+    torch.manual_seed(0)
+    network = UNetModel(**SMALL["UNetModel"])
+    torch.nn.init.normal_(network.out[2].weight, std=0.01)
+    path = tmp_path / "256x256_diffusion_uncond.pt"
+    torch.save(network.state_dict(), path)
+    guided = GuidedRestorer(path, SR, {"type": "DDNM"}, {"num_steps": 2}, device="cpu")
+    assert guided.restorer.num_timesteps == 1000
+    y = guided.measure(clean(8, 8))
+    found = guided.restore(y)
+    torch.testing.assert_close(guided.operator(8, 8).A(found), y, atol=1e-4, rtol=1e-4)
+    with pytest.raises(ConfigError, match=r"unconditional denoiser.*dtir guide"):
+        guided.restorer.restore(clean(8, 8), torch.tensor([1]))

@@ -3,6 +3,7 @@
 `image` holds those from picture to picture, `conditional` those of diffusion processes, `parts` what they share.
 """
 
+from .conditional.adm_unet import UNetModel
 from .conditional.conditional_nafnet import ConditionalNAFNet, DenoisingNAFNet, LatentConditionalNAFNet
 from .conditional.conditional_unet import ConditionalUNet, DenoisingUNet
 from .conditional.daclip_unet import DACLIPUNet
@@ -60,6 +61,7 @@ __all__ = [
     "RAMSwinIR",
     "Restormer",
     "StableSR",
+    "UNetModel",
     "UNetModelDualcondV2",
     "UNetModelSwin",
     "URetinexNet",

@@ -16,6 +16,8 @@ from dtir.models.backbones.parts.adm_blocks import (
     Resample,
     ResBlock,
     TimestepSequential,
+    heads_of,
+    refuse_options,
     time_mlp,
     timestep_embedding,
     zeroed,
@@ -221,8 +223,8 @@ class UNetModelDualcondV2(nn.Module):
         semb_channels: int = 256,
     ) -> None:
         super().__init__()
-        _refuse("UNetModelDualcondV2", dims=(dims, 2), use_fp16=(use_fp16, False))
-        _refuse("UNetModelDualcondV2", num_classes=(num_classes, None), n_embed=(n_embed, None))
+        refuse_options("UNetModelDualcondV2", dims=(dims, 2), use_fp16=(use_fp16, False))
+        refuse_options("UNetModelDualcondV2", num_classes=(num_classes, None), n_embed=(n_embed, None))
         if use_spatial_transformer and context_dim is None:
             raise ConfigError("UNetModelDualcondV2: transformers need context_dim, such as 1024.")
         levels = len(channel_mult)
@@ -235,7 +237,7 @@ class UNetModelDualcondV2(nn.Module):
             return StructuredResBlock(level, semb_channels, channels, emb, dropout, out, use_scale_shift_norm, resample)
 
         def attention(channels: int, disable_self_attn: bool, up: bool = False) -> nn.Module:
-            heads = _heads("UNetModelDualcondV2", channels, num_heads, num_head_channels)
+            heads = heads_of("UNetModelDualcondV2", channels, num_heads, num_head_channels)
             if use_spatial_transformer:
                 per_head = channels // heads
                 depth, linear = transformer_depth, use_linear_in_transformer
@@ -397,14 +399,14 @@ class EncoderUNetModelWT(nn.Module):
         use_new_attention_order: bool = False,
     ) -> None:
         super().__init__()
-        _refuse("EncoderUNetModelWT", dims=(dims, 2), use_fp16=(use_fp16, False))
+        refuse_options("EncoderUNetModelWT", dims=(dims, 2), use_fp16=(use_fp16, False))
         emb, levels = 4 * model_channels, len(channel_mult)
 
         def resblock(channels: int, out: int, resample: str | None = None) -> ResBlock:
             return ResBlock(channels, emb, dropout, out, use_scale_shift_norm, resample)
 
         def attention(channels: int) -> AttentionBlock:
-            heads = _heads("EncoderUNetModelWT", channels, num_heads, num_head_channels)
+            heads = heads_of("EncoderUNetModelWT", channels, num_heads, num_head_channels)
             return AttentionBlock(channels, heads, use_new_attention_order)
 
         self.model_channels, self.size_multiple = model_channels, 2 ** (levels - 1)
@@ -468,22 +470,6 @@ class EncoderUNetModelWT(nn.Module):
                 levels.append(x)
         levels.append(self.middle_block(x, emb))
         return [transform(features, emb) for features, transform in zip(levels, self.fea_tran, strict=True)]
-
-
-def _refuse(network: str, **options: tuple[object, object]) -> None:
-    """Refuses options that differ from the one value that is offered: name = (value, offered)."""
-    for name, (value, offered) in options.items():
-        if value != offered:
-            raise ConfigError(f"{network}: {name}={value} is not offered; use {offered}.")
-
-
-def _heads(network: str, channels: int, num_heads: int, num_head_channels: int) -> int:
-    if num_heads == num_head_channels == -1:
-        raise ConfigError(f"{network}: set num_heads, or num_head_channels such as 64.")
-    name, value = ("num_heads", num_heads) if num_head_channels == -1 else ("num_head_channels", num_head_channels)
-    if channels % value:
-        raise ConfigError(f"{network}: {name}={value} does not divide the {channels} channels of a level that attends.")
-    return num_heads if num_head_channels == -1 else channels // num_head_channels
 
 
 def _per_level(name: str, value: object, levels: int) -> list:

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dtir.core.errors import ConfigError
+
 from .layers import PointwiseConv2d
 
 GROUPS = 32
@@ -146,3 +148,28 @@ class AttentionBlock(nn.Module):
         q, k, v = (part.transpose(-1, -2) for part in (q, k, v))
         out = F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).flatten(1, 2)
         return x + self.proj_out(out).view_as(x)
+
+
+def refuse_options(network: str, **options: tuple[object, object]) -> None:
+    """Refuses options that differ from the one value that is offered: name = (value, offered).
+
+    Raises:
+        ConfigError: It names the first of them.
+    """
+    for name, (value, offered) in options.items():
+        if value != offered:
+            raise ConfigError(f"{network}: {name}={value} is not offered; use {offered}.")
+
+
+def heads_of(network: str, channels: int, num_heads: int, num_head_channels: int) -> int:
+    """The heads of an attention over so many channels; `num_head_channels` goes before `num_heads`, unless it is -1.
+
+    Raises:
+        ConfigError: Both are -1, or the one that counts does not divide the channels.
+    """
+    if num_heads == num_head_channels == -1:
+        raise ConfigError(f"{network}: set num_heads, or num_head_channels such as 64.")
+    name, value = ("num_heads", num_heads) if num_head_channels == -1 else ("num_head_channels", num_head_channels)
+    if channels % value:
+        raise ConfigError(f"{network}: {name}={value} does not divide the {channels} channels of a level that attends.")
+    return num_heads if num_head_channels == -1 else channels // num_head_channels
