@@ -2,7 +2,6 @@
 IJCV 2024), with the keys of the published checkpoint."""
 
 import dataclasses
-import inspect
 import math
 from collections.abc import Mapping
 from typing import ClassVar
@@ -66,8 +65,8 @@ class StableSR(nn.Module):
         """
         unet, structure = unet_settings(_below(state, DIFFUSION)), encoder_settings(_below(state, STRUCTURE))
         return {
-            "unet": None if _are_defaults(UNetModelDualcondV2, unet) else unet,
-            "structure": None if _are_defaults(EncoderUNetModelWT, structure) else structure,
+            "unet": None if _are(UNET, unet) else unet,
+            "structure": None if _are(ENCODER, structure) else structure,
             "tokens": state["context"].shape[1],
         }
 
@@ -121,10 +120,9 @@ class StableSR(nn.Module):
         return self.unet(states, time, context, structure)[..., :height, :width]
 
 
-def _are_defaults(network: type[nn.Module], settings: Mapping) -> bool:
-    defaults = inspect.signature(network).parameters
-    pairs = ((defaults[name].default, value) for name, value in settings.items())
-    return all(default == (tuple(value) if isinstance(value, list) else value) for default, value in pairs)
+def _are(published: Mapping, settings: Mapping) -> bool:
+    # Scaling by the time is off where the published settings leave it out.
+    return all(published.get(name, False) == value for name, value in settings.items())
 
 
 def _below(state: State, prefix: str) -> dict[str, Tensor]:

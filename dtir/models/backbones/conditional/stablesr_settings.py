@@ -6,6 +6,8 @@ from dtir.models.backbones.parts.reading import State, count, whole
 
 # As published, of structure features.
 SEMB_CHANNELS = 256
+# As published, of the time-aware encoder.
+HEADS = 4
 
 
 def unet_settings(state: State) -> dict:
@@ -25,6 +27,7 @@ def unet_settings(state: State) -> dict:
         **settings,
         "out_channels": len(state["out.2.weight"]),
         "use_spatial_transformer": True,
+        "legacy": False,
         "use_linear_in_transformer": projection.ndim == 2,
         "transformer_depth": count(state, transformer),
         "context_dim": state[f"{transformer}0.attn2.to_k.weight"].shape[1],
@@ -36,7 +39,8 @@ def unet_settings(state: State) -> dict:
 
 
 def encoder_settings(state: State) -> dict:
-    """The constructor arguments of `EncoderUNetModelWT` for these keys and shapes, but for the number of heads.
+    """The constructor arguments of `EncoderUNetModelWT` for these keys and shapes; no shape tells the heads, which are
+    four, as published.
 
     Raises:
         KeyError: The keys are another network's.
@@ -44,7 +48,7 @@ def encoder_settings(state: State) -> dict:
     settings = _shared(state)
     if not isinstance(settings["num_res_blocks"], int):
         raise KeyError("levels with different numbers of residual blocks")
-    return {**settings, "out_channels": len(state["fea_tran.0.out_layers.3.weight"])}
+    return {**settings, "out_channels": len(state["fea_tran.0.out_layers.3.weight"]), "num_heads": HEADS}
 
 
 def _shared(state: State) -> dict:
