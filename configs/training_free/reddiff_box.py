@@ -1,4 +1,5 @@
-# RED-diff (Mardani et al., ICLR 2024): a missing rectangle. One picture, not a sample: --samples has little to average.
+# RED-diff (Mardani et al., ICLR 2024): a missing rectangle. It fits one picture, not a sample of a posterior; --samples
+# averages the jitter of Adam.
 _base_ = "../_base_/guided/every_step.py"
 
 operator = dict(type="BoxInpainting", share=0.4)

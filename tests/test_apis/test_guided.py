@@ -17,8 +17,8 @@ CONFIGS = Path(__file__).parents[2] / "configs" / "training_free"
 GUIDED = sorted(path for path in CONFIGS.glob("*.py") if not path.name.startswith("ddpm"))
 MEAN, SPREAD = 0.2, 0.5
 SR = {"type": "AverageDownsampling", "factor": 2}
-# RePaint takes every step but the last five times, DAPS five steps in each of 50, but for the last four.
-EVALUATIONS = {"RePaint": 49 * 5 + 1, "DAPS": 46 * 5 + 4 + 3 + 2 + 1}
+# RePaint takes every step but the last five times; this DAPS, five steps of its ODE, but where fewer are left.
+EVALUATIONS = {"repaint_box": 49 * 5 + 1, "daps_hdr": 46 * 5 + 4 + 3 + 2 + 1}
 
 
 class GaussianRestorer(DiffusionRestorer):
@@ -58,7 +58,7 @@ def test_every_config_restores(prior, path):
     operator = guided.operator(128, 128)
     misfit, unguided = ((y - operator.A(other)).square().mean().sqrt() for other in (found, x.flip(2)))
     assert misfit < 0.6 * unguided
-    assert guided.num_evals == EVALUATIONS.get(guided.guidance_type.__name__, 50)
+    assert guided.num_evals == EVALUATIONS.get(path.stem, 50)
 
 
 def test_all_kinds_of_guidance_have_a_config():
