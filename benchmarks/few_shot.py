@@ -48,7 +48,8 @@ MEASURED = 160
 # Pairs of each old task that are replayed.
 REPLAYED = 6
 COMMON = {"iters": 160, "interval": 80, "batch_size": 4, "patch": 48}
-RATES = (2e-3, 8e-3)
+# Tried by each way: parts of the new task's own bear, and want, higher ones than the whole network.
+RATES = {"full": (2e-3, 8e-3), "adapters": (8e-3, 3.2e-2)}
 # The rate of each way of learning is chosen on these kinds, at seed 0 and this many pairs.
 CHOSEN_ON, CHOSEN_AT = ("low-light",), 30
 SEEDS = 3
@@ -125,6 +126,11 @@ class Way:
     rate_of: str | None = None
     replay: bool = False
     swept: bool = False
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """The learning rates that it tries."""
+        return RATES[self.settings["method"]]
 
 
 FREE = {"method": "full", "importance": 0.0, "replay_share": 0.0, "tolerance": math.inf}
@@ -335,9 +341,10 @@ def chosen_rate(way: Way, results: Path) -> float | None:
     """The learning rate with the best mean of the held-out pairs, None while it was not searched for."""
     cells = [Cell(kind, CHOSEN_AT, 0) for kind in KINDS if kind.name in CHOSEN_ON]
     found = [_read(results / cell.file).get(way.rate_of or way.name, {}) for cell in cells]
-    if any(f"{rate:g}" not in values for values in found for rate in RATES):
+    rates = way.rates
+    if any(f"{rate:g}" not in values for values in found for rate in rates):
         return None
-    return max(RATES, key=lambda rate: fmean(values[f"{rate:g}"]["held_out"] for values in found))
+    return max(rates, key=lambda rate: fmean(values[f"{rate:g}"]["held_out"] for values in found))
 
 
 def ways_of(cell: Cell) -> list[Way]:
@@ -353,7 +360,7 @@ def run_all(args: argparse.Namespace) -> None:
     for way in WAYS:
         for kind in KINDS:
             if kind.name in CHOSEN_ON and way.rate_of is None and kind.name in (args.kinds or CHOSEN_ON):
-                for rate in RATES:
+                for rate in way.rates:
                     carry_out(Cell(kind, CHOSEN_AT, 0), way, rate, out, args.threads)
         print(f"{way.name}: learning rate {chosen_rate(way, out / 'results')}", flush=True)
     for cell in all_cells(args):

@@ -272,7 +272,7 @@ def extended(
     """A copy of the network with one task more, which restores as before at all other steps."""
     config = copy.deepcopy(old.model_cfg)
     network = config["network"]
-    extensions = [*network.get("extensions", ()), {"step": step, "start": start, "rank": settings.rank}]
+    extensions = [*network.get("extensions", ()), {"step": step, "start": start, "rank": settings.rank, "curve": True}]
     config["network"] = {**network, "type": "ExtendedConditioning", "extensions": extensions}
     config["tasks"] = [*old.tasks, name]
     with torch.random.fork_rng(devices=[]), DefaultScope.overwrite_default_scope(SCOPE):
@@ -351,7 +351,7 @@ def _train(
 def trainable(model: DiffusionRestorer, settings: AdaptationSettings) -> list[dict]:
     """The parameters that the method trains, the new task's own and then the shared ones; all others are frozen."""
     network: ExtendedNetwork = model.network
-    own = list(network.extensions[-1].parameters())
+    own = network.own_parameters(len(network.extensions) - 1)
     chosen = {id(p) for p in own}
     shared = [p for p in network.parameters() if id(p) not in chosen]
     whole = settings.method == "full"

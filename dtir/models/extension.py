@@ -35,16 +35,37 @@ class TaskBottleneck(nn.Module):
         return x + (change.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2) if x.ndim == 4 else change)
 
 
+class PixelCurve(nn.Module):
+    """Adds to a restored picture what a narrow layer makes of each of its pixels and the input's, nothing at first.
+
+    Args:
+        rank: Channels inside.
+    """
+
+    def __init__(self, rank: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(6, rank)
+        self.up = nn.Linear(rank, 3)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x: Tensor, restored: Tensor) -> Tensor:
+        """Input and restored pictures (B, 3, H, W) to the latter, changed."""
+        change = self.up(F.gelu(self.down(torch.cat([x, restored], 1).movedim(1, -1))))
+        return restored + change.movedim(-1, 1)
+
+
 @CONDITIONING.register_module(name="ExtendedConditioning")
 class ExtendedNetwork(ConditionedNetwork):
     """A `ConditionedNetwork` that learned tasks later, each with a step and, after each block, a `TaskBottleneck`.
 
     At the step of such a task the network runs at another step, from which learning started, with that task's
-    bottlenecks; at every other step it computes exactly what it did before. The keys of its state dict stay; those of
-    the bottlenecks are `extensions.<number>.<block>.*`.
+    bottlenecks and, on its output, `PixelCurve`; at every other step it computes exactly what it did before. The keys
+    of its state dict stay; those of the bottlenecks are `extensions.<number>.<block>.*`.
 
     Args:
-        extensions: One per task: `step` of its own, the step `start`, and `rank` of its bottlenecks.
+        extensions: One per task: `step` of its own, the step `start`, `rank` of its bottlenecks, and `curve`, whether
+            it has a `PixelCurve`; false by default, as of models that were made before there was one.
         options: As of `ConditionedNetwork`.
 
     Raises:
@@ -62,6 +83,14 @@ class ExtendedNetwork(ConditionedNetwork):
         self.extensions = nn.ModuleList(
             nn.ModuleList(TaskBottleneck(width, extension["rank"]) for width in widths) for extension in extensions
         )
+        self.curves = nn.ModuleDict(
+            {str(k): PixelCurve(extension["rank"]) for k, extension in enumerate(extensions) if extension.get("curve")}
+        )
+
+    def own_parameters(self, number: int) -> list[nn.Parameter]:
+        """The parameters of one task alone, by its place among `extensions`."""
+        curve = self.curves[str(number)].parameters() if str(number) in self.curves else ()
+        return [*self.extensions[number].parameters(), *curve]
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """F(x, t), as `ConditionedNetwork.forward`."""
@@ -70,7 +99,11 @@ class ExtendedNetwork(ConditionedNetwork):
         for mask, step in zip(chosen, self.starts, strict=True):
             start = torch.where(mask, step, start)
         extensions = [partial(self._extend, chosen, k) for k in range(len(self.widths))]
-        return self.modulated(x, *self.modulation(start), extensions=extensions)
+        restored = self.modulated(x, *self.modulation(start), extensions=extensions)
+        for number, curve in self.curves.items():
+            own = chosen[int(number)].view(-1, 1, 1, 1)
+            restored = torch.where(own, curve(x, restored), restored)
+        return restored
 
     def _extend(self, chosen: Sequence[Tensor], block: int, output: Tensor) -> Tensor:
         for mask, extension in zip(chosen, self.extensions, strict=True):

@@ -15,7 +15,6 @@ from benchmarks.few_shot import (
     KINDS,
     OLD,
     PROJECT,
-    RATES,
     RIVAL,
     SCRATCH,
     WAYS,
@@ -28,6 +27,7 @@ from benchmarks.few_shot import (
     read_cells,
 )
 
+RATE = {way.name: way.rates for way in WAYS}
 NEEDS_DATA = pytest.mark.skipif(not os.environ.get("DTIR_DATA"), reason="DTIR_DATA names no folder of real pairs")
 
 
@@ -76,7 +76,7 @@ def results_fixture(tmp_path) -> Path:
                 old = {task: [30.0 - 0.2 * seed, 31.0] for task in OLD}
                 low = {**values, "held_out": 20.0 + gain, **({} if name == SCRATCH else {"old": old, "lost": {}})}
                 high = {**low, "held_out": 21.0 if name == SCRATCH else 19.0, "PSNR": [1.0, 1.0]}
-                measured[name] = {f"{RATES[0]:g}": low, f"{RATES[1]:g}": high}
+                measured[name] = {f"{rate:g}": value for rate, value in zip(RATE[name], (low, high), strict=True)}
             (tmp_path / Cell(kind, pairs, seed).file).write_text(json.dumps(measured))
             for base in ("told", "method"):
                 path = tmp_path / f"base_{base}_seed{seed}.json"
@@ -86,7 +86,7 @@ def results_fixture(tmp_path) -> Path:
 
 def test_the_rate_is_that_of_the_held_out_pairs(results):
     rates = {way.name: chosen_rate(way, results) for way in WAYS if way.name in (SCRATCH, PROJECT, RIVAL)}
-    assert rates == {SCRATCH: RATES[1], PROJECT: RATES[0], RIVAL: RATES[0]}
+    assert rates == {SCRATCH: RATE[SCRATCH][1], PROJECT: RATE[PROJECT][0], RIVAL: RATE[RIVAL][0]}
     assert chosen_rate(next(way for way in WAYS if way.name == "told: full"), results) is None
 
 

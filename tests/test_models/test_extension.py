@@ -13,13 +13,13 @@ STEPS = torch.tensor([0, 7, 9, 30])
 
 
 def pair(backbone: str, **options) -> tuple[ConditionedNetwork, ExtendedNetwork]:
-    """A conditioned network, and the same with parts for the steps 9 and 30, in which nothing is zero."""
+    """A conditioned network, and the same with parts for the steps 9 and 30, one with a curve; nothing is zero."""
     torch.manual_seed(0)
     config = {"backbone": {"type": backbone, **SMALL[backbone]}, "embed_dim": 8, **options}
     base = ConditionedNetwork(**config)
-    extensions = [{"step": 9, "start": 7, "rank": 3}, {"step": 30, "start": 0, "rank": 2}]
+    extensions = [{"step": 9, "start": 7, "rank": 3}, {"step": 30, "start": 0, "rank": 2, "curve": True}]
     extended = ExtendedNetwork(**config, extensions=extensions)
-    for p in (*base.parameters(), *extended.extensions.parameters()):
+    for p in (*base.parameters(), *extended.own_parameters(0), *extended.own_parameters(1)):
         nn.init.normal_(p, std=0.2)
     assert not extended.load_state_dict(base.state_dict(), strict=False).unexpected_keys
     return base.eval(), extended.eval()
@@ -40,7 +40,7 @@ def test_other_steps_are_what_they_were_bit_for_bit(backbone, layout):
 @torch.no_grad()
 def test_a_new_task_begins_as_the_step_it_starts_from():
     base, extended = pair("NAFNet", adapter={"type": "MoEAdapter"})
-    for p in extended.extensions.parameters():
+    for p in (*extended.own_parameters(0), *extended.own_parameters(1)):
         nn.init.zeros_(p)
     x = torch.rand(2, 3, 8, 8)
     assert torch.equal(extended(x, torch.tensor([9, 30])), base(x, torch.tensor([7, 0])))
@@ -48,10 +48,25 @@ def test_a_new_task_begins_as_the_step_it_starts_from():
 
 def test_only_the_new_tasks_samples_train_its_parts():
     _, extended = pair("NAFNet")
-    extended(torch.rand(2, 3, 8, 8), torch.tensor([7, 9])).sum().backward()
-    first, second = extended.extensions
-    assert all(p.grad.any() for p in first.parameters())
-    assert not any(p.grad.any() for p in second.parameters())
+    extended(torch.rand(2, 3, 8, 8), torch.tensor([7, 30])).sum().backward()
+    first, second = (extended.own_parameters(k) for k in (0, 1))
+    assert all(p.grad.any() for p in second)
+    assert not any(p.grad.any() for p in first)
+
+
+@torch.no_grad()
+def test_a_curve_maps_each_pixel_of_the_input_and_the_output_by_itself():
+    base, extended = pair("NAFNet")
+    for p in extended.extensions.parameters():
+        nn.init.zeros_(p)
+    x, t = torch.rand(1, 3, 8, 8), torch.tensor([30])
+    restored, (curve,) = base(x, torch.tensor([0])), extended.curves.values()
+    expected = restored.clone()
+    for row, column in ((0, 0), (5, 3)):
+        pixel = torch.cat([x[0, :, row, column], restored[0, :, row, column]])
+        expected[0, :, row, column] += curve.up(nn.functional.gelu(curve.down(pixel)))
+        found = extended(x, t)[0, :, row, column]
+        torch.testing.assert_close(found, expected[0, :, row, column])
 
 
 def test_steps_of_later_tasks_differ():
