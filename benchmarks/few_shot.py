@@ -338,13 +338,11 @@ def measure_base(name: str, seed: int, out: Path, threads: int) -> None:
 
 
 def chosen_rate(way: Way, results: Path) -> float | None:
-    """The learning rate with the best mean of the held-out pairs, None while it was not searched for."""
+    """Of the learning rates that were tried, the one with the best mean of the held-out pairs; None before any was."""
     cells = [Cell(kind, CHOSEN_AT, 0) for kind in KINDS if kind.name in CHOSEN_ON]
     found = [_read(results / cell.file).get(way.rate_of or way.name, {}) for cell in cells]
-    rates = way.rates
-    if any(f"{rate:g}" not in values for values in found for rate in rates):
-        return None
-    return max(rates, key=lambda rate: fmean(values[f"{rate:g}"]["held_out"] for values in found))
+    tried = [rate for rate in way.rates if all(f"{rate:g}" in values for values in found)]
+    return max(tried, key=lambda rate: fmean(values[f"{rate:g}"]["held_out"] for values in found), default=None)
 
 
 def ways_of(cell: Cell) -> list[Way]:
@@ -477,26 +475,28 @@ def forgetting_table(found: Found, kinds: list[str], results: Path) -> str:
 
 
 def rates_table(results: Path) -> str:
-    """The learning rates that were chosen."""
-    rates = {way.name: chosen_rate(way, results) for way in WAYS if way.rate_of is None}
-    return markdown(["way", "learning rate"], [[name, f"{rate:g}"] for name, rate in rates.items() if rate])
+    """The learning rates that were tried and chosen."""
+    cells = [Cell(kind, CHOSEN_AT, 0) for kind in KINDS if kind.name in CHOSEN_ON]
+    found = [_read(results / cell.file) for cell in cells]
+    rows = []
+    for way in (way for way in WAYS if way.rate_of is None and chosen_rate(way, results)):
+        tried = [f"{rate:g}" for rate in way.rates if all(f"{rate:g}" in values.get(way.name, {}) for values in found)]
+        rows.append([way.name, ", ".join(tried), f"{chosen_rate(way, results):g}"])
+    return markdown(["way", "learning rates tried", "chosen"], rows)
 
 
 def print_tables(results: Path) -> None:
     """The comparison in Markdown."""
-    kinds = [kind.name for kind in KINDS]
-    pairs = {name: CHOSEN_AT for name in kinds} | FEWER
-    main_cells = read_cells(results, pairs)
-    tables = [
-        new_table(main_cells, kinds),
-        claims_table(main_cells, kinds),
-        forgetting_table(main_cells, kinds, results),
-    ]
-    for number in (10, 100):
-        found = read_cells(results, {name: number for name in kinds})
-        there = [kind for kind in kinds if any(kind in by_kind for by_kind in found.values())]
-        if there:
-            tables += [f"{number} pairs", new_table(found, there)]
+    names = [kind.name for kind in KINDS]
+    tables = []
+    for number in (CHOSEN_AT, 10, 100):
+        fewer = FEWER if number == CHOSEN_AT else {}
+        found = read_cells(results, {name: fewer.get(name, number) for name in names})
+        kinds = [name for name in names if name in found.get(SCRATCH, {})]
+        if kinds:
+            tables += [f"{number} pairs", new_table(found, kinds)]
+        if kinds and number == CHOSEN_AT:
+            tables += [claims_table(found, kinds), forgetting_table(found, kinds, results)]
     print(*tables, rates_table(results), sep="\n\n")
 
 
