@@ -32,8 +32,11 @@ LEAST_PAIRS = 3
 # Crops that the steps to start from are judged by, and every how many steps one is.
 JUDGED, JUDGED_EVERY = 8, 5
 PATIENCE = 5
-# Peak learning rates by method; the new task's own parts learn at that of "adapters" at least.
+# Peak learning rates by method, and how much faster the new task's own parts learn than a whole network that is held.
 RATES = {"adapters": 2e-3, "full": 2e-4}
+OWN_RATE = 10
+# Steps between two times that the change of the whole network is limited: its own parts have to learn what is left.
+LIMITED_EVERY = 20
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,8 @@ class AdaptationSettings:
         method: "adapters" trains parts of the new task's own, and leaves every old task bit for bit what it was; "full"
             trains the whole network, too, which is held near what it was where its old outputs depend on it.
         iters: Most optimiser steps; it ends before where the held-out pairs stop gaining.
-        lr: Peak learning rate; None is 2e-3 for adapters and 2e-4 for the whole network. The new task's own parts
-            learn at 2e-3 at least where the whole network is trained.
+        lr: Peak learning rate; None is 2e-3 for adapters and 2e-4 for the whole network. Where it is held by
+            any of the below, the new task's own parts learn ten times as fast.
         batch_size: Crops per step.
         patch: Side of the crops in pixels.
         rank: Channels inside of each adapter.
@@ -331,10 +334,11 @@ def _train(
         batch = (lq, gt, torch.full((len(lq),), result.step, device=lq.device))
         loss = _step(model, keeper.mixed(*batch, iteration) if keeper else batch, optimizer, params, held)
         schedule.step()
-        if iteration % settings.interval and iteration != settings.iters:
-            continue
-        if limit:
+        looks = iteration % settings.interval == 0 or iteration == settings.iters
+        if limit and (looks or iteration % LIMITED_EVERY == 0):
             limit.hold(model)
+        if not looks:
+            continue
         score = float(np.mean(scores(model, shown, task)))
         result.history.append((iteration, score, loss))
         if on_look:
@@ -361,7 +365,7 @@ def trainable(model: DiffusionRestorer, settings: AdaptationSettings) -> list[di
     if not whole:
         return [{"params": own, "lr": settings.peak_lr}]
     return [
-        {"params": own, "lr": max(settings.peak_lr, RATES["adapters"])},
+        {"params": own, "lr": settings.peak_lr * (OWN_RATE if settings.keeps else 1)},
         {"params": shared, "lr": settings.peak_lr},
     ]
 
