@@ -492,7 +492,8 @@ def print_tables(results: Path) -> None:
     for number in (CHOSEN_AT, 10, 100):
         fewer = FEWER if number == CHOSEN_AT else {}
         found = read_cells(results, {name: fewer.get(name, number) for name in names})
-        kinds = [name for name in names if name in found.get(SCRATCH, {})]
+        # Kinds with fewer pairs are in the main comparison with what they have.
+        kinds = [n for n in names if n in found.get(SCRATCH, {}) and (number == CHOSEN_AT or n not in FEWER)]
         if kinds:
             tables += [f"{number} pairs", new_table(found, kinds)]
         if kinds and number == CHOSEN_AT:

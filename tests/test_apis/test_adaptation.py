@@ -204,7 +204,7 @@ def test_the_command_says_what_old_tasks_lost(model, pairs, tmp_path, capsys):
         "--method",
         "full",
         "--lr",
-        "1e-2",
+        "1e-3",
     ]
     assert main([*command, *quick, "--device", "cpu"]) == 0
     assert "dB on the pairs that stand for them" in capsys.readouterr().out
