@@ -47,8 +47,8 @@ class AdaptationSettings:
         method: "adapters" trains parts of the new task's own, and leaves every old task bit for bit what it was; "full"
             trains the whole network, too, which is held near what it was where its old outputs depend on it.
         iters: Most optimiser steps; it ends before where the held-out pairs stop gaining.
-        lr: Peak learning rate; None is 2e-3 for adapters and 2e-4 for the whole network. Where it is held by
-            any of the below, the new task's own parts learn ten times as fast.
+        lr: Peak learning rate; None is 2e-3 for adapters and 2e-4 for the whole network. Where it is held by any of the
+            below, the new task's own parts learn ten times as fast.
         batch_size: Crops per step.
         patch: Side of the crops in pixels.
         rank: Channels inside of each adapter.
