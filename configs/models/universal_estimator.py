@@ -7,8 +7,8 @@ train_dataloader = dict(batch_size=16)
 train_cfg = dict(
     type="StagedTrainLoop",
     stages=[
-        dict(name="small", iters=900, patch=96, lr=2e-3, warmup_iters=100, schedule="constant"),
-        dict(name="large", iters=900, patch=224, lr=1e-3, min_lr=1e-5),
+        dict(name="small", iters=2000, patch=112, lr=2e-3, warmup_iters=100, schedule="constant"),
+        dict(name="large", iters=1600, patch=224, lr=1.5e-3, min_lr=1e-6),
     ],
 )
 optim_wrapper = dict(

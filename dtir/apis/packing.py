@@ -1,10 +1,16 @@
 """A restorer and its estimator brought together before they are written into one model file."""
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
+
+import torch
 
 from dtir.apis.build import load_restorer
 from dtir.core.errors import CheckpointError, ConfigError
+from dtir.core.names import did_you_mean
 from dtir.models import Restorer
+from dtir.models.estimator import TaskEstimator
 from dtir.tasks import CLEAN
 
 
@@ -38,3 +44,23 @@ def with_estimator(
             raise ConfigError(f"least_confidence={least_confidence} is no probability in [0, 1].")
         restorer.estimator.least_confidence = least_confidence
     return restorer
+
+
+@torch.no_grad()
+def weigh_classes(estimator: TaskEstimator, factors: Mapping[str, float]) -> None:
+    """Multiplies the odds of classes, as by Bayes' rule for pictures among which they are so much rarer.
+
+    Args:
+        estimator: Its last layer's bias takes the factors up.
+        factors: By class; below 1 it takes more evidence to name it.
+
+    Raises:
+        ConfigError: The estimator does not know a class, or a factor is not positive and finite.
+    """
+    for name, factor in factors.items():
+        if name not in estimator.classes:
+            hint = did_you_mean(name, estimator.classes)
+            raise ConfigError(f"the estimator has no class '{name}'; it has {', '.join(estimator.classes)}.{hint}")
+        if not 0 < factor < math.inf:
+            raise ConfigError(f"the factor of '{name}' is {factor:g}; a positive number is needed.")
+        estimator.head.bias[estimator.classes.index(name)] += math.log(factor)

@@ -20,6 +20,9 @@ from dtir.core.errors import ImageFileError
 FILLING = "inpainting"
 # What the missing pixels of training pictures are set to.
 MISSING = 1.0
+# Regions thinner than these pixels are widened for the network: strokes of training pictures are no thinner, and a
+# white line of one pixel is a line to it, not a gap.
+LEAST_WIDTH = 7
 
 Run = Callable[[Tensor, int], Tensor]
 
@@ -119,7 +122,7 @@ class PassRestorer:
             sizes = [f"{width} x {height}" for height, width in (mask.shape, image.shape[-2:])]
             raise ImageFileError(f"the mask is of {sizes[0]} pixels and the picture of {sizes[1]}; they must be equal.")
         step = self.steps.of_task(FILLING)
-        filled = run(image.masked_fill(mask, MISSING), step)
+        filled = run(image.masked_fill(widened(mask), MISSING), step)
         return torch.where(mask, filled, image), [Pass(FILLING, None, step)]
 
     def _blind(self, image: Tensor, wish: Wish, run: Run) -> tuple[Tensor, list[Pass], Estimate | None]:
@@ -132,6 +135,17 @@ class PassRestorer:
             passes.append(Pass(*found, self.judge.step_of(found, self.steps)))
             image = run(image, passes[-1].step)
         return image, passes, None
+
+
+def widened(mask: Tensor) -> Tensor:
+    """A mask (H, W) bool whose thin parts (`LEAST_WIDTH`) have grown on all sides to about that width."""
+    there = mask[None, None].float()
+    wide = _grown(1 - _grown(1 - there))
+    return mask | (_grown(there * (1 - wide))[0, 0] > 0)
+
+
+def _grown(there: Tensor) -> Tensor:
+    return F.max_pool2d(there, LEAST_WIDTH, 1, LEAST_WIDTH // 2)
 
 
 def blended(before: Tensor, after: Tensor, strength: float) -> Tensor:

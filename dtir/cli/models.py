@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dtir.apis.model_files import ModelFacts, read_facts, write_model_file
+from dtir.core.errors import CheckpointError
 
 if TYPE_CHECKING:
     from dtir.apis.model_index import Listed
@@ -33,6 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="P",
         help="probability below which the estimator does not know and auto leaves a picture alone (default: its own)",
+    )
+    pack.add_argument(
+        "--odds",
+        type=_odds,
+        nargs="+",
+        default=[],
+        metavar="TASK=FACTOR",
+        help="multiply the estimator's odds of a damage: below 1 it takes more evidence to name it",
     )
     pack.add_argument("--name", help="what the model is called (default: the file's name)")
     pack.add_argument("--description", default="", help="one line for people")
@@ -104,9 +113,20 @@ def _described_listed(model: "Listed") -> str:
 
 def _pack(args: argparse.Namespace) -> None:
     from dtir.apis.build import load_restorer
-    from dtir.apis.packing import with_estimator
+    from dtir.apis.packing import weigh_classes, with_estimator
 
     restorer = load_restorer(args.checkpoint)
     with_estimator(restorer, args.estimator, args.least_confidence)
+    if args.odds:
+        if restorer.estimator is None:
+            raise CheckpointError(f"'{args.checkpoint}' has no estimator of the task, which --odds is of.")
+        weigh_classes(restorer.estimator, dict(args.odds))
     facts = write_model_file(args.file, restorer, args.name, args.description, args.licence, half=not args.full)
     print(_described(facts, Path(args.file)))
+
+
+def _odds(text: str) -> tuple[str, float]:
+    task, equals, factor = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"'{text}' is not of the form TASK=FACTOR, such as noisy=0.5")
+    return task, float(factor)

@@ -7,9 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dtir.models.backbones.parts.layers import LayerNorm2d
+
 # A larger picture is judged by this much of its middle: damage is everywhere, and pixels must keep their size.
 SIDE = 768
 LEAST_SIDE = 16
+# Noise and the edges of JPEG blocks are small beside the picture that they are in.
+DETAIL_GAIN = 4.0
 # Below this probability of the likeliest class an estimate is no ground to change a picture.
 LEAST_CONFIDENCE = 0.5
 
@@ -17,8 +21,9 @@ LEAST_CONFIDENCE = 0.5
 class TaskEstimator(nn.Module):
     """A small convolutional network from degraded pictures to the logits of the tasks.
 
-    It works at the picture's own resolution, since noise and compression are gone from a smaller copy, and pools mean
-    and largest value of its features.
+    It works at the picture's own resolution, since noise and compression are gone from a smaller copy, and sees the
+    fine detail beside the picture, four times as strong. Mean, spread and soft maximum of its features over the picture
+    do not grow with the picture's size, so that what it learned of crops holds for whole photographs.
 
     Args:
         num_tasks: Tasks.
@@ -37,13 +42,11 @@ class TaskEstimator(nn.Module):
     ) -> None:
         super().__init__()
         self.width, self.classes, self.least_confidence = width, tuple(classes), least_confidence
-        widths = [3, width, 2 * width, 4 * width, 4 * width]
-        layers: list[nn.Module] = []
-        for channels, out in itertools.pairwise(widths):
-            layers += [nn.Conv2d(channels, out, 3, 2, 1), nn.ReLU(inplace=True), nn.Conv2d(out, out, 3, padding=1)]
-            layers += [nn.ReLU(inplace=True)]
-        self.features = nn.Sequential(*layers)
-        self.head = nn.Linear(2 * widths[-1], num_tasks)
+        widths = [6, width, 2 * width, 4 * width, 5 * width, 5 * width]
+        first, *others = (_halving(channels, out) for channels, out in itertools.pairwise(widths))
+        # Half of the cost would be at the largest resolution, for the least to tell.
+        self.features = nn.Sequential(first, nn.GELU(), *(_stage(halving) for halving in others))
+        self.head = nn.Linear(3 * widths[-1], num_tasks)
 
     def settings(self) -> dict[str, object]:
         """What a file of the weights has to name beside them."""
@@ -55,8 +58,10 @@ class TaskEstimator(nn.Module):
 
     def logits(self, part: Tensor) -> Tensor:
         """Of what `judged_part` has taken of the pictures."""
-        y = self.features(2 * part - 1)
-        return self.head(torch.cat([y.mean((2, 3)), y.amax((2, 3))], 1))
+        detail = part - F.avg_pool2d(F.pad(part, (1, 1, 1, 1), mode="replicate"), 3, 1)
+        y = self.features(torch.cat([2 * part - 1, DETAIL_GAIN * detail], 1)).flatten(2).float()
+        spread = (y.var(2, correction=0) + 1e-6).sqrt()
+        return self.head(torch.cat([y.mean(2), spread, _soft_maximum(y)], 1))
 
 
 def judged_part(lq: Tensor) -> Tensor:
@@ -67,3 +72,34 @@ def judged_part(lq: Tensor) -> Tensor:
         lq = lq[..., top : top + SIDE, left : left + SIDE]
     short = (max(0, LEAST_SIDE - lq.shape[-1]), max(0, LEAST_SIDE - lq.shape[-2]))
     return F.pad(lq, (0, short[0], 0, short[1]), mode="replicate") if any(short) else lq
+
+
+def _soft_maximum(y: Tensor) -> Tensor:
+    # log mean exp, which is between the mean and the largest value however many values there are.
+    largest = y.amax(2, keepdim=True)
+    return (y - largest).exp().mean(2).log() + largest[..., 0]
+
+
+class _Residual(nn.Module):
+    """A depthwise convolution of 5 x 5 and a two-layer perceptron at every pixel, added to the input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, 5, padding=2, groups=channels),
+            LayerNorm2d(channels),
+            nn.Conv2d(channels, 2 * channels, 1),
+            nn.GELU(),
+            nn.Conv2d(2 * channels, channels, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+def _halving(channels: int, out: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(channels, out, 3, 2, 1), LayerNorm2d(out))
+
+
+def _stage(halving: nn.Sequential) -> nn.Sequential:
+    return nn.Sequential(halving, _Residual(halving[0].out_channels))

@@ -10,7 +10,7 @@ import dtir.testing.models  # noqa: F401 - registers TinyBackbone.
 from dtir.apis.build import load_restorer
 from dtir.apis.model_files import read_facts, write_model_file
 from dtir.apis.model_names import find_model, packaged_models
-from dtir.apis.packing import with_estimator
+from dtir.apis.packing import weigh_classes, with_estimator
 from dtir.core.atomic import atomic_save
 from dtir.core.errors import CheckpointError, ConfigError
 from dtir.models.estimator import TaskEstimator
@@ -141,6 +141,21 @@ def test_an_estimator_joins_from_another_checkpoint(checkpoint, model_file):
     assert model.estimator.least_confidence == 0.7
     with pytest.raises(ConfigError, match="no probability"):
         with_estimator(model, model_file, least_confidence=7)
+
+
+def test_odds_of_classes_are_multiplied(model_file):
+    estimator = with_estimator(load_restorer(model_file)).estimator
+    lq = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        before = estimator(lq).softmax(1)[0]
+        weigh_classes(estimator, {TASKS[0]: 0.1})
+        after = estimator(lq).softmax(1)[0]
+    torch.testing.assert_close(after[0] / after[1], 0.1 * before[0] / before[1])
+    torch.testing.assert_close(after[2] / after[1], before[2] / before[1])
+    with pytest.raises(ConfigError, match=r"no class 'nosy'; it has .*Did you mean 'noisy'"):
+        weigh_classes(estimator, {"nosy": 0.1})
+    with pytest.raises(ConfigError, match="positive number"):
+        weigh_classes(estimator, {TASKS[0]: 0.0})
 
 
 def test_an_estimator_that_was_trained_by_itself_joins(model_file, tmp_path):

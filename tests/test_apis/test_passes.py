@@ -4,6 +4,7 @@ import torch
 
 from dtir.apis import RestorationInferencer
 from dtir.apis.outcome import Estimate, Outcome, Pass
+from dtir.apis.passes import widened
 from dtir.core.errors import ConfigError, ImageFileError, TaskError
 
 GREY = np.full((4, 6, 3), 0.2, np.float32)
@@ -137,3 +138,16 @@ def test_the_estimate_of_a_batch_is_of_each_picture(brightening):
     torch.testing.assert_close(output[0], batch[0] + 0.06)
     assert torch.equal(output[1], batch[1])
     assert [outcome.task for outcome in details] == ["noisy", "clean"]
+
+
+def test_thin_regions_are_widened_and_wide_ones_stay():
+    thin, wide = torch.zeros(2, 40, 40, dtype=torch.bool)
+    thin[20, 5:35] = True
+    wide[8:30, 10:32] = True
+    wider = widened(thin)
+    assert wider[17:24, 2:38].all()
+    assert wider.sum() == 7 * 36
+    assert torch.equal(widened(wide), wide)
+    both = thin | wide
+    assert torch.equal(widened(both)[:, 32 + 3 :], wider[:, 32 + 3 :])
+    assert not widened(torch.zeros(9, 9, dtype=torch.bool)).any()

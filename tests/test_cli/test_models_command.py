@@ -44,3 +44,5 @@ def test_a_threshold_needs_an_estimator(checkpoint, tmp_path, capsys):
     target = str(tmp_path / "mine.safetensors")
     assert cli.main(["models", "pack", str(checkpoint), target, "--least-confidence", "0.6"]) == 2
     assert "no estimator" in capsys.readouterr().err
+    assert cli.main(["models", "pack", str(checkpoint), target, "--odds", "noisy=0.5"]) == 2
+    assert "no estimator of the task, which --odds is of" in capsys.readouterr().err

@@ -1,0 +1,146 @@
+"""From which probability on a model's estimator should be believed, by training damage of crops that it has not seen.
+
+    DTIR_DATA=DATA python -m benchmarks.confidence MODEL --samples 440
+
+Crops are drawn as the training of the universal model draws them, all classes alike, with random numbers that no
+training used; each is restored once as its estimated damage. No picture of the scoreboard is looked at. With --pairs,
+the real pairs of the training take the place of the crops.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import track
+
+from benchmarks.lab import REPO, markdown
+from benchmarks.weights import TRAINING, held_out, quality, read_pairs
+from dtir.apis import RestorationInferencer
+from dtir.cli.launching import load_config
+from dtir.datasets.sampler import StageDraws
+from dtir.registry import DATASETS
+from dtir.tasks import CLEAN
+
+# Of the random numbers: no training has as many stages.
+STAGE = 1000
+THRESHOLDS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+HARM = 0.5
+
+
+@dataclass(frozen=True)
+class Try:
+    """A crop, the damage that was estimated and its probability, and PSNR in dB before and after it was restored."""
+
+    task: str
+    estimated: str
+    confidence: float
+    before: float
+    after: float
+
+    @property
+    def gain(self) -> float:
+        """Of restoring it, in dB; 0 where the estimate is that nothing is to be done."""
+        return 0.0 if self.estimated == CLEAN else self.after - self.before
+
+
+def crops(samples: int, side: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Task, degraded and clean crop, (side, side, 3) uint8."""
+    dataset = DATASETS.build(load_config(TRAINING).train_dataloader.dataset)
+    draws = StageDraws(0, STAGE, range(len(dataset.sizes)), dataset.sizes, patch=side)
+    for draw in range(samples):
+        item = dataset[draws.key_at(draw)]
+        sample = item["data_samples"]
+        yield dataset.tasks[int(sample["task"])], _eight_bits(item["inputs"]), _eight_bits(sample["gt"])
+
+
+def real_pairs(data: Path, each: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Folder, degraded and clean picture of at most `each` pairs of every folder that is trained on."""
+    held = {name: {pair.name for pair in pairs} for name, pairs in held_out(sys.maxsize).items()}
+    for folder in sorted((data / "train_pairs").iterdir()):
+        pairs = [p for p in read_pairs(folder, CLEAN, sys.maxsize) if p.name not in held.get(folder.name, ())]
+        for number in np.linspace(0, len(pairs) - 1, min(each, len(pairs))).astype(int):
+            yield folder.name, pairs[number].lq, pairs[number].gt
+
+
+def tries(inferencer: RestorationInferencer, pictures: Iterable[tuple[str, np.ndarray, np.ndarray]]) -> list[Try]:
+    """What becomes of pictures that are restored as estimated."""
+    found = []
+    for task, lq, gt in track(list(pictures), "pictures"):
+        estimate = inferencer.judge.estimate(torch.from_numpy(lq).permute(2, 0, 1)[None] / 255)
+        before = after = quality(lq, gt)[0]
+        if estimate.task != CLEAN:
+            restored = np.clip(inferencer.restore_array(lq, task=estimate.task), 0, 1)
+            after = quality(np.rint(restored * 255).astype(np.uint8), gt)[0]
+        found.append(Try(task, *estimate, before, after))
+    return found
+
+
+def table(found: Sequence[Try]) -> str:
+    """By threshold: how many damaged crops are restored and gain how much, and what becomes of clean ones."""
+    damaged = [item for item in found if item.task != CLEAN]
+    clean = [item for item in found if item.task == CLEAN]
+    rows = []
+    for threshold in THRESHOLDS:
+        gains = np.array([item.gain if item.confidence >= threshold else 0.0 for item in damaged])
+        kept = [item.before + (item.gain if item.confidence >= threshold else 0.0) for item in clean]
+        rows.append(
+            (
+                f"{threshold:.1f}",
+                f"{100 * np.mean(gains != 0):.0f} %",
+                f"{gains.mean():+.2f}",
+                f"{100 * np.mean(gains < -HARM):.1f} %",
+                f"{gains.min():+.2f}",
+                f"{np.mean(kept):.1f} / {min(kept):.1f}",
+            )
+        )
+    header = ["least confidence", "restored", "mean gain", f"lose over {HARM} dB", "worst", "clean: mean / worst dB"]
+    return markdown(header, rows)
+
+
+def folder_table(found: Sequence[Try], threshold: float) -> str:
+    """By folder: what its pairs are taken for with at least that probability, and what restoring them as that gains."""
+    rows = []
+    for folder in dict.fromkeys(item.task for item in found):
+        sure = [item for item in found if item.task == folder and item.confidence >= threshold]
+        for damage in sorted({item.estimated for item in sure}):
+            gains = [item.gain for item in sure if item.estimated == damage]
+            rows.append((folder, damage, len(gains), f"{np.mean(gains):+.2f}", f"{min(gains):+.2f}"))
+    return markdown(["pairs of", "taken for", "pairs", "mean gain", "worst"], rows)
+
+
+def main() -> int:
+    """Tries and prints; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", help="checkpoint or model file with an estimator")
+    parser.add_argument("--data", type=Path, default=os.environ.get("DTIR_DATA", REPO.parent / "shared" / "data"))
+    parser.add_argument("--samples", type=int, default=440, help="crops")
+    parser.add_argument("--side", type=int, default=256, help="of the crops, in pixels")
+    parser.add_argument("--pairs", type=int, metavar="N", help="judge N real pairs of each folder instead")
+    args = parser.parse_args()
+    os.environ["DTIR_DATA"] = str(args.data.resolve())
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))
+    inferencer = RestorationInferencer(args.model)
+    if args.pairs:
+        least = inferencer.judge.estimator.least_confidence
+        print(f"Taken for something with a probability of at least {least:g}:\n")
+        print(folder_table(tries(inferencer, real_pairs(args.data, args.pairs)), least))
+        return 0
+    found = tries(inferencer, crops(args.samples, args.side))
+    right = np.mean([item.task == item.estimated for item in found])
+    print(f"{len(found)} crops of {args.side} pixels; {100 * right:.0f} % taken for what they are.\n")
+    print(table(found))
+    return 0
+
+
+def _eight_bits(image: torch.Tensor) -> np.ndarray:
+    array = image.permute(1, 2, 0).numpy()
+    return array if array.dtype == np.uint8 else np.rint(np.clip(array, 0, 1) * 255).astype(np.uint8)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
