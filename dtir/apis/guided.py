@@ -50,7 +50,8 @@ class GuidedRestorer:
 
     Args:
         checkpoint: Path of a checkpoint of a training with the generative objective (such as
-            configs/training_free/ddpm_photos.py), or a `DiffusionRestorer`.
+            configs/training_free/ddpm_photos.py), of ADM's published weights or of a folder of diffusers' unconditional
+            pipeline, or a `DiffusionRestorer`.
         operator_cfg: Config of an operator; `height` and `width` are those of the picture.
         guidance_cfg: Config of a guidance, without `operator`, `y` and `sigma_y`.
         sampler_cfg: `num_steps`, the steps from T that are taken; None takes all T.
@@ -264,8 +265,9 @@ def _load(checkpoint: str | Path | DiffusionRestorer, device: torch.device) -> D
     restorer = checkpoint
     if isinstance(checkpoint, str | Path):
         from dtir.apis.build import load_restorer
+        from dtir.apis.published_prior import diffusers_prior, is_diffusers_folder
 
-        restorer = load_restorer(checkpoint, device)
+        restorer = diffusers_prior(checkpoint) if is_diffusers_folder(checkpoint) else load_restorer(checkpoint, device)
     if not isinstance(restorer, DiffusionRestorer):
         raise CheckpointError(
             f"guidance needs a network that was trained with the generative objective (DiffusionRestorer), "

@@ -1,6 +1,7 @@
 """`dtir guide`: restores pictures that a known operator has damaged, with the network of a generative training."""
 
 import argparse
+from pathlib import Path
 
 from dtir.cli.importing import add_import_argument
 from dtir.cli.output import print_report
@@ -20,7 +21,12 @@ DESCRIPTION = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `dtir guide`."""
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="picture file or folder of pictures")
-    parser.add_argument("--checkpoint", required=True, metavar="CKPT", help="of a training with generative stages")
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        metavar="CKPT",
+        help="of a training with generative stages, or a published denoiser",
+    )
     parser.add_argument("--config", required=True, help="operator and guidance, such as configs/training_free/*.py")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the outputs; made if needed")
     parser.add_argument(
@@ -42,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs `dtir guide`; returns 1 if a picture failed, else 0."""
-    check_checkpoint_file(args.checkpoint)
+    if not (Path(args.checkpoint) / "model_index.json").is_file():
+        check_checkpoint_file(args.checkpoint)
     from dtir.apis.guided import GuidedRestorer, guided_settings
     from dtir.apis.guided_files import guide_paths
 

@@ -216,3 +216,33 @@ def test_weights_of_adm_are_a_prior(tmp_path):
     torch.testing.assert_close(guided.operator(8, 8).A(found), y, atol=1e-4, rtol=1e-4)
     with pytest.raises(ConfigError, match=r"unconditional denoiser.*dtir guide"):
         guided.restorer.restore(clean(8, 8), torch.tensor([1]))
+
+
+def test_a_pipeline_of_diffusers_is_a_prior(tmp_path):
+    """Its own noise, in its own convention, and a process that is its scheduler's."""
+    diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed (extra 'diffusers')")
+    torch.manual_seed(0)
+    unet = diffusers.UNet2DModel(
+        sample_size=8,
+        block_out_channels=(32, 32),
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        norm_num_groups=8,
+    )
+    theirs = diffusers.DDPMScheduler(num_train_timesteps=200, beta_end=0.03)
+    diffusers.DDPMPipeline(unet, theirs).save_pretrained(tmp_path)
+    guided = GuidedRestorer(tmp_path, SR, {"type": "DDNM"}, {"num_steps": 2}, device="cpu")
+    picture, t = torch.rand(2, 3, 8, 8), torch.tensor([1, 200])
+    with torch.no_grad():
+        expected = unet.eval()(to_centred(picture), t - 1).sample
+        found = guided.restorer.predict_eps(picture, t)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(guided.restorer.scheduler.alphas_cumprod[1:], theirs.alphas_cumprod)
+    assert guided.restore(guided.measure(clean(7, 6)[..., :6, :6])).shape == (1, 3, 6, 6)
+    (tmp_path / "scheduler" / "scheduler_config.json").write_text('{"prediction_type": "v_prediction"}')
+    with pytest.raises(CheckpointError, match="expected a network of 3 channels that predicts 'epsilon'"):
+        GuidedRestorer(tmp_path, SR, {"type": "DDNM"}, device="cpu")
+    (tmp_path / "scheduler" / "scheduler_config.json").unlink()
+    with pytest.raises(CheckpointError, match="no saved pipeline of an unconditional denoiser"):
+        GuidedRestorer(tmp_path, SR, {"type": "DDNM"}, device="cpu")

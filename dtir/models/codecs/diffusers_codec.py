@@ -69,8 +69,11 @@ class DiffusersCodec(Codec):
         return to_image(colour_fixed(self.colour_fix, decoded, to_centred(lq)))
 
 
-def library() -> ModuleType:
+def library(user: str = "DiffusersCodec") -> ModuleType:
     """The package diffusers.
+
+    Args:
+        user: What needs it, for the error.
 
     Raises:
         ConfigError: It is not installed.
@@ -78,9 +81,7 @@ def library() -> ModuleType:
     try:
         import diffusers
     except ImportError as error:
-        raise ConfigError(
-            f"DiffusersCodec needs the extra 'diffusers' ({error}): pip install 'dtir[diffusers]'."
-        ) from error
+        raise ConfigError(f"{user} needs the extra 'diffusers' ({error}): pip install 'dtir[diffusers]'.") from error
     return diffusers
 
 
