@@ -16,14 +16,13 @@ from dtir.models.estimator import judged_part
 
 
 class ExportedRestorer(nn.Module):
-    """Restores as the model does that was exported, on the CPU.
+    """Restores as the model does that was exported, on the CPU; `RestorationInferencer` takes it for a `Restorer`.
 
     Args:
         path: The file, and beside it that of its estimator where it has one (`estimator_beside`).
         backend: A key of `graph_names.BACKENDS`.
 
     Attributes:
-        tasks, num_timesteps, matched_t, traits, estimator: As of a `Restorer`.
         precisions: In which it computes.
 
     Raises:
