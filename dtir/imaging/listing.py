@@ -4,7 +4,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -112,12 +112,20 @@ def _files(root: Path, recursive: bool, unread: dict[str, str]) -> Iterator[str]
             unread[folder] = f"folder '{folder}' cannot be read: {error.strerror or error}."
             continue
         for entry in entries:
-            if entry.is_dir():
+            if _holds(entry.is_dir):
                 folders += [entry.path] if recursive and entry.name != _NOTES_FOLDER else []
             elif _counts(entry):
                 yield entry.path
 
 
+def _holds(question: Callable[[], bool]) -> bool:
+    try:
+        return question()
+    except OSError:
+        # A link that leads to itself is neither file nor folder; whoever reads it as a picture says so.
+        return False
+
+
 def _counts(entry: os.DirEntry) -> bool:
-    is_file = entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
+    is_file = _holds(entry.is_file) or (entry.is_symlink() and not os.path.exists(entry.path))
     return is_file and not entry.name.startswith(_NOTES_PREFIX) and entry.name != _NOTES_FOLDER

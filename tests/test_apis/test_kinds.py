@@ -127,7 +127,7 @@ def test_masks_of_every_kind_are_white_where_they_are_bright(tmp_path):
 def test_the_shortcut_keeps_its_model(inverting_restorer, monkeypatch):
     loaded = []
     made = RestorationInferencer(inverting_restorer, device="cpu")
-    monkeypatch.setattr(shortcut, "RestorationInferencer", lambda *arguments: loaded.append(arguments) or made)
+    monkeypatch.setattr(shortcut, "RestorationInferencer", lambda *arguments, encoder: loaded.append(arguments) or made)
     shortcut._inferencer.cache_clear()
     x = values((4, 5, 3), np.uint8)
     for _ in range(2):

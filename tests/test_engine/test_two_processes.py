@@ -56,7 +56,7 @@ optim_wrapper = dict(optimizer=dict(_delete_=True, type="SGD", lr=1.0), clip_gra
 custom_hooks = [
     dict(type="StageEMAHook", decay=0.9),
     dict(type="TimestepMatchingHook", num_images=2, batch_size=2),
-    dict(type="BlindTaskHook", width=8),
+    dict(type="BlindTaskHook", width=8, lr=2e-4),
 ]
 """
 
