@@ -1,6 +1,7 @@
 """Steps that are skipped: which, how they are counted, and that a skipped step leaves everything as it was."""
 
 import json
+import multiprocessing
 
 import pytest
 import torch
@@ -47,7 +48,7 @@ def damaged(work_dir, factors, **options) -> StagedRunner:
     return runner
 
 
-def test_bad_steps_leave_the_weights_and_are_counted(tmp_path):
+def bad_steps(tmp_path):
     runner, seen = damaged(tmp_path, {0: float("nan"), 6: 1e4, 9: float("inf")}), Remembering()
     runner.register_hook(seen)
     runner.train()
@@ -62,6 +63,14 @@ def test_bad_steps_leave_the_weights_and_are_counted(tmp_path):
     assert [line["skipped_non_finite"] for line in lines] == [1, 1, 1, 1, 2, 2]
     text = next(tmp_path.glob("*/*.log")).read_text()
     assert "skipped_non_finite 2  skipped_spike 1" in text
+
+
+def test_bad_steps_leave_the_weights_and_are_counted(tmp_path):
+    # In a process of its own: late in a long session of tests the process has ended in this training without a word.
+    process = multiprocessing.get_context("spawn").Process(target=bad_steps, args=(tmp_path,))
+    process.start()
+    process.join(120)
+    assert process.exitcode == 0
 
 
 def test_a_skipped_loss_is_in_no_mean():
