@@ -1,8 +1,6 @@
 """Evaluates a checkpoint on the test data of its config; the same as `dtir test CONFIG CHECKPOINT`."""
 
-import sys
-
-from dtir.cli import main
+from dtir.cli.main import main_of_a_tool
 
 if __name__ == "__main__":
-    sys.exit(main(["test", *sys.argv[1:]]))
+    main_of_a_tool("test")

@@ -1,8 +1,6 @@
 """Trains a config: `python tools/train.py CONFIG`; the same as `dtir train CONFIG`."""
 
-import sys
-
-from dtir.cli import main
+from dtir.cli.main import main_of_a_tool
 
 if __name__ == "__main__":
-    sys.exit(main(["train", *sys.argv[1:]]))
+    main_of_a_tool("train")

@@ -2,6 +2,8 @@
 
 import argparse
 import contextlib
+import logging
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -54,6 +56,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print_error("Interrupted. Files written so far are complete.")
         return EXIT_INTERRUPTED
+
+
+def main_of_a_tool(command: str) -> None:
+    """Runs a command with the arguments of the command line, and ends the process.
+
+    One of several processes ends without the interpreter's end: gloo's threads may abort in it a run that is finished.
+    """
+    code = main([command, *sys.argv[1:]])
+    if "WORLD_SIZE" in os.environ:
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def build_parser() -> argparse.ArgumentParser:
