@@ -33,6 +33,8 @@ exclude_patterns = ["_build", "_ext", "examples", "gallery/*.ipynb", "gallery/*.
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+# Of the extra app, without which the rest of the site is to build.
+autodoc_mock_imports = ["fastapi", "gradio", "uvicorn"]
 # There are none, and looking for them reads the source of every function once more.
 autodoc_use_type_comments = False
 # What a package only passes on is described where it is written.
