@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from dtir.core.atomic import require_writable_folder
 from dtir.core.errors import ConfigError, DtirError, LibraryError
+from dtir.core.extras import missing_extra
 from dtir.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class Cluster:
             ConfigError: Nothing answers.
         """
         if not find_spec("ray"):
-            raise LibraryError("a cluster needs the extra 'ray': pip install 'dtir[ray]'.")
+            raise missing_extra("a cluster", "ray", "no module 'ray'")
         if self.dashboard and not find_spec("aiohttp_cors"):
             raise LibraryError("Ray's dashboard needs: pip install 'ray[default]'; or leave the dashboard out.")
         if self.address in (None, "auto"):

@@ -13,7 +13,9 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +24,7 @@ from torch import Tensor, nn
 
 from dtir.apis.graph_names import BACKENDS
 from dtir.core.errors import CheckpointError, ConfigError
+from dtir.core.extras import needs_extra
 
 FORMAT = "dtir-export-1"
 TORCHSCRIPT_FACTS = "dtir.json"
@@ -248,11 +251,9 @@ def _facts(path: Path, texts: Mapping[str, str]) -> dict[str, object]:
         raise CheckpointError(f"'{path}': what it says of itself is damaged ({error}).") from error
 
 
-def _package(name: str, extra: str):
-    try:
-        return __import__(name)
-    except ImportError as error:
-        raise ConfigError(f"this needs {name}: pip install 'dtir[{extra}]'.") from error
+def _package(name: str, extra: str) -> ModuleType:
+    with needs_extra("an exported network", extra):
+        return import_module(name)
 
 
 def _sha256(path: Path) -> str:

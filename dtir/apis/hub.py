@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from dtir.apis.model_files import ModelFacts, write_model_file
 from dtir.apis.model_names import FOLDER_FILE, find_model
 from dtir.core.atomic import atomic_write
-from dtir.core.errors import CheckpointError, ConfigError
+from dtir.core.errors import CheckpointError
+from dtir.core.extras import needs_extra
 
 if TYPE_CHECKING:
     from dtir.models import Restorer
@@ -19,18 +20,13 @@ def find_pretrained(place: str | Path, revision: str | None = None) -> Path:
 
     Raises:
         CheckpointError: There is none, or the hub cannot be reached.
-        ConfigError: `huggingface_hub` is not installed.
+        MissingExtraError: `huggingface_hub` is not installed.
     """
     if Path(place).exists():
         return find_model(Path(place))
-    try:
+    with needs_extra(f"'{place}' is no folder, and reading it from the Hugging Face hub", "hub"):
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-    except ImportError as error:
-        raise ConfigError(
-            f"'{place}' is no folder, and reading it from the Hugging Face hub needs huggingface_hub: "
-            "pip install 'dtir[hub]'."
-        ) from error
     try:
         return Path(hf_hub_download(str(place), FOLDER_FILE, revision=revision, library_name="dtir"))
     except (HfHubHTTPError, HFValidationError, OSError) as error:

@@ -183,7 +183,7 @@ class RestorationInferencer:
 
         Raises:
             CheckpointError: There is no such model.
-            ConfigError: `huggingface_hub` is not installed.
+            MissingExtraError: `huggingface_hub` is not installed.
         """
         from dtir.apis.hub import find_pretrained
 

@@ -3,16 +3,14 @@
 `pictures`, `visit`, `address` and `workplace` need no Gradio; `page` and `server` import it.
 """
 
-from dtir.core.errors import ConfigError
+from dtir.core.extras import needs_extra
 
 
 def require_gradio() -> None:
     """Checks for the library of the page.
 
     Raises:
-        ConfigError: It is not installed.
+        MissingExtraError: It is not installed.
     """
-    try:
+    with needs_extra("the page", "app"):
         import gradio  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(f"the page needs the extra 'app' ({error}): pip install 'dtir[app]'.") from error

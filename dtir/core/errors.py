@@ -29,5 +29,9 @@ class LibraryError(DtirError):
     """A library that dtir needs is not there or cannot be loaded."""
 
 
+class MissingExtraError(ConfigError, LibraryError):
+    """What is asked for needs a library of an extra that is not installed."""
+
+
 class PromptError(DtirError):
     """What a prompt asks for was not understood, or cannot be done."""

@@ -19,7 +19,8 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF
 
 from dtir.core.checkpoint import load_checkpoint, load_state
-from dtir.core.errors import CheckpointError, LibraryError
+from dtir.core.errors import CheckpointError
+from dtir.core.extras import needs_extra
 from dtir.models.backbones.parts.reading import count, root
 from dtir.models.backbones.traits import ValueRange
 
@@ -177,7 +178,7 @@ def read_daclip(path: str | Path) -> DACLIP:
 
     Raises:
         CheckpointError: It cannot be read, or is another model's.
-        LibraryError: open_clip is not installed.
+        MissingExtraError: open_clip is not installed.
     """
     checkpoint = load_checkpoint(path)
     state = checkpoint.get("state_dict", checkpoint)
@@ -194,10 +195,6 @@ def read_daclip(path: str | Path) -> DACLIP:
 
 
 def _open_clip() -> ModuleType:
-    try:
+    with needs_extra("DA-CLIP's image tower", "language"):
         import open_clip
-    except ImportError as error:
-        raise LibraryError(
-            f"DA-CLIP's image tower needs open_clip, of the extra 'language' ({error}): pip install 'dtir[language]'."
-        ) from error
     return open_clip

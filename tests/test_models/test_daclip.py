@@ -117,5 +117,5 @@ def test_damage_is_named_by_the_likest_word(trained):
 def test_the_library_is_named(monkeypatch, daclip, tmp_path):
     torch.save(daclip.state_dict(), tmp_path / "a.pt")
     monkeypatch.setitem(sys.modules, "open_clip", None)
-    with pytest.raises(LibraryError, match=r"needs open_clip, of the extra 'language'.*pip install 'dtir\[language\]'"):
+    with pytest.raises(LibraryError, match=r"needs the extra 'language'.*open_clip.*pip install 'dtir\[language\]'"):
         read_daclip(tmp_path / "a.pt")

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from dtir.core.errors import ConfigError
+from dtir.core.extras import needs_extra
 from dtir.core.ranges import BelowOne, NonNegative, NonNegativeInt, Positive, PositiveInt
 from dtir.registry import OPTIMIZERS
 
@@ -114,9 +115,5 @@ def prodigy(
 
 
 def _package(name: str) -> ModuleType:
-    try:
+    with needs_extra("this optimizer", "optimizers"):
         return import_module(name)
-    except ImportError as error:
-        raise ConfigError(
-            f"this optimizer needs the extra 'optimizers' ({error}): pip install 'dtir[optimizers]'."
-        ) from error

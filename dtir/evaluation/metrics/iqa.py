@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from dtir.core.errors import ConfigError
+from dtir.core.extras import needs_extra
 from dtir.core.names import did_you_mean
 from dtir.registry import METRICS
 
@@ -78,12 +79,10 @@ def library() -> ModuleType:
     """The package pyiqa.
 
     Raises:
-        ConfigError: It is not installed.
+        MissingExtraError: It is not installed.
     """
-    try:
+    with needs_extra("this metric", "metrics"):
         import pyiqa
-    except ImportError as error:
-        raise ConfigError(f"this metric needs the extra 'metrics' ({error}): pip install 'dtir[metrics]'.") from error
     return pyiqa
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dtir.core.atomic import atomic_write
 from dtir.core.errors import ConfigError
+from dtir.core.extras import needs_extra
 from dtir.evaluation.render.html import Html, asset, join, tag
 from dtir.evaluation.render.svg import Drawing, Series, swatch_line
 
@@ -49,13 +50,9 @@ def _encoded(markup: str, kind: str) -> bytes:
 
 
 def _pdf(markup: str) -> bytes:
-    try:
+    with needs_extra("a chart as PDF, and not as SVG or PNG,", "publish"):
         from reportlab.graphics.renderPDF import drawToString
         from svglib.svglib import svg2rlg
-    except ImportError as error:
-        raise ConfigError(
-            f"a chart as PDF needs the extra 'publish' ({error}): pip install 'dtir[publish]', or write .svg or .png."
-        ) from error
     return drawToString(svg2rlg(io.StringIO(markup)))
 
 

@@ -6,6 +6,7 @@ from types import ModuleType
 from torch import Tensor, nn
 
 from dtir.core.errors import ConfigError
+from dtir.core.extras import needs_extra
 from dtir.core.names import did_you_mean
 from dtir.diffusion.domain import to_centred, to_image
 from dtir.models.backbones.parts.layers import pad_to_multiple
@@ -76,12 +77,10 @@ def library(user: str = "DiffusersCodec") -> ModuleType:
         user: What needs it, for the error.
 
     Raises:
-        ConfigError: It is not installed.
+        MissingExtraError: It is not installed.
     """
-    try:
+    with needs_extra(user, "diffusers"):
         import diffusers
-    except ImportError as error:
-        raise ConfigError(f"{user} needs the extra 'diffusers' ({error}): pip install 'dtir[diffusers]'.") from error
     return diffusers
 
 

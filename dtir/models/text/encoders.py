@@ -14,7 +14,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.nn import functional as F
 
-from dtir.core.errors import CheckpointError, ConfigError, LibraryError
+from dtir.core.errors import CheckpointError, ConfigError
+from dtir.core.extras import needs_extra
 from dtir.core.names import did_you_mean
 from dtir.registry import TEXT_ENCODERS
 
@@ -95,7 +96,7 @@ class TransformersEncoder(TextEncoder):
         normalize: Whether the vectors have length 1.
 
     Raises:
-        LibraryError: transformers is not installed.
+        MissingExtraError: transformers is not installed.
         CheckpointError: There is no such model on this machine.
         ConfigError: The pooling is not known.
     """
@@ -103,10 +104,8 @@ class TransformersEncoder(TextEncoder):
     def __init__(self, path: str | Path, pooling: str = "mean", normalize: bool = True) -> None:
         if pooling not in POOLINGS:
             raise ConfigError(f"pooling='{pooling}'; expected one of {', '.join(POOLINGS)}.")
-        try:
+        with needs_extra("this text encoder", "language"):
             from transformers import AutoModel, AutoTokenizer
-        except ImportError as error:
-            raise _missing_library("transformers", error) from error
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(str(path), local_files_only=True)
             self.model = AutoModel.from_pretrained(str(path), local_files_only=True).eval()
@@ -133,15 +132,13 @@ class SentenceTransformersEncoder(TextEncoder):
         normalize: Whether the vectors have length 1.
 
     Raises:
-        LibraryError: sentence-transformers is not installed.
+        MissingExtraError: sentence-transformers is not installed.
         CheckpointError: There is no such model on this machine.
     """
 
     def __init__(self, path: str | Path, normalize: bool = True) -> None:
-        try:
+        with needs_extra("this text encoder", "language"):
             from sentence_transformers import SentenceTransformer
-        except ImportError as error:
-            raise _missing_library("sentence-transformers", error) from error
         try:
             self.model = SentenceTransformer(str(path), device="cpu", local_files_only=True)
         except (OSError, ValueError, KeyError) as error:
@@ -167,7 +164,7 @@ def find_text_encoder(place: str | Path) -> TextEncoder:
 
     Raises:
         CheckpointError: There is nothing of the kind.
-        LibraryError: The library that reads it is not installed.
+        MissingExtraError: The library that reads it is not installed.
     """
     path = Path(place)
     if path.suffix in FILES:
@@ -202,12 +199,6 @@ def _mean(words: Tensor, mask: Tensor) -> Tensor:
     """The mean of vectors (B, N, D) over those that a mask (B, N) counts, (B, D)."""
     counted = mask[..., None].to(words.dtype)
     return (words * counted).sum(1) / counted.sum(1).clamp(min=1e-9)
-
-
-def _missing_library(library: str, error: ImportError) -> LibraryError:
-    return LibraryError(
-        f"this text encoder needs {library}, of the extra 'language' ({error}): pip install 'dtir[language]'."
-    )
 
 
 def _missing_model(path: str | Path, error: Exception) -> CheckpointError:
