@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dtir.apis.attempt import Done, attempt, file_sha256
+from dtir.apis.attempt import Done, attempt
 from dtir.apis.cluster import Cluster
 from dtir.apis.file_restoring import FileRestorer
 from dtir.apis.folder import (
@@ -28,6 +28,7 @@ from dtir.apis.progress import PictureProgress
 from dtir.apis.share import ALL, Share
 from dtir.apis.workers import Recipe, run_in_processes
 from dtir.core.atomic import remove_abandoned, temporary_of
+from dtir.core.digests import file_sha256
 from dtir.core.errors import ConfigError
 from dtir.imaging.listing import path_list
 

@@ -1,14 +1,12 @@
 """One picture tried: what became of it, and which file exactly it was made from."""
 
-import hashlib
 import os
 from pathlib import Path
 from typing import NamedTuple
 
 from dtir.apis.folder import Failure, Job, OnTile, RestoreOne
+from dtir.core.digests import file_sha256
 from dtir.core.errors import DtirError
-
-_BLOCK = 1 << 20
 
 
 class Origin(NamedTuple):
@@ -59,15 +57,6 @@ def failure_of(job: Job, error: Exception) -> Failure | None:
     if not isinstance(error, DtirError | OSError | MemoryError):
         return None
     return Failure(job.source, str(error) or type(error).__name__)
-
-
-def file_sha256(path: str | Path) -> str:
-    """The SHA-256 of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(_BLOCK), b""):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def stamp_of(path: Path) -> tuple[int | None, int | None]:

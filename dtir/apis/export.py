@@ -9,13 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dtir.apis.exported import estimator_beside, file_digest
+from dtir.apis.exported import estimator_beside
 from dtir.apis.graph_files import Graph, Signature, open_graph, torchscript_graph, weights_beside, write_graph
 from dtir.apis.graph_names import SUFFIXES, backend_of
 from dtir.apis.model_files import SUFFIX, write_model_file
 from dtir.apis.steps import TaskSteps
 from dtir.apis.wish import AUTO
 from dtir.core.atomic import atomic_write
+from dtir.core.digests import file_sha256
 from dtir.core.errors import ConfigError
 from dtir.models import ConditionedNetwork
 from dtir.models.adapters.folding import fold
@@ -245,7 +246,7 @@ class _Writer:
         facts = {**about, **classes, "most_side": SIDE, "least_side": LEAST_SIDE}
         write_graph(path, self.kind, network, [noise(*TRACED)], _LOGITS_INPUT, facts)
         difference = _largest_of(network, self._opened(path))
-        return {**classes, "sha256": file_digest(path)}, difference
+        return {**classes, "sha256": file_sha256(path)}, difference
 
     def _opened(self, path: Path) -> Graph:
         if self.kind == "torchscript":

@@ -1,7 +1,6 @@
 """Restorers that another runtime computes: what `dtir export` wrote, in the place of one of PyTorch's."""
 
 import contextlib
-import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from dtir.apis.graph_files import Graph, open_graph
 from dtir.apis.weights import SoleTask
+from dtir.core.digests import file_sha256
 from dtir.core.errors import CheckpointError, ConfigError
 from dtir.models.backbones.traits import Traits
 from dtir.models.estimator import judged_part
@@ -99,7 +99,7 @@ class ExportedEstimator(nn.Module):
         super().__init__()
         if not path.is_file():
             raise CheckpointError(f"the estimator '{path}' is missing: it belongs to the model, beside it.")
-        if file_digest(path) != about["sha256"]:
+        if file_sha256(path) != about["sha256"]:
             raise CheckpointError(f"'{path}' is not the estimator that the model was exported with; export again.")
         self.classes, self.least_confidence = tuple(about["classes"]), about["least_confidence"]
         self.graph: Graph = open_graph(path, backend)
@@ -112,8 +112,3 @@ class ExportedEstimator(nn.Module):
 def estimator_beside(path: Path) -> Path:
     """Where the estimator of an exported restorer lies: `NAME.estimator.onnx` beside `NAME.onnx`."""
     return path.with_name(f"{path.stem}.estimator{path.suffix}")
-
-
-def file_digest(path: Path) -> str:
-    """The SHA-256 of a small file, hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

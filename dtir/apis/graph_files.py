@@ -5,7 +5,6 @@ key: ONNX in `metadata_props`, TorchScript in the extra file `dtir.json`, OpenVI
 """
 
 import contextlib
-import hashlib
 import io
 import json
 import logging
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from dtir.apis.graph_names import BACKENDS
+from dtir.core.digests import file_sha256
 from dtir.core.errors import CheckpointError, ConfigError
 from dtir.core.extras import needs_extra
 
@@ -138,7 +138,7 @@ def _write_openvino(
         model.set_rt_info(text, [RT_INFO, key])
     openvino.save_model(model, str(path), compress_to_fp16=False)
     # The weights are a file of their own: the graph says which.
-    model.set_rt_info(_sha256(weights_beside(path)), [RT_INFO, WEIGHTS_SHA256])
+    model.set_rt_info(file_sha256(weights_beside(path)), [RT_INFO, WEIGHTS_SHA256])
     openvino.save_model(model, str(path), compress_to_fp16=False)
 
 
@@ -216,7 +216,7 @@ def _openvino_facts(path: Path, model) -> dict[str, object]:
         return _facts(path, _rt_info(model, "framework"))
     info = _rt_info(model, RT_INFO)
     weights = weights_beside(path)
-    if WEIGHTS_SHA256 in info and info.pop(WEIGHTS_SHA256) != _sha256(weights):
+    if WEIGHTS_SHA256 in info and info.pop(WEIGHTS_SHA256) != file_sha256(weights):
         raise CheckpointError(f"'{weights}' is not the file of weights that '{path}' was written with; export again.")
     return _facts(path, info)
 
@@ -254,10 +254,6 @@ def _facts(path: Path, texts: Mapping[str, str]) -> dict[str, object]:
 def _package(name: str, extra: str) -> ModuleType:
     with needs_extra("an exported network", extra):
         return import_module(name)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @contextlib.contextmanager

@@ -10,7 +10,6 @@ import logging
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -21,6 +20,7 @@ import platformdirs
 
 from dtir.apis.model_files import SUFFIX, read_facts
 from dtir.core.atomic import atomic_write
+from dtir.core.digests import blocks, file_sha256
 from dtir.core.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,6 @@ INDEX_VARIABLE = "DTIR_MODEL_INDEX"
 CACHE_VARIABLE = "DTIR_CACHE"
 # Seconds without an answer.
 TIMEOUT = 20
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -133,27 +132,14 @@ def write_index(folder: str | Path) -> Path:
 
 def _entry(path: Path) -> dict:
     facts = read_facts(path)
-    with path.open("rb") as file:
-        digest = _sha256(file)
     about = {"licence": facts.licence, "description": facts.description, "parameters": facts.parameters}
-    listed = Listed(facts.name, path.name, digest, facts.size, tasks=facts.damages, **about)
+    listed = Listed(facts.name, path.name, file_sha256(path), facts.size, tasks=facts.damages, **about)
     return asdict(listed)
-
-
-def _sha256(file: IO[bytes]) -> str:
-    digest = hashlib.sha256()
-    for block in _blocks(file):
-        digest.update(block)
-    return digest.hexdigest()
-
-
-def _blocks(file: IO[bytes]) -> Iterator[bytes]:
-    return iter(lambda: file.read(_BLOCK), b"")
 
 
 def _copy_checked(source: IO[bytes], target: IO[bytes], model: Listed) -> None:
     digest, size = hashlib.sha256(), 0
-    for block in _blocks(source):
+    for block in blocks(source):
         size += len(block)
         if size > model.size:
             break

@@ -5,7 +5,6 @@ folder, and at the end `index.json`, which says where the pixels lie and what fi
 """
 
 import contextlib
-import hashlib
 import json
 import mmap
 import os
@@ -17,6 +16,7 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from dtir.core.atomic import atomic_write
+from dtir.core.digests import file_sha256
 from dtir.core.errors import DatasetError
 from dtir.imaging.files import read_rgb
 from dtir.imaging.listing import path_list
@@ -201,6 +201,6 @@ def _stat(path: str | os.PathLike) -> os.stat_result:
 
 def _sha256(path: str | os.PathLike) -> str:
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise DatasetError(f"cannot read '{path}': {error.strerror or error}.") from error
