@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-import dtir
 from benchmarks.weights import Scorer, quality
+from dtir.core.assets import ASSETS
 from dtir.datasets.degradations import TASK_DEGRADATIONS
 from dtir.datasets.transforms.degrade import build_degradation
 from dtir.evaluation.reports.panels import PanelRow, save_panel
@@ -27,7 +27,7 @@ SIDE = 256
 
 def damaged(task: str, number: int) -> tuple[np.ndarray, np.ndarray]:
     """A photograph with a task's damage, and the photograph; the middle (SIDE, SIDE, 3), uint8."""
-    photo = read_rgb(Path(dtir.__file__).parent / "assets" / "photos" / PHOTOS[number % len(PHOTOS)])
+    photo = read_rgb(ASSETS / "photos" / PHOTOS[number % len(PHOTOS)])
     top, left = ((side - SIDE) // 2 for side in photo.shape[:2])
     clean = photo[top : top + SIDE, left : left + SIDE]
     damage = build_degradation(TASK_DEGRADATIONS[task])

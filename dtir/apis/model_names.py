@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-import dtir
 from dtir.apis.graph_names import backend_of
 from dtir.apis.model_files import SUFFIX
 from dtir.apis.model_index import fetch, listed_models
+from dtir.core.assets import ASSETS
 from dtir.core.checkpoint_files import check_checkpoint_file, find_last_checkpoint, local_path
 from dtir.core.errors import CheckpointError
 from dtir.core.names import did_you_mean
 
-PACKAGED = Path(dtir.__file__).parent / "assets" / "models"
+PACKAGED = ASSETS / "models"
 # What restores when no model is named.
 DEFAULT_MODEL = "universal"
 # The file of a model in a folder that `save_pretrained` wrote, as on the Hugging Face hub.

@@ -2,14 +2,13 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-import dtir
 from dtir.apis.arrays import to_image
+from dtir.core.assets import ASSETS
 from dtir.core.errors import ConfigError
 from dtir.imaging.files import read_picture
 from dtir.measure.timing import seconds_of
@@ -22,7 +21,7 @@ MOST_DIFFERENCE = 1 / 255
 # What half precision has to be faster by, so that the choice does not hang on a measurement's noise.
 LEAST_GAIN = 1.1
 # Measured on the middle of a photograph of the package, with noise, at so many time steps.
-PHOTOGRAPH = Path(dtir.__file__).parent / "assets" / "photos" / "flower.jpg"
+PHOTOGRAPH = ASSETS / "photos" / "flower.jpg"
 SIDE, NOISE = 128, 0.05
 STEPS, ROUNDS = 4, 3
 

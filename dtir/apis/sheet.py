@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 from jinja2 import Environment
 
-import dtir
 from dtir.apis.folder import Job
 from dtir.apis.outcome import Outcome
+from dtir.core.assets import ASSETS
 from dtir.core.atomic import atomic_write
 from dtir.core.errors import ImageFileError
 from dtir.imaging.thumbnails import jpeg_thumbnail
 
-TEMPLATE = Path(dtir.__file__).parent / "assets" / "sheet" / "page.html.j2"
+TEMPLATE = ASSETS / "sheet" / "page.html.j2"
 # Longer side of a thumbnail in pixels, and how many a browser shows without trouble.
 SIDE = 640
 MOST = 300

@@ -6,7 +6,6 @@ import socket
 import threading
 import webbrowser
 from collections.abc import Iterator
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -14,17 +13,17 @@ import fastapi
 import gradio as gr
 import uvicorn
 
-import dtir
 from dtir.apis.inferencer import RestorationInferencer
 from dtir.app.address import listen, url_of
 from dtir.app.page import Page
 from dtir.app.pictures import Limits
 from dtir.app.workplace import workplace
+from dtir.core.assets import ASSETS
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-STYLE = Path(dtir.__file__).parent / "assets" / "app" / "style.css"
+STYLE = ASSETS / "app" / "style.css"
 # What the browser loads comes from the page's own server; Gradio's templates are evaluated in the browser.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "

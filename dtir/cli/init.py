@@ -4,6 +4,7 @@ import argparse
 import keyword
 from pathlib import Path
 
+from dtir.core.assets import ASSETS
 from dtir.core.atomic import atomic_write
 from dtir.core.errors import ConfigError
 
@@ -12,7 +13,7 @@ DESCRIPTION = (
     "Writes a project that trains at once: a backbone, dataset, degradation, metric, regularizer, scheduler, loss and "
     "hook in one small file each, a config, and a test."
 )
-TEMPLATE = Path(__file__).parents[1] / "assets" / "project"
+TEMPLATE = ASSETS / "project"
 PLACEHOLDER = "my_project"
 
 

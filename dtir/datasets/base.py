@@ -9,7 +9,7 @@ import numpy as np
 from mmcv.transforms import Compose
 from torch.utils.data import Dataset
 
-import dtir
+from dtir.core.assets import ASSETS
 from dtir.core.errors import DatasetError, TaskError
 from dtir.registry import TRANSFORMS
 from dtir.tasks import SET_MARK, row_name
@@ -119,7 +119,7 @@ def resolve_root(data_root: str | os.PathLike) -> Path:
     folder in the environment variable DTIR_DATA, or from `./data` where that is not set.
     """
     if str(data_root).startswith(_ASSET_SCHEME):
-        return Path(dtir.__file__).parent / "assets" / str(data_root)[len(_ASSET_SCHEME) :]
+        return ASSETS / str(data_root)[len(_ASSET_SCHEME) :]
     return Path(os.environ.get("DTIR_DATA") or DEFAULT_DATA, data_root)
 
 

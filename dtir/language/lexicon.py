@@ -10,12 +10,11 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
-import dtir
+from dtir.core.assets import ASSETS
 
-FILE = Path(dtir.__file__).parent / "assets" / "lexicon.json"
+FILE = ASSETS / "lexicon.json"
 # What a term may be, in the order in which meanings are preferred.
 KINDS = (
     "other",

@@ -1,14 +1,12 @@
 """The model that comes with the package: what its file and card promise, and that it restores."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-import dtir
 from dtir.apis import RestorationInferencer
 from dtir.apis.model_files import read_facts
 from dtir.apis.model_names import DEFAULT_MODEL, PACKAGED
+from dtir.core.assets import ASSETS
 from dtir.imaging.files import read_rgb
 from dtir.tasks import CLEAN, TASKS
 
@@ -21,7 +19,7 @@ def model():
 
 
 def crop() -> np.ndarray:
-    return read_rgb(Path(dtir.__file__).parent / "assets" / "photos" / "coffee.png")[100:196, 200:296]
+    return read_rgb(ASSETS / "photos" / "coffee.png")[100:196, 200:296]
 
 
 def psnr(image: np.ndarray, gt: np.ndarray) -> float:

@@ -1,12 +1,10 @@
 """The ten degradations: their contract, what is exactly known of each, and how hard they are."""
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
 
-import dtir
+from dtir.core.assets import ASSETS
 from dtir.datasets.degradations import TASK_DEGRADATIONS, Degradation
 from dtir.datasets.degradations.base import fractal_field, line_kernel, scatter, smooth_field
 from dtir.datasets.degradations.occlusion import InpaintingMask, Shadow
@@ -38,7 +36,7 @@ def build(task: str) -> Degradation:
 
 @pytest.fixture(scope="module")
 def photos() -> list[np.ndarray]:
-    folder = Path(dtir.__file__).parent / "assets" / "photos"
+    folder = ASSETS / "photos"
     paths = sorted(p for p in folder.iterdir() if p.suffix in (".png", ".jpg"))
     return [read_rgb(path).astype(np.float32) / 255 for path in paths]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-import dtir
+from dtir.core.assets import ASSETS
 from dtir.core.errors import ConfigError, DatasetError
 from dtir.diffusion.operators.resampling import bicubic_matrix
 from dtir.evaluation import NIQE, get_protocol
@@ -21,7 +21,7 @@ from dtir.evaluation.metrics.niqe import (
 )
 from dtir.imaging.files import read_rgb
 
-PHOTOS = Path(dtir.__file__).parent / "assets" / "photos"
+PHOTOS = ASSETS / "photos"
 
 
 def luma_of(rgb: np.ndarray) -> torch.Tensor:

@@ -15,12 +15,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-import dtir
+from dtir.core.assets import ASSETS
 from dtir.core.atomic import atomic_write
 from dtir.datasets.transforms.degrade import build_degradation
 from dtir.imaging.files import read_rgb
 
-PHOTOS = Path(dtir.__file__).parent / "assets" / "photos"
+PHOTOS = ASSETS / "photos"
 HELD_OUT = ("coffee.png", "flower.jpg")
 # Photograph, degradation, severity.
 DAMAGED = {

@@ -3,11 +3,11 @@
 import base64
 import html
 from collections.abc import Iterable
-from importlib.resources import files
 from pathlib import Path
 
 from jinja2 import Environment
 
+from dtir.core.assets import ASSETS
 from dtir.core.errors import ImageFileError
 from dtir.evaluation.render.grid import Grid
 
@@ -127,4 +127,4 @@ def page(title: str, head: Child, sections: Iterable[tuple[str, str, Html]]) -> 
 
 def asset(name: str) -> str:
     """The text of a file that belongs to the page."""
-    return (files("dtir") / "assets" / "report" / name).read_text(encoding="utf-8")
+    return (ASSETS / "report" / name).read_text(encoding="utf-8")
