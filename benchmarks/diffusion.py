@@ -22,7 +22,7 @@ from mmengine.config import Config
 from torch import Tensor
 
 from benchmarks.lab import REPO, markdown, picture, small_training, train
-from dtir.apis.build import load_restorer
+from dtir.apis.models.build import load_restorer
 from dtir.cli.launching import load_config
 from dtir.core.atomic import atomic_write
 from dtir.datasets import PairedDataset

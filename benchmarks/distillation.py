@@ -17,7 +17,7 @@ from torch import Tensor
 
 from benchmarks.diffusion import folder_of, lab_config, test_pictures
 from benchmarks.lab import markdown, train
-from dtir.apis.build import load_restorer
+from dtir.apis.models.build import load_restorer
 from dtir.evaluation.metrics.functional import psnr, ssim, to_8_bit
 from dtir.models.restorers import Restorer
 from dtir.registry import SAMPLERS

@@ -31,8 +31,8 @@ from mmengine.registry import DefaultScope
 from benchmarks.lab import REPO, markdown, picture, train
 from benchmarks.method import FULL, TOLD, Run, centre, prepare, pretraining
 from dtir.apis import RestorationInferencer
-from dtir.apis.adaptation import Adaptation, AdaptationSettings, adapt
-from dtir.apis.adaptation_files import save_adapted
+from dtir.apis.adaptation.files import save_adapted
+from dtir.apis.adaptation.teaching import Adaptation, AdaptationSettings, adapt
 from dtir.core.atomic import atomic_save, atomic_write
 from dtir.core.checkpoint import load_checkpoint
 from dtir.datasets import PairedDataset, SyntheticDataset

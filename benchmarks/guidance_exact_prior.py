@@ -19,7 +19,7 @@ from torch import Tensor
 from benchmarks.guided import CONFIGS
 from benchmarks.lab import markdown
 from dtir.apis import GuidedRestorer
-from dtir.apis.guided import guided_settings
+from dtir.apis.guided.restorer import guided_settings
 from dtir.diffusion.domain import IMAGE_SCALE, to_centred
 from dtir.models import DiffusionRestorer
 from dtir.testing.stationary_prior import StationaryPrior

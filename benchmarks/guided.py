@@ -17,7 +17,7 @@ from torch import Tensor
 
 from benchmarks.lab import REPO, markdown, picture
 from dtir.apis import GuidedRestorer
-from dtir.apis.guided import guided_settings
+from dtir.apis.guided.restorer import guided_settings
 from dtir.datasets import PairedDataset
 from dtir.diffusion.domain import to_centred, to_image
 from dtir.evaluation.metrics.functional import psnr, ssim, to_8_bit

@@ -20,7 +20,7 @@ from torch import nn
 
 from benchmarks import diffusion, method
 from benchmarks.lab import REPO, markdown
-from dtir.apis.model_files import read_facts
+from dtir.apis.models.files import read_facts
 from dtir.core.atomic import atomic_write
 from dtir.registry import RESTORERS, SCOPE
 

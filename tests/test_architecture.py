@@ -8,33 +8,46 @@ import pytest
 
 import dtir
 
-PACKAGE = Path(dtir.__file__).parent
-# From the top down; a room may import from the lines below its own, and a line may hold several rooms apart.
-LAYERS = (
-    ("testing",),
-    ("cli",),
-    ("app",),
-    ("apis",),
-    ("engine",),
-    ("evaluation", "regularizers"),
-    ("models", "datasets"),
-    ("diffusion",),
-    ("config", "imaging", "language", "measure"),
-    ("tasks",),
-    ("core", "registry"),
-    ("version",),
-)
-RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
+SOURCE = Path(dtir.__file__).parents[1]
+# By package, its rooms from the top down; a room may import from the lines below its own, and a line may hold several
+# rooms apart.
+LAYERS = {
+    "dtir": (
+        ("testing",),
+        ("cli",),
+        ("app",),
+        ("apis",),
+        ("engine",),
+        ("evaluation", "regularizers"),
+        ("models", "datasets"),
+        ("diffusion",),
+        ("config", "imaging", "language", "measure"),
+        ("tasks",),
+        ("core", "registry"),
+        ("version",),
+    ),
+    "dtir.apis": (
+        ("shortcut",),
+        ("inferencer",),
+        ("adaptation", "guided"),
+        ("archive", "export"),
+        ("models",),
+        ("published",),
+        ("restoring",),
+    ),
+}
+ROOMS = [(package, room) for package, layers in LAYERS.items() for rooms in layers for room in rooms]
 
 
-def room_of(module: str) -> str:
-    """The second part of a dotted name: 'models' of 'dtir.models.losses'."""
-    return module.split(".")[1] if "." in module else ""
+def path_of(module: str) -> Path:
+    """The file or folder of a module."""
+    folder = SOURCE.joinpath(*module.split("."))
+    return folder if folder.is_dir() else folder.with_suffix(".py")
 
 
 def imports(path: Path) -> Iterator[str]:
     """Full dotted names of what a file of the package imports from it, inside of functions too."""
-    package = ("dtir", *path.relative_to(PACKAGE).parent.parts)
+    package = path.relative_to(SOURCE).parent.parts
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -44,26 +57,29 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
-def rooms() -> list[str]:
-    return sorted(
+@pytest.mark.parametrize("package", LAYERS)
+def test_every_room_has_its_place(package):
+    rooms = {
         path.stem
-        for path in PACKAGE.iterdir()
+        for path in path_of(package).iterdir()
         if (path.suffix == ".py" and path.stem != "__init__") or (path / "__init__.py").is_file()
-    )
+    }
+
+    assert rooms == {room for one, room in ROOMS if one == package}
 
 
-def test_every_room_has_its_place():
-    assert rooms() == sorted(RANK)
-
-
-@pytest.mark.parametrize("room", rooms())
-def test_imports_run_down(room):
-    files = [PACKAGE / f"{room}.py"] if (PACKAGE / f"{room}.py").is_file() else sorted((PACKAGE / room).rglob("*.py"))
+@pytest.mark.parametrize(("package", "room"), ROOMS)
+def test_imports_run_down(package, room):
+    rank = {name: number for number, names in enumerate(LAYERS[package]) for name in names}
+    path = path_of(f"{package}.{room}")
     upward = [
-        f"{path.relative_to(PACKAGE)} imports {module}"
-        for path in files
-        for module in imports(path)
-        if module.startswith("dtir.") and room_of(module) != room and RANK[room_of(module)] <= RANK[room]
+        f"{file.relative_to(SOURCE)} imports {module}"
+        for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path])
+        for module in imports(file)
+        if module.startswith(f"{package}.")
+        # What is no room is a name of the package itself, above them all.
+        for other in [module.removeprefix(f"{package}.").split(".")[0]]
+        if other != room and rank.get(other, -1) <= rank[room]
     ]
 
     assert upward == []

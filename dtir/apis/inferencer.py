@@ -9,27 +9,27 @@ import numpy as np
 import torch
 from torch import nn
 
-from dtir.apis.archive import ONE_BY_ONE, Archive, ArchiveOptions
-from dtir.apis.arrays import to_array, to_image
-from dtir.apis.device import resolve_device
-from dtir.apis.exported import ExportedRestorer
-from dtir.apis.file_restoring import FileRestorer
-from dtir.apis.folder import Inputs, OnDone, OnTile, RestoreReport
-from dtir.apis.graph_names import chosen_backend
-from dtir.apis.judge import Judge
-from dtir.apis.kinds import Held, close_all, open_mask, open_picture
-from dtir.apis.network import NetworkRunner
-from dtir.apis.outcome import Outcome
-from dtir.apis.passes import PassRestorer
-from dtir.apis.plan import Plan, Planner
-from dtir.apis.precision import Choice, check_precision
-from dtir.apis.preview import Preview
-from dtir.apis.steps import TaskSteps
-from dtir.apis.wish import MOST_PASSES, Wish
+from dtir.apis.archive.archive import ONE_BY_ONE, Archive, ArchiveOptions
+from dtir.apis.archive.folder import Inputs, OnDone, RestoreReport
+from dtir.apis.archive.preview import Preview
+from dtir.apis.export.exported import ExportedRestorer
+from dtir.apis.models.graph_names import chosen_backend
+from dtir.apis.restoring.arrays import to_array, to_image
+from dtir.apis.restoring.device import resolve_device
+from dtir.apis.restoring.file_restoring import FileRestorer
+from dtir.apis.restoring.judge import Judge
+from dtir.apis.restoring.kinds import Held, close_all, open_mask, open_picture
+from dtir.apis.restoring.network import NetworkRunner
+from dtir.apis.restoring.outcome import Outcome
+from dtir.apis.restoring.passes import PassRestorer
+from dtir.apis.restoring.plan import Plan, Planner
+from dtir.apis.restoring.precision import Choice, check_precision
+from dtir.apis.restoring.steps import TaskSteps
+from dtir.apis.restoring.wish import MOST_PASSES, OnTile, Wish
 from dtir.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from dtir.apis.kinds import Pictures
+    from dtir.apis.restoring.kinds import Pictures
 
 
 class RestorationInferencer:
@@ -37,8 +37,8 @@ class RestorationInferencer:
 
     Args:
         checkpoint: Name of a model of the package, path of a model file, of a checkpoint or of a folder of either (see
-            `dtir.apis.model_names.find_model`), None for the model of the package; or a restorer: a module with `tasks`
-            (names), `matched_t` (long, one per task, -1 = not matched), `num_timesteps` and
+            `dtir.apis.models.names.find_model`), None for the model of the package; or a restorer: a module with
+            `tasks` (names), `matched_t` (long, one per task, -1 = not matched), `num_timesteps` and
             `restore(lq (B, 3, H, W) in [0, 1], t (B,) long)`; it may also have `traits`
             (`dtir.models.backbones.traits`), an `apply_in_tiles` of its own in place of `tiled_apply`, and an
             `estimator` of the task.
@@ -140,7 +140,7 @@ class RestorationInferencer:
 
         Args:
             x: A path (what comes back is a PIL image), a PIL image, an array, a tensor, a batch of either, or a list of
-                these; see `dtir.apis.kinds.open_picture`. Opacity is kept, grey stays grey.
+                these; see `dtir.apis.restoring.kinds.open_picture`. Opacity is kept, grey stays grey.
             task: As in `restore_array`.
             t: As in `restore_array`.
             strength: As in `restore_array`.
@@ -185,7 +185,7 @@ class RestorationInferencer:
             CheckpointError: There is no such model.
             MissingExtraError: `huggingface_hub` is not installed.
         """
-        from dtir.apis.hub import find_pretrained
+        from dtir.apis.models.hub import find_pretrained
 
         return cls(find_pretrained(place, revision), **options)
 
@@ -204,9 +204,9 @@ class RestorationInferencer:
             The folder.
 
         Raises:
-            CheckpointError: The restorer cannot be written, see `dtir.apis.model_files.write_model_file`.
+            CheckpointError: The restorer cannot be written, see `dtir.apis.models.files.write_model_file`.
         """
-        from dtir.apis.hub import write_pretrained
+        from dtir.apis.models.hub import write_pretrained
 
         return write_pretrained(folder, self.restorer, name, description, licence)
 
@@ -439,7 +439,7 @@ def make_file_restorer(
 
 
 def _find(model: str | Path | None) -> Path:
-    from dtir.apis.model_names import find_model
+    from dtir.apis.models.names import find_model
 
     return find_model(model)
 
@@ -454,7 +454,7 @@ def _load(model: Path | nn.Module, device: torch.device, backend: str | None) ->
     if backend is not None:
         return ExportedRestorer(model, backend)
     if not isinstance(model, nn.Module):
-        from dtir.apis.build import load_restorer
+        from dtir.apis.models.build import load_restorer
 
         model = load_restorer(model, device)
     return model.to(device).eval()

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dtir.apis.inferencer import RestorationInferencer
-from dtir.apis.outcome import Outcome
-from dtir.apis.wish import MOST_PASSES
+from dtir.apis.restoring.outcome import Outcome
+from dtir.apis.restoring.wish import MOST_PASSES
 
 if TYPE_CHECKING:
-    from dtir.apis.kinds import Pictures
+    from dtir.apis.restoring.kinds import Pictures
 
 
 def restore(

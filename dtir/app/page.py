@@ -12,8 +12,8 @@ import gradio as gr
 import numpy as np
 
 from dtir.apis.inferencer import RestorationInferencer
-from dtir.apis.passes import FILLING
-from dtir.apis.wish import AUTO
+from dtir.apis.restoring.passes import FILLING
+from dtir.apis.restoring.wish import AUTO
 from dtir.app.pictures import WAITING, Limits, Picture
 from dtir.app.visit import Visit, Wishes
 

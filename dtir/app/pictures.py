@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from dtir.apis.attempt import failure_of
-from dtir.apis.folder import Job, OnTile, output_names, plan_jobs
+from dtir.apis.archive.attempt import failure_of
+from dtir.apis.archive.folder import Job, output_names, plan_jobs
+from dtir.apis.restoring.wish import OnTile
 from dtir.core.atomic import atomic_write
 from dtir.core.errors import ConfigError, DtirError, ImageFileError
 from dtir.imaging.files import open_pages
@@ -19,7 +20,7 @@ from dtir.imaging.thumbnails import jpeg_thumbnail
 
 if TYPE_CHECKING:
     from dtir.apis.inferencer import RestorationInferencer
-    from dtir.apis.wish import Wish
+    from dtir.apis.restoring.wish import Wish
 
 WAITING, WORKING, RESTORED, LEFT, FAILED = "waiting", "in work", "restored", "left as it is", "failed"
 # Longer side of what the page shows of a picture, in pixels, and the quality of its JPEG.

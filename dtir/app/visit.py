@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dtir.apis.wish import Wish
+from dtir.apis.restoring.wish import Wish
 from dtir.app.pictures import Limits, Picture, take_in
 from dtir.core.atomic import atomic_write
 from dtir.core.errors import ImageFileError

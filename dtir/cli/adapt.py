@@ -57,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         DtirError: Whatever is the user's to mend.
     """
-    from dtir.apis.adaptation import AdaptationSettings, adapt
-    from dtir.apis.adaptation_files import check_output, save_adapted, write_adaptation_report
+    from dtir.apis.adaptation.files import check_output, save_adapted, write_adaptation_report
+    from dtir.apis.adaptation.teaching import AdaptationSettings, adapt
 
     out = Path(args.out)
     if out.exists() and not args.overwrite:

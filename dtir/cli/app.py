@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ConfigError: The page cannot be served at this address, a limit is no size, or Gradio is not installed.
     """
-    from dtir.apis.model_names import find_model
+    from dtir.apis.models.names import find_model
     from dtir.app import require_gradio
     from dtir.app.address import listen
     from dtir.app.pictures import Limits

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from dtir.apis.wish import AUTO
+from dtir.apis.restoring.wish import AUTO
 from dtir.cli.importing import add_import_argument
 from dtir.core.atomic import require_writable
 
@@ -36,16 +36,16 @@ def run(args: argparse.Namespace) -> int:
     """Runs `dtir export`; returns 0.
 
     Raises:
-        DtirError: See `dtir.apis.export.export_model`.
+        DtirError: See `dtir.apis.export.writing.export_model`.
     """
-    from dtir.apis.model_names import find_model
+    from dtir.apis.models.names import find_model
 
     # Said before anything heavy is imported.
     model = find_model(args.model)
     require_writable(args.out, "OUT")
-    from dtir.apis.build import load_restorer
-    from dtir.apis.export import check_export, export_model
-    from dtir.apis.model_files import is_model_file, read_facts
+    from dtir.apis.export.writing import check_export, export_model
+    from dtir.apis.models.build import load_restorer
+    from dtir.apis.models.files import is_model_file, read_facts
 
     check_export(Path(args.out), args.to)
     licence = args.licence or (read_facts(model).licence if is_model_file(model) else "")

@@ -50,8 +50,8 @@ def run(args: argparse.Namespace) -> int:
     """Runs `dtir guide`; returns 1 if a picture failed, else 0."""
     if not (Path(args.checkpoint) / "model_index.json").is_file():
         check_checkpoint_file(args.checkpoint)
-    from dtir.apis.guided import GuidedRestorer, guided_settings
-    from dtir.apis.guided_files import guide_paths
+    from dtir.apis.guided.files import guide_paths
+    from dtir.apis.guided.restorer import GuidedRestorer, guided_settings
 
     if args.samples < 1:
         raise ConfigError(f"--samples {args.samples}: expected a number of at least 1.")

@@ -4,11 +4,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dtir.apis.model_files import ModelFacts, read_facts, write_model_file
+from dtir.apis.models.files import ModelFacts, read_facts, write_model_file
 from dtir.core.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from dtir.apis.model_index import Listed
+    from dtir.apis.models.index import Listed
 
 HELP = "list the models, or pack a checkpoint into one"
 DESCRIPTION = (
@@ -68,8 +68,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> None:
-    from dtir.apis.model_index import listed_models
-    from dtir.apis.model_names import PACKAGED, packaged_models
+    from dtir.apis.models.index import listed_models
+    from dtir.apis.models.names import PACKAGED, packaged_models
 
     models, listed = packaged_models(), listed_models()
     for path in models.values():
@@ -81,7 +81,7 @@ def _list(args: argparse.Namespace) -> None:
 
 
 def _index(args: argparse.Namespace) -> None:
-    from dtir.apis.model_index import INDEX_VARIABLE, write_index
+    from dtir.apis.models.index import INDEX_VARIABLE, write_index
 
     print(f"wrote {write_index(args.folder)}; {INDEX_VARIABLE}=PATH_OR_URL of it makes its models known by name")
 
@@ -112,8 +112,8 @@ def _described_listed(model: "Listed") -> str:
 
 
 def _pack(args: argparse.Namespace) -> None:
-    from dtir.apis.build import load_restorer
-    from dtir.apis.packing import weigh_classes, with_estimator
+    from dtir.apis.models.build import load_restorer
+    from dtir.apis.models.packing import weigh_classes, with_estimator
 
     restorer = load_restorer(args.checkpoint)
     with_estimator(restorer, args.estimator, args.least_confidence)

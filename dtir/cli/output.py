@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dtir.apis.folder import Failure, Job, RestoreReport
-    from dtir.apis.outcome import Outcome
-    from dtir.apis.preview import Preview
+    from dtir.apis.archive.folder import Failure, Job, RestoreReport
+    from dtir.apis.archive.preview import Preview
+    from dtir.apis.restoring.outcome import Outcome
 
 
 # Pictures that a page of before and after shows.

@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dtir.apis.cluster import Cluster
-from dtir.apis.share import parse_share
-from dtir.apis.wish import MOST_PASSES, Wish
+from dtir.apis.archive.cluster import Cluster
+from dtir.apis.archive.share import parse_share
+from dtir.apis.restoring.wish import MOST_PASSES, Wish
 from dtir.cli.importing import add_import_argument
 from dtir.cli.output import Shown, print_preview, print_report
 from dtir.core.atomic import require_writable
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_model_argument(parser: argparse.ArgumentParser) -> None:
-    """Adds `--model`, which `dtir.apis.model_names.find_model` reads."""
+    """Adds `--model`, which `dtir.apis.models.names.find_model` reads."""
     parser.add_argument(
         "--model",
         "--checkpoint",
@@ -206,7 +206,7 @@ def build_inferencer(model: Path, args: argparse.Namespace) -> "RestorationInfer
 
 def run(args: argparse.Namespace) -> int:
     """Runs `dtir restore`; returns 1 if a picture failed, else 0."""
-    from dtir.apis.model_names import find_model
+    from dtir.apis.models.names import find_model
 
     # Said before anything heavy is imported.
     wish = Wish(args.task, args.t, args.strength, args.passes, args.prompt)
@@ -214,8 +214,8 @@ def run(args: argparse.Namespace) -> int:
     model = find_model(args.model)
     if args.sheet and not args.dry_run:
         _check_sheet(args.sheet)
-    from dtir.apis.archive import ArchiveOptions
-    from dtir.apis.sheet import write_sheet
+    from dtir.apis.archive.archive import ArchiveOptions
+    from dtir.apis.archive.sheet import write_sheet
 
     inferencer = build_inferencer(model, args)
     if inferencer.choice is not None:

@@ -16,6 +16,9 @@ _CONDITIONAL = "conditional_nafnet conditional_unet daclip_unet diffuir_unet res
 _PARTS = "deform_conv layers maxim_layers pictures time_unet window_attention"
 
 MOVED = {
+    "dtir.apis.adaptation_files": "dtir.apis.adaptation.files",
+    "dtir.apis.cluster": "dtir.apis.archive.cluster",
+    "dtir.apis.model_files": "dtir.apis.models.files",
     "dtir.engine.checkpoint": "dtir.core.checkpoint",
     "dtir.utils.atomic": "dtir.core.atomic",
     "dtir.utils.complexity": "dtir.measure.complexity",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dtir import cli
-from dtir.apis.outcome import Estimate
+from dtir.apis.restoring.outcome import Estimate
 from dtir.app.pictures import FAILED, LEFT, RESTORED, WAITING, Limits, take_in
 from dtir.app.visit import Visit, Wishes
 from dtir.core.errors import ConfigError

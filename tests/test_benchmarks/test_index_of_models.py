@@ -6,7 +6,7 @@ import yaml
 
 from benchmarks.lab import REPO
 from benchmarks.model_index import INDEX, PAGE, build_index, index_text, page_text
-from dtir.apis.model_files import read_model_file
+from dtir.apis.models.files import read_model_file
 
 AGAIN = "write it again: python -m benchmarks.model_index"
 

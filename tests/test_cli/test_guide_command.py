@@ -29,7 +29,7 @@ def checkpoint(monkeypatch, tmp_path):
     """A file by the name, which is looked for before anything is loaded from it."""
     monkeypatch.chdir(tmp_path)
     torch.save({}, tmp_path / "x.pth")
-    monkeypatch.setattr("dtir.apis.build.load_restorer", lambda path, device: FlatRestorer())
+    monkeypatch.setattr("dtir.apis.models.build.load_restorer", lambda path, device: FlatRestorer())
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import torch
 
 import dtir.testing.models  # noqa: F401 - registers TinyBackbone.
 from dtir import cli
-from dtir.apis.model_files import read_facts
+from dtir.apis.models.files import read_facts
 from dtir.core.atomic import atomic_save
 from dtir.registry import RESTORERS
 
@@ -27,7 +27,7 @@ def test_a_checkpoint_is_packed_and_then_listed(checkpoint, tmp_path, monkeypatc
     assert "licence: CC0-1.0" in packed
     assert read_facts(target).name == "fog"
     assert torch.load(checkpoint, weights_only=True)["meta"]["model_cfg"] == read_facts(target).config
-    monkeypatch.setattr("dtir.apis.model_names.packaged_models", lambda: {"fog": target})
+    monkeypatch.setattr("dtir.apis.models.names.packaged_models", lambda: {"fog": target})
     target.with_suffix(".md").write_text("# Fog")
     assert cli.main(["models"]) == 0
     listed = capsys.readouterr().out

@@ -45,8 +45,8 @@ class BlindRestorer(InvertingRestorer):
 @pytest.fixture
 def restorer(monkeypatch):
     model = InvertingRestorer()
-    monkeypatch.setattr("dtir.apis.model_names.find_model", lambda model: model)
-    monkeypatch.setattr("dtir.apis.build.load_restorer", lambda path, device: model)
+    monkeypatch.setattr("dtir.apis.models.names.find_model", lambda model: model)
+    monkeypatch.setattr("dtir.apis.models.build.load_restorer", lambda path, device: model)
     return model
 
 
@@ -84,8 +84,8 @@ def test_a_picture_needs_no_other_argument(tmp_path, pictures, monkeypatch, caps
     monkeypatch.chdir(tmp_path)
     asked = []
     estimated = BlindRestorer()
-    monkeypatch.setattr("dtir.apis.model_names.find_model", lambda model: asked.append(model) or "shipped")
-    monkeypatch.setattr("dtir.apis.build.load_restorer", lambda path, device: estimated)
+    monkeypatch.setattr("dtir.apis.models.names.find_model", lambda model: asked.append(model) or "shipped")
+    monkeypatch.setattr("dtir.apis.models.build.load_restorer", lambda path, device: estimated)
     assert cli.main(["restore", str(pictures / "a.png")]) == 0
     assert asked[0] is None
     assert (cv2.imread(str(tmp_path / "restored/a.png")) == 155).all()
@@ -93,7 +93,7 @@ def test_a_picture_needs_no_other_argument(tmp_path, pictures, monkeypatch, caps
 
 
 def test_an_installation_without_a_model_says_what_is_missing(pictures, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("dtir.apis.model_names.packaged_models", lambda folder: {})
+    monkeypatch.setattr("dtir.apis.models.names.packaged_models", lambda folder: {})
     assert cli.main(["restore", str(pictures / "a.png"), "--out", str(tmp_path / "out")]) == 2
     assert "holds no model" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -119,8 +119,8 @@ def test_a_dry_run_says_what_would_be_done(restorer, pictures, tmp_path, capsys)
 
 def test_archive_options_reach_the_files(pictures, tmp_path, monkeypatch, capsys):
     estimated = BlindRestorer()
-    monkeypatch.setattr("dtir.apis.model_names.find_model", lambda model: Path(__file__))
-    monkeypatch.setattr("dtir.apis.build.load_restorer", lambda path, device: estimated)
+    monkeypatch.setattr("dtir.apis.models.names.find_model", lambda model: Path(__file__))
+    monkeypatch.setattr("dtir.apis.models.build.load_restorer", lambda path, device: estimated)
     log, sheet = tmp_path / "log.jsonl", tmp_path / "sheet.html"
     estimated.answers = [[0.0, 3.5], [0.0, 0.0], [0.0, 0.0]]
     options = ["--out", str(tmp_path / "out"), "--format", "jpg", "--quality", "60", "--log", str(log)]

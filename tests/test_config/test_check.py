@@ -12,7 +12,7 @@ from dtir.core.errors import ConfigError
 from dtir.engine.schema import SCHEMA
 
 REPO = Path(__file__).resolve().parents[2]
-# Those of training_free/ that name an operator are no trainings; tests/test_apis/test_guided.py runs them.
+# Those of training_free/ that name an operator are no trainings; test_guided_restorer.py runs them.
 CONFIGS = sorted(
     path
     for path in (REPO / "configs").rglob("*.py")

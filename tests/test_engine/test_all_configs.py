@@ -13,7 +13,7 @@ from dtir.engine.stages import StagePlan
 from dtir.registry import METRICS, RESTORERS, SCOPE
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-# Those of training_free/ that name an operator are no trainings; tests/test_apis/test_guided.py runs them.
+# Those of training_free/ that name an operator are no trainings; test_guided_restorer.py runs them.
 NAMES = sorted(
     str(p.relative_to(CONFIGS))
     for p in CONFIGS.rglob("*.py")

@@ -5,7 +5,7 @@ import pytest
 import torch
 from tiny_run import built, last_state, tiny_config, train
 
-from dtir.apis.build import load_restorer
+from dtir.apis.models.build import load_restorer
 from dtir.core.checkpoint import find_last_checkpoint, load_checkpoint, load_state
 from dtir.core.errors import CheckpointError, DtirError
 from dtir.engine import StagedRunner, StagedTrainLoop

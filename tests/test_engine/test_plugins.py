@@ -8,7 +8,7 @@ import torch
 from mmengine.hooks import Hook
 from tiny_run import BARE, CONFIG, PLAIN, last_state, run_process, tiny_config, train, train_command
 
-from dtir.apis.build import load_restorer
+from dtir.apis.models.build import load_restorer
 from dtir.core.checkpoint import load_checkpoint
 from dtir.core.errors import ConfigError, DtirError
 from dtir.engine import StagedRunner

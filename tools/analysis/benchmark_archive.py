@@ -12,11 +12,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from dtir.apis.archive import left_to_do
-from dtir.apis.attempt import Done, Origin, stamp_of
-from dtir.apis.folder import Job, plan_jobs
-from dtir.apis.job_log import JobLog
-from dtir.apis.outcome import Estimate, Outcome, Pass
+from dtir.apis.archive.archive import left_to_do
+from dtir.apis.archive.attempt import Done, Origin, stamp_of
+from dtir.apis.archive.folder import Job, plan_jobs
+from dtir.apis.archive.job_log import JobLog
+from dtir.apis.restoring.outcome import Estimate, Outcome, Pass
 
 PER_FOLDER = 1000
 # As many as a run with the model of the package writes.

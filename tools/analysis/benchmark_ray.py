@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from dtir.apis import RestorationInferencer
-from dtir.apis.archive import ArchiveOptions
-from dtir.apis.cluster import Cluster
+from dtir.apis.archive.archive import ArchiveOptions
+from dtir.apis.archive.cluster import Cluster
 from dtir.core.errors import DtirError
 from dtir.imaging.files import write_picture
 from dtir.imaging.picture import Picture

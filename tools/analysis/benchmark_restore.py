@@ -22,11 +22,11 @@ from rich.console import Console
 from rich.table import Table
 
 from dtir import RestorationInferencer
-from dtir.apis.build import load_restorer
-from dtir.apis.export import export_model
-from dtir.apis.graph_names import SUFFIXES, backend_of
-from dtir.apis.model_names import find_model
-from dtir.apis.precision import PHOTOGRAPH
+from dtir.apis.export.writing import export_model
+from dtir.apis.models.build import load_restorer
+from dtir.apis.models.graph_names import SUFFIXES, backend_of
+from dtir.apis.models.names import find_model
+from dtir.apis.restoring.precision import PHOTOGRAPH
 from dtir.cli.importing import add_import_argument
 from dtir.core.errors import ConfigError, DtirError
 from dtir.imaging.files import read_picture

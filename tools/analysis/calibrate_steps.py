@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dtir.apis.build import load_restorer
+from dtir.apis.models.build import load_restorer
 from dtir.core.atomic import atomic_write
 from dtir.core.errors import ConfigError, DtirError
 from dtir.datasets import PairedDataset, SyntheticDataset

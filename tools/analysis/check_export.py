@@ -19,8 +19,8 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor, nn
 
-from dtir.apis.export import TRACED, noise
-from dtir.apis.graph_files import Signature, open_graph, write_graph
+from dtir.apis.export.graph_files import Signature, open_graph, write_graph
+from dtir.apis.export.writing import TRACED, noise
 from dtir.cli.importing import add_import_argument
 from dtir.models.backbones.parts.pictures import restored_picture
 from dtir.registry import BACKBONES

@@ -14,7 +14,7 @@ import torch
 from mmengine.registry import DefaultScope
 from rich.console import Console
 
-from dtir.apis.build import load_restorer
+from dtir.apis.models.build import load_restorer
 from dtir.cli.importing import add_import_argument
 from dtir.cli.launching import load_config
 from dtir.core.errors import ConfigError, DtirError

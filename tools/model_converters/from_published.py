@@ -18,7 +18,7 @@ import sys
 from mmengine.registry import DefaultScope
 
 from dtir import __version__
-from dtir.apis.published import read_published
+from dtir.apis.published.loading import read_published
 from dtir.cli.importing import add_import_argument
 from dtir.cli.launching import load_config
 from dtir.core.atomic import atomic_save

@@ -1,0 +1,1 @@
+"""Models as files: written, read, found by name or downloaded, and built."""

@@ -1,0 +1,110 @@
+"""Bare weights restore: dtir's own networks by their keys, others through spandrel."""
+
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from dtir.apis import RestorationInferencer
+from dtir.apis.models.build import load_restorer
+from dtir.core.errors import CheckpointError
+from dtir.models.backbones import NAFNet
+
+
+def picture(height: int = 21, width: int = 30) -> np.ndarray:
+    return np.random.default_rng(0).random((height, width, 3), dtype=np.float32)
+
+
+def as_tensor(pixels: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None]
+
+
+def foreign(name: str) -> torch.nn.Module:
+    """A small network of spandrel's with random weights."""
+    from spandrel.architectures import ESRGAN, PLKSR, SAFMN, SPAN, Compact, DnCNN
+
+    torch.manual_seed(0)
+    return {
+        "Compact": lambda: Compact.Compact(num_feat=8, num_conv=2, upscale=2),
+        "DnCNN": lambda: DnCNN.DnCNN(in_nc=3, out_nc=3, nc=8, nb=17, act_mode="R"),
+        "DnCNN of grey": lambda: DnCNN.DnCNN(in_nc=1, out_nc=1, nc=8, nb=17, act_mode="R"),
+        "ESRGAN": lambda: ESRGAN.ESRGAN(num_filters=8, num_blocks=1, scale=4),
+        "SAFMN": lambda: SAFMN.SAFMN(dim=8, n_blocks=1, upscaling_factor=2),
+        "SPAN": lambda: SPAN.SPAN(num_in_ch=3, num_out_ch=3, feature_channels=8, upscale=2),
+        "PLKSR": lambda: PLKSR.PLKSR(dim=8, n_blocks=1, upscaling_factor=2),
+    }[name]().eval()
+
+
+@pytest.mark.parametrize(
+    ("name", "scale"),
+    [("Compact", 2), ("DnCNN", 1), ("DnCNN of grey", 1), ("ESRGAN", 4), ("SAFMN", 2), ("SPAN", 2), ("PLKSR", 2)],
+)
+def test_networks_of_others(name, scale, tmp_path):
+    pytest.importorskip("spandrel", reason="spandrel is not installed; pip install -e .[spandrel]")
+    network = foreign(name)
+    torch.save({"params": network.state_dict()}, tmp_path / "net.pth")
+    inferencer = RestorationInferencer(tmp_path / "net.pth", device="cpu", tile=None)
+    found = inferencer.restore_array(picture())
+    assert found.shape == (21 * scale, 30 * scale, 3)
+    lq = as_tensor(picture())
+    with torch.inference_mode():
+        if name == "DnCNN of grey":
+            expected = torch.cat([network(lq[:, k : k + 1]) for k in range(3)], 1)
+        elif name in ("Compact", "DnCNN", "ESRGAN"):
+            expected = network(lq)
+        else:
+            expected = None
+    if expected is not None:
+        np.testing.assert_allclose(found, expected[0].permute(1, 2, 0).clamp(0, 1), atol=1e-5)
+    assert "weights" in inferencer.restorer.backbone.traits.licence
+
+
+def test_a_file_of_twice_the_size_keeps_its_transparency(tmp_path):
+    pytest.importorskip("spandrel", reason="spandrel is not installed; pip install -e .[spandrel]")
+    save_file(foreign("Compact").state_dict(), tmp_path / "net.safetensors")
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 90, 4), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), pixels)
+    inferencer = RestorationInferencer(tmp_path / "net.safetensors", device="cpu", tile=64, overlap=16)
+    inferencer.restore_file(tmp_path / "a.png", tmp_path / "out.png")
+    assert cv2.imread(str(tmp_path / "out.png"), cv2.IMREAD_UNCHANGED).shape == (160, 180, 4)
+    half = inferencer(picture(), strength=0.5)
+    whole = inferencer(picture())
+    between = cv2.resize(picture(), None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC) / 2 + whole / 2
+    assert np.abs(half - between)[2:-2, 2:-2].mean() < 0.05
+
+
+def test_bare_weights_of_our_own_networks(tmp_path):
+    torch.manual_seed(0)
+    network = NAFNet(width=4, enc_blk_nums=[1], middle_blk_num=1, dec_blk_nums=[1]).eval()
+    for p in network.parameters():
+        torch.nn.init.normal_(p, std=0.2)
+    torch.save(
+        {"state_dict": {f"module.{key}": value for key, value in network.state_dict().items()}}, tmp_path / "a.pth"
+    )
+    save_file(network.state_dict(), tmp_path / "a.safetensors")
+    with torch.inference_mode():
+        expected = network(as_tensor(picture()))[0].permute(1, 2, 0).clamp(0, 1)
+    for name in ("a.pth", "a.safetensors"):
+        found = RestorationInferencer(tmp_path / name, device="cpu").restore_array(picture())
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_weights_that_nobody_knows(tmp_path, monkeypatch):
+    torch.save({"a": torch.zeros(2)}, tmp_path / "net.pth")
+    monkeypatch.setitem(sys.modules, "spandrel", None)
+    with pytest.raises(CheckpointError, match=r"none of dtir's networks.*pip install dtir\[spandrel\]"):
+        load_restorer(tmp_path / "net.pth")
+    monkeypatch.undo()
+    pytest.importorskip("spandrel", reason="spandrel is not installed; pip install -e .[spandrel]")
+    with pytest.raises(CheckpointError, match="no network that dtir or spandrel knows"):
+        load_restorer(tmp_path / "net.pth")
+
+
+def test_weights_that_restore_no_picture(tmp_path):
+    network = NAFNet(img_channel=1, width=4, enc_blk_nums=[1], middle_blk_num=1, dec_blk_nums=[1])
+    torch.save(network.state_dict(), tmp_path / "net.pth")
+    with pytest.raises(CheckpointError, match="holds weights of NAFNet, which restores no picture"):
+        load_restorer(tmp_path / "net.pth")
