@@ -13,14 +13,12 @@ is run again.
 import argparse
 import functools
 import json
-import math
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 
 import cv2
 import numpy as np
@@ -28,192 +26,49 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from benchmarks.lab import REPO, markdown, picture, train
+from benchmarks.few_shot_cells import (
+    CHOSEN_AT,
+    CHOSEN_ON,
+    KINDS,
+    OLD,
+    SEEDS,
+    WAYS,
+    Cell,
+    Way,
+    all_cells,
+    chosen_rate,
+    pairs_in,
+    read_results,
+    to_test,
+    to_train,
+    ways_of,
+)
+from benchmarks.few_shot_tables import print_tables
+from benchmarks.lab import REPO, picture, train
 from benchmarks.method import FULL, TOLD, Run, centre, prepare, pretraining
 from dtir.apis import RestorationInferencer
 from dtir.apis.adaptation.files import save_adapted
-from dtir.apis.adaptation.teaching import Adaptation, AdaptationSettings, adapt
+from dtir.apis.adaptation.settings import AdaptationSettings
+from dtir.apis.adaptation.teaching import Adaptation, adapt
 from dtir.core.atomic import atomic_save, atomic_write
 from dtir.core.checkpoint import load_checkpoint
 from dtir.datasets import PairedDataset, SyntheticDataset
 from dtir.evaluation.metrics.functional import psnr
-from dtir.evaluation.statistics import difference_interval
 from dtir.imaging.files import read_rgb
 from dtir.registry import RESTORERS, SCOPE
 
 SETTINGS = "configs/_base_/lab/few_shot.py"
-OLD = ("motion-blurry", "jpeg-compressed", "noisy", "rainy", "snowy", "inpainting")
 # Side of the centre of the pictures that is measured.
 MEASURED = 160
 # Pairs of each old task that are replayed.
 REPLAYED = 6
 COMMON = {"iters": 160, "interval": 80, "batch_size": 4, "patch": 48}
-# Tried by each way: parts of the new task's own bear, and want, higher ones than the whole network.
-RATES = {"full": (2e-3, 8e-3), "adapters": (8e-3, 3.2e-2)}
-# The rate of each way of learning is chosen on these kinds, at seed 0 and this many pairs.
-CHOSEN_ON, CHOSEN_AT = ("low-light",), 30
-SEEDS = 3
-# Pairs of kinds that have fewer than that.
-FEWER = {"shadowed-docs": 10}
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of damage to learn.
-
-    Attributes:
-        name: In tables.
-        sources: Folders of pairs to train on, in train_pairs/.
-        tested: Folders of pairs to test on.
-        is_tested: Of a pair's name, whether it is for testing, in folders that are in both.
-        most: Of the test pairs of each folder.
-    """
-
-    name: str
-    sources: tuple[str, ...]
-    tested: tuple[str, ...]
-    is_tested: Callable[[str], bool] = lambda name: False
-    most: int = 10
-
-
-def _starts(*beginnings: str) -> Callable[[str], bool]:
-    return lambda name: name.startswith(beginnings)
-
-
-KINDS = (
-    Kind("low-light", ("low-light",), ("real10/low-light", "train_pairs/low-light2")),
-    # The further levels of haze are of scenes that are trained on anyway.
-    Kind("hazy", ("hazy", "hazy2"), ("real10/hazy",)),
-    Kind(
-        "raindrop",
-        ("raindrop-robotcar",),
-        ("train_pairs/raindrop-robotcar",),
-        _starts("robotcar_13600", "robotcar_4800", "robotcar_6400"),
-    ),
-    # Other cameras than those of the pairs to train on from the same set.
-    Kind(
-        "real noise",
-        ("noisy-polyu", "noisy-nam", "noisy-cc"),
-        ("train_pairs/noisy-polyu",),
-        _starts("polyu_Nikon", "polyu_Sony"),
-        12,
-    ),
-    Kind(
-        "shadowed-docs",
-        ("shadowed-docs",),
-        ("train_pairs/shadowed-docs",),
-        _starts("wf_14", "wf_16", "wf_17", "wf_18", "wf_20"),
-    ),
-)
-
-
-@dataclass(frozen=True)
-class Way:
-    """A way to learn.
-
-    Attributes:
-        name: In tables.
-        base: The network that it starts from: "untrained", "pre-trained", "told" or "method".
-        settings: Of the adaptation, over `COMMON`.
-        rate_of: The way whose learning rate it has; None searches its own.
-        replay: Whether pairs of the old tasks are replayed.
-        swept: Whether it is one of a row of settings, and learns the kinds of `CHOSEN_ON` alone.
-    """
-
-    name: str
-    base: str
-    settings: dict = field(default_factory=dict)
-    rate_of: str | None = None
-    replay: bool = False
-    swept: bool = False
-
-    @property
-    def rates(self) -> tuple[float, ...]:
-        """The learning rates that it tries."""
-        return RATES[self.settings["method"]]
-
-
-FREE = {"method": "full", "importance": 0.0, "replay_share": 0.0, "tolerance": math.inf}
-HELD = {**FREE, "importance": 10.0}
-KEPT = {"method": "full"}
-ADAPTERS = {"method": "adapters"}
-SCRATCH, RIVAL, PROJECT = "from scratch", "told: fine-tuned", "method: adapters"
-WAYS = (
-    Way(SCRATCH, "untrained", FREE),
-    Way("pre-trained alone: fine-tuned", "pre-trained", FREE),
-    Way(RIVAL, "told", FREE),
-    Way("told: adapters", "told", ADAPTERS),
-    Way("method: fine-tuned", "method", FREE),
-    Way(PROJECT, "method", ADAPTERS),
-    Way("method: full", "method", KEPT),
-    Way("told: full", "told", KEPT, "method: full"),
-    Way("told: fine-tuned, 5 % replay", "told", {**FREE, "replay_share": 0.05}, RIVAL, replay=True),
-    Way("method: full, 5 % replay", "method", KEPT, "method: full", replay=True),
-    *(
-        Way(
-            f"method: importance {weight:g} alone",
-            "method",
-            {**FREE, "importance": weight},
-            "method: fine-tuned",
-            swept=True,
-        )
-        for weight in (1.0, 10.0, 100.0, 1000.0)
-    ),
-)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What is learned from what: one file of results.
-
-    Attributes:
-        kind: Of the damage.
-        pairs: N.
-        seed: Of the networks, of the choice of the pairs, and of the training.
-    """
-
-    kind: Kind
-    pairs: int
-    seed: int
-
-    @property
-    def file(self) -> str:
-        """Of its results."""
-        return f"{self.kind.name.replace(' ', '_')}_{self.pairs}_seed{self.seed}.json"
-
-
-def all_cells(args: argparse.Namespace) -> Iterator[Cell]:
-    """For each number of pairs, seed by seed."""
-    for number in args.pairs:
-        for seed in range(args.seeds):
-            for kind in KINDS:
-                pairs = FEWER.get(kind.name, number) if number == CHOSEN_AT else number
-                if len(_to_train(kind)) >= pairs and kind.name in (args.kinds or [kind.name]):
-                    yield Cell(kind, pairs, seed)
-
-
-def _records(folder: str) -> list[dict]:
-    return PairedDataset("any", folder).records
-
-
-def _to_train(kind: Kind) -> list[dict]:
-    records = [record for source in kind.sources for record in _records(f"train_pairs/{source}")]
-    return [record for record in records if not kind.is_tested(record["name"])]
-
-
-def _to_test(kind: Kind) -> list[dict]:
-    shared = {f"train_pairs/{source}" for source in kind.sources}
-    found = []
-    for folder in kind.tested:
-        records = [r for r in _records(folder) if folder not in shared or kind.is_tested(r["name"])]
-        found += records[: kind.most]
-    return found
 
 
 def pairs_of(cell: Cell, out: Path) -> Path:
     """A folder with the cell's pairs, chosen by its seed."""
     folder = out / "pairs" / Path(cell.file).stem
-    records = _to_train(cell.kind)
+    records = to_train(cell.kind)
     order = np.random.default_rng((cell.seed, 5)).permutation(len(records))
     for index in order[: cell.pairs].tolist():
         for key, name in (("lq_path", "LQ"), ("gt_path", "GT")):
@@ -282,7 +137,7 @@ def learn(cell: Cell, way: Way, rate: float, out: Path, threads: int) -> Adaptat
 
 def old_values(inferencer: RestorationInferencer) -> dict[str, list[float]]:
     """PSNR of the old tasks' test pictures."""
-    return {task: _values(inferencer, _records(f"real10/{task}"), task)["PSNR"] for task in OLD}
+    return {task: _values(inferencer, pairs_in(f"real10/{task}"), task)["PSNR"] for task in OLD}
 
 
 def _values(inferencer: RestorationInferencer, records: list[dict], task: str) -> dict[str, list[float]]:
@@ -298,7 +153,7 @@ def _values(inferencer: RestorationInferencer, records: list[dict], task: str) -
 def carry_out(cell: Cell, way: Way, rate: float, out: Path, threads: int) -> dict:
     """Learns and measures, unless that is done; returns what was measured."""
     path = out / "results" / cell.file
-    results = _read(path)
+    results = read_results(path)
     key = f"{rate:g}"
     if key not in results.setdefault(way.name, {}):
         result = learn(cell, way, rate, out, threads)
@@ -309,7 +164,7 @@ def carry_out(cell: Cell, way: Way, rate: float, out: Path, threads: int) -> dic
             "held_out": round(fmean(result.after), 4),
             "iters": result.history[-1][0],
             "start": result.start,
-            **_values(inferencer, _to_test(cell.kind), cell.kind.name),
+            **_values(inferencer, to_test(cell.kind), cell.kind.name),
         }
         if way.base in ("told", "method"):
             measured["old"] = old_values(inferencer)
@@ -318,10 +173,6 @@ def carry_out(cell: Cell, way: Way, rate: float, out: Path, threads: int) -> dic
         results[way.name][key] = measured
         _write(path, results)
     return results[way.name][key]
-
-
-def _read(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _write(path: Path, results: dict) -> None:
@@ -335,20 +186,6 @@ def measure_base(name: str, seed: int, out: Path, threads: int) -> None:
     path = out / "results" / f"base_{name}_seed{seed}.json"
     if not path.is_file():
         _write(path, old_values(RestorationInferencer(str(base_of(name, seed, out, threads)), device="cpu")))
-
-
-def chosen_rate(way: Way, results: Path) -> float | None:
-    """Of the learning rates that were tried, the one with the best mean of the held-out pairs; None before any was."""
-    cells = [Cell(kind, CHOSEN_AT, 0) for kind in KINDS if kind.name in CHOSEN_ON]
-    found = [_read(results / cell.file).get(way.rate_of or way.name, {}) for cell in cells]
-    tried = [rate for rate in way.rates if all(f"{rate:g}" in values for values in found)]
-    return max(tried, key=lambda rate: fmean(values[f"{rate:g}"]["held_out"] for values in found), default=None)
-
-
-def ways_of(cell: Cell) -> list[Way]:
-    """Those that the cell's kind is learned by."""
-    swept = cell.kind.name in CHOSEN_ON and cell.pairs == CHOSEN_AT
-    return [way for way in WAYS if swept or not way.swept]
 
 
 def run_all(args: argparse.Namespace) -> None:
@@ -367,138 +204,6 @@ def run_all(args: argparse.Namespace) -> None:
         for way in ways_of(cell):
             carry_out(cell, way, chosen_rate(way, out / "results"), out, args.threads)
         print(f"{cell.kind.name}, {cell.pairs} pairs, seed {cell.seed}: done", flush=True)
-
-
-Found = dict[str, dict[str, dict[int, dict]]]
-
-
-def read_cells(results: Path, pairs: dict[str, int]) -> Found:
-    """What was measured, by way, kind and seed, at the way's learning rate.
-
-    Args:
-        results: Folder of the files.
-        pairs: N by kind.
-    """
-    found: Found = {}
-    for way in WAYS:
-        chosen = chosen_rate(way, results)
-        if chosen is None:
-            continue
-        rate = f"{chosen:g}"
-        for kind in (kind for kind in KINDS if kind.name in pairs):
-            for seed in range(SEEDS):
-                measured = _read(results / Cell(kind, pairs[kind.name], seed).file).get(way.name, {})
-                if rate in measured:
-                    found.setdefault(way.name, {}).setdefault(kind.name, {})[seed] = measured[rate]
-    return found
-
-
-def difference(found: Found, first: str, second: str, kinds: Iterable[str]) -> str:
-    """How much one way is above another in dB, with a 95 % interval over pictures, at what both have in common."""
-    values: tuple[dict, dict] = ({}, {})
-    for kind in kinds:
-        rows = [found.get(name, {}).get(kind, {}) for name in (first, second)]
-        seeds = sorted(rows[0].keys() & rows[1].keys())
-        if not seeds:
-            return "-"
-        for row, part in zip(rows, values, strict=True):
-            part[kind] = [fmean(column) for column in zip(*(row[seed]["PSNR"] for seed in seeds), strict=True)]
-    low, high = difference_interval(*values)
-    mean = fmean(fmean(values[0][kind]) - fmean(values[1][kind]) for kind in values[0])
-    return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
-
-
-def new_table(found: Found, kinds: list[str]) -> str:
-    """PSNR of the new kinds, a way a row, and the average beside two rivals."""
-    rows = []
-    inputs = [next(iter(found[SCRATCH][kind].values()))["input"] for kind in kinds]
-    rows.append(["input", "", *(f"{fmean(values):.2f}" for values in inputs), "", "", ""])
-    for name, by_kind in found.items():
-        cells = [_seeds([fmean(r["PSNR"]) for r in by_kind.get(kind, {}).values()]) for kind in kinds]
-        whole = all(kind in by_kind for kind in kinds)
-        mean = (
-            f"{fmean(fmean(fmean(r['PSNR']) for r in by_kind[kind].values()) for kind in kinds):.2f}" if whole else ""
-        )
-        beside = [difference(found, name, other, kinds) if other != name else "-" for other in (SCRATCH, RIVAL)]
-        rows.append([name, _counts(by_kind, kinds), *cells, mean, *beside])
-    return markdown(["way", "seeds", *kinds, "average", f"against {SCRATCH}", f"against {RIVAL}"], rows)
-
-
-def _counts(by_kind: dict, kinds: list[str]) -> str:
-    counts = sorted({len(by_kind.get(kind, {})) for kind in kinds})
-    return "-".join(map(str, [counts[0], counts[-1]] if len(counts) > 1 else counts))
-
-
-def _seeds(values: list[float]) -> str:
-    spread = f" ± {stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{fmean(values):.2f}{spread}" if values else "-"
-
-
-def claims_table(found: Found, kinds: list[str]) -> str:
-    """The differences that are asked about, kind by kind."""
-    asked = [(PROJECT, SCRATCH), (PROJECT, RIVAL), (PROJECT, "told: adapters")]
-    asked += [("method: full", SCRATCH), ("method: full", RIVAL), ("method: full", "told: full")]
-    asked += [("pre-trained alone: fine-tuned", SCRATCH), ("method: fine-tuned", RIVAL)]
-    rows = [[f"{a} - {b}", *(difference(found, a, b, [kind]) for kind in kinds)] for a, b in asked]
-    return markdown(["difference", *kinds], rows)
-
-
-def changes(found: Found, name: str, results: Path) -> dict[str, list[float]]:
-    """By old task, the change of its mean PSNR in dB by each adaptation."""
-    base = next(way.base for way in WAYS if way.name == name)
-    moved: dict[str, list[float]] = {task: [] for task in OLD}
-    for by_seed in found.get(name, {}).values():
-        for seed, measured in by_seed.items():
-            before = _read(results / f"base_{base}_seed{seed}.json")
-            for task, values in measured.get("old", {}).items():
-                moved[task].append(fmean(values) - fmean(before[task]))
-    return moved
-
-
-def forgetting_table(found: Found, kinds: list[str], results: Path) -> str:
-    """What the old tasks lose, beside what the new kinds gain over the input."""
-    rows = []
-    for way in WAYS:
-        moved = changes(found, way.name, results)
-        if not any(moved.values()):
-            continue
-        gains = [
-            fmean(fmean(np.subtract(r["PSNR"], r["input"])) for r in found[way.name][kind].values())
-            for kind in kinds
-            if kind in found[way.name]
-        ]
-        means = {task: fmean(values) for task, values in moved.items()}
-        worst = min(min(values) for values in moved.values())
-        row = [way.name, f"{fmean(gains):+.2f}", *(f"{means[task]:+.2f}" for task in OLD)]
-        rows.append([*row, f"{fmean(means.values()):+.2f}", f"{worst:+.2f}"])
-    return markdown(["way", "new kinds' gain", *OLD, "mean", "worst"], rows)
-
-
-def rates_table(results: Path) -> str:
-    """The learning rates that were tried and chosen."""
-    cells = [Cell(kind, CHOSEN_AT, 0) for kind in KINDS if kind.name in CHOSEN_ON]
-    found = [_read(results / cell.file) for cell in cells]
-    rows = []
-    for way in (way for way in WAYS if way.rate_of is None and chosen_rate(way, results)):
-        tried = [f"{rate:g}" for rate in way.rates if all(f"{rate:g}" in values.get(way.name, {}) for values in found)]
-        rows.append([way.name, ", ".join(tried), f"{chosen_rate(way, results):g}"])
-    return markdown(["way", "learning rates tried", "chosen"], rows)
-
-
-def print_tables(results: Path) -> None:
-    """The comparison in Markdown."""
-    names = [kind.name for kind in KINDS]
-    tables = []
-    for number in (CHOSEN_AT, 10, 100):
-        fewer = FEWER if number == CHOSEN_AT else {}
-        found = read_cells(results, {name: fewer.get(name, number) for name in names})
-        # Kinds with fewer pairs are in the main comparison with what they have.
-        kinds = [n for n in names if n in found.get(SCRATCH, {}) and (number == CHOSEN_AT or n not in FEWER)]
-        if kinds:
-            tables += [f"{number} pairs", new_table(found, kinds)]
-        if kinds and number == CHOSEN_AT:
-            tables += [claims_table(found, kinds), forgetting_table(found, kinds, results)]
-    print(*tables, rates_table(results), sep="\n\n")
 
 
 def main() -> int:

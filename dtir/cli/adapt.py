@@ -58,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
         DtirError: Whatever is the user's to mend.
     """
     from dtir.apis.adaptation.files import check_output, save_adapted, write_adaptation_report
-    from dtir.apis.adaptation.teaching import AdaptationSettings, adapt
+    from dtir.apis.adaptation.settings import AdaptationSettings
+    from dtir.apis.adaptation.teaching import adapt
 
     out = Path(args.out)
     if out.exists() and not args.overwrite:

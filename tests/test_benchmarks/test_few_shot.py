@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import few_shot
-from benchmarks.few_shot import (
+from benchmarks.few_shot import pairs_of
+from benchmarks.few_shot_cells import (
     CHOSEN_AT,
     CHOSEN_ON,
     FEWER,
@@ -19,13 +19,11 @@ from benchmarks.few_shot import (
     SCRATCH,
     WAYS,
     Cell,
+    all_cells,
     chosen_rate,
-    difference,
-    forgetting_table,
-    new_table,
-    pairs_of,
-    read_cells,
+    to_test,
 )
+from benchmarks.few_shot_tables import difference, forgetting_table, new_table, read_cells
 
 RATE = {way.name: way.rates for way in WAYS}
 NEEDS_DATA = pytest.mark.skipif(not os.environ.get("DTIR_DATA"), reason="DTIR_DATA names no folder of real pairs")
@@ -34,7 +32,7 @@ NEEDS_DATA = pytest.mark.skipif(not os.environ.get("DTIR_DATA"), reason="DTIR_DA
 @NEEDS_DATA
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_no_test_picture_is_trained_on(kind, tmp_path):
-    tested = {Path(record["gt_path"]).name for record in few_shot._to_test(kind)}
+    tested = {Path(record["gt_path"]).name for record in to_test(kind)}
     pairs = FEWER.get(kind.name, CHOSEN_AT)
     folder = pairs_of(Cell(kind, pairs, 0), tmp_path)
     trained = {path.name for path in (folder / "GT").iterdir()}
@@ -46,7 +44,7 @@ def test_no_test_picture_is_trained_on(kind, tmp_path):
 @NEEDS_DATA
 def test_a_kind_has_a_cell_for_each_number_of_pairs_that_it_has():
     args = argparse.Namespace(pairs=[30, 100], seeds=2, kinds=None)
-    cells = {(cell.kind.name, cell.pairs) for cell in few_shot.all_cells(args)}
+    cells = {(cell.kind.name, cell.pairs) for cell in all_cells(args)}
     assert cells == {
         ("low-light", 30),
         ("hazy", 30),

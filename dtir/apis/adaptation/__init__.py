@@ -6,13 +6,14 @@ from dtir.core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from dtir.apis.adaptation.files import save_adapted, write_adaptation_report
-    from dtir.apis.adaptation.teaching import Adaptation, AdaptationSettings, adapt
+    from dtir.apis.adaptation.settings import AdaptationSettings
+    from dtir.apis.adaptation.teaching import Adaptation, adapt
 
 __all__ = ["Adaptation", "AdaptationSettings", "adapt", "save_adapted", "write_adaptation_report"]
 
 _PLACES = {
     "Adaptation": "dtir.apis.adaptation.teaching",
-    "AdaptationSettings": "dtir.apis.adaptation.teaching",
+    "AdaptationSettings": "dtir.apis.adaptation.settings",
     "adapt": "dtir.apis.adaptation.teaching",
     "save_adapted": "dtir.apis.adaptation.files",
     "write_adaptation_report": "dtir.apis.adaptation.files",

@@ -1,103 +1,38 @@
 """Teaches a trained network a new kind of damage from a few pairs, by parts of its own or by all of it."""
 
 import copy
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dtir.apis.adaptation.extending import best_start, extended, free_step
 from dtir.apis.adaptation.importance import OutputImportance
 from dtir.apis.adaptation.rehearsal import Limit, Rehearsal, old_pictures
+from dtir.apis.adaptation.settings import AdaptationSettings
 from dtir.apis.models.build import load_restorer
 from dtir.apis.models.names import find_model
 from dtir.apis.restoring.device import resolve_device
 from dtir.core.errors import ConfigError, DatasetError, TaskError
-from dtir.core.seeding import derive_seed
 from dtir.datasets import PairedDataset
 from dtir.evaluation.metrics.functional import psnr, to_8_bit
 from dtir.models import ConditionedNetwork, DiffusionRestorer, ExtendedNetwork
-from dtir.registry import RESTORERS, SCOPE
 from dtir.tasks import SET_MARK
 
-METHODS = ("adapters", "full")
 # Of the pairs, every fifth is held out.
 HELD_OUT_EVERY = 5
 LEAST_PAIRS = 3
-# Crops that the steps to start from are judged by, and every how many steps one is.
-JUDGED, JUDGED_EVERY = 8, 5
+# Crops that the steps to start from are judged by.
+JUDGED = 8
 PATIENCE = 5
-# Peak learning rates by method, and how much faster the new task's own parts learn than a whole network that is held.
-RATES = {"adapters": 2e-3, "full": 2e-4}
+# How much faster the new task's own parts learn than a whole network that is held.
 OWN_RATE = 10
 # Steps between two times that the change of the whole network is limited: its own parts have to learn what is left.
 LIMITED_EVERY = 20
-
-
-@dataclass(frozen=True)
-class AdaptationSettings:
-    """How a task is learned.
-
-    Attributes:
-        method: "adapters" trains parts of the new task's own, and leaves every old task bit for bit what it was; "full"
-            trains the whole network, too, which is held near what it was where its old outputs depend on it.
-        iters: Most optimiser steps; it ends before where the held-out pairs stop gaining.
-        lr: Peak learning rate; None is 2e-3 for adapters and 2e-4 for the whole network. Where it is held by any of the
-            below, the new task's own parts learn ten times as fast.
-        batch_size: Crops per step.
-        patch: Side of the crops in pixels.
-        rank: Channels inside of each adapter.
-        importance: Weight of what holds the whole network, see `OutputImportance`.
-        replay: Folder of pairs of old tasks, `<task>/LQ` and `<task>/GT`; None makes pairs by `old_pictures`.
-        replay_share: Of the whole network's training samples that are of old tasks, with the old outputs as targets.
-        tolerance: Most dB of PSNR that an old task may lose on these pairs by the whole network's training; `math.inf`
-            sets no limit.
-        interval: Steps between two looks at the held-out pairs.
-        seed: Of the crops and of the split.
-    """
-
-    method: str = "adapters"
-    iters: int = 1000
-    lr: float | None = None
-    batch_size: int = 8
-    patch: int = 96
-    rank: int = 8
-    importance: float = 10.0
-    replay: str | Path | None = None
-    replay_share: float = 0.05
-    tolerance: float = 0.1
-    interval: int = 50
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise ConfigError(f"method '{self.method}'; expected one of {', '.join(METHODS)}.")
-        numbers = (self.iters, self.batch_size, self.patch, self.rank, self.interval)
-        if min(numbers) < 1 or (self.lr is not None and self.lr <= 0) or self.importance < 0 or self.seed < 0:
-            raise ConfigError(
-                "iters, batch_size, patch, rank, interval and lr must be positive, importance and seed not negative."
-            )
-        if not 0 <= self.replay_share < 1 or not self.tolerance > 0:
-            raise ConfigError(
-                f"replay_share={self.replay_share}, tolerance={self.tolerance}; expected a share from 0 to less than "
-                "1, and a tolerance above 0 dB."
-            )
-
-    @property
-    def keeps(self) -> bool:
-        """Whether anything holds what would change else."""
-        limited = bool(self.importance or self.replay_share) or math.isfinite(self.tolerance)
-        return self.method == "full" and limited
-
-    @property
-    def peak_lr(self) -> float:
-        """The learning rate in use."""
-        return self.lr or RATES[self.method]
 
 
 @dataclass
@@ -174,7 +109,7 @@ def adapt(
     shown = [dataset[index] for index in held]
     start = best_start(old, data.judged())
     step = free_step(old, start)
-    restorer = extended(old, name, step, start, settings).to(place)
+    restorer = extended(old, name, step, start, settings.rank, settings.seed).to(place)
     names = [record["name"] for record in dataset.records]
     result = Adaptation(restorer, name, step, start, [names[k] for k in train], [names[k] for k in held])
     result.before = scores(restorer, shown, len(restorer.tasks) - 1)
@@ -240,54 +175,6 @@ class _Pairs:
         pictures = ([item["inputs"] for item in items], [item["data_samples"]["gt"] for item in items])
         lq, gt = (torch.stack(part).to(self.device).float() / 255 for part in pictures)
         return lq, gt
-
-
-@torch.inference_mode()
-def best_start(model: DiffusionRestorer, crops: tuple[Tensor, Tensor]) -> int:
-    """The step at which the network as it is restores the crops best: steps of its tasks, and every fifth."""
-    lq, gt = crops
-    steps = sorted({*model.matched_t.clamp(min=0).tolist(), *range(0, model.num_timesteps + 1, JUDGED_EVERY)})
-    steps = [t for t in steps if t not in model.network.extended_steps]
-
-    def score(t: int) -> float:
-        restored = model.restore(lq, torch.full((len(lq),), t, device=lq.device))
-        return psnr(restored.clamp(0, 1), gt, eps=1e-10).mean().item()
-
-    return max(steps, key=score)
-
-
-def free_step(model: DiffusionRestorer, start: int) -> int:
-    """The step nearest to `start` that no task has.
-
-    Raises:
-        ConfigError: All are taken.
-    """
-    taken = {*model.matched_t.tolist(), *model.network.extended_steps}
-    free = [t for t in range(1, model.num_timesteps + 1) if t not in taken]
-    if not free:
-        raise ConfigError(f"all {model.num_timesteps} time steps of the network are taken by tasks.")
-    return min(free, key=lambda t: abs(t - start))
-
-
-def extended(
-    old: DiffusionRestorer, name: str, step: int, start: int, settings: AdaptationSettings
-) -> DiffusionRestorer:
-    """A copy of the network with one task more, which restores as before at all other steps."""
-    config = copy.deepcopy(old.model_cfg)
-    network = config["network"]
-    extensions = [*network.get("extensions", ()), {"step": step, "start": start, "rank": settings.rank, "curve": True}]
-    config["network"] = {**network, "type": "ExtendedConditioning", "extensions": extensions}
-    config["tasks"] = [*old.tasks, name]
-    with torch.random.fork_rng(devices=[]), DefaultScope.overwrite_default_scope(SCOPE):
-        torch.manual_seed(derive_seed(settings.seed, step))
-        restorer = RESTORERS.build(config)
-    own = old.state_dict()
-    # The estimator is a part of the old model, too, but not of its config.
-    state = {key: own.get(key, value) for key, value in restorer.state_dict().items()}
-    state["matched_t"] = torch.cat([old.matched_t, old.matched_t.new_tensor([step])])
-    restorer.load_state_dict(state)
-    restorer.model_cfg, restorer.estimator = config, old.estimator
-    return restorer.eval()
 
 
 @torch.inference_mode()

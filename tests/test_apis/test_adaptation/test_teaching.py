@@ -12,7 +12,8 @@ from mmengine.registry import DefaultScope
 from dtir.apis import RestorationInferencer
 from dtir.apis.adaptation.files import save_adapted
 from dtir.apis.adaptation.importance import OutputImportance
-from dtir.apis.adaptation.teaching import AdaptationSettings, adapt, split
+from dtir.apis.adaptation.settings import AdaptationSettings
+from dtir.apis.adaptation.teaching import adapt, split
 from dtir.apis.models.build import load_restorer
 from dtir.cli.main import main
 from dtir.core.errors import ConfigError, DatasetError, TaskError

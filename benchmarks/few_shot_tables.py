@@ -1,0 +1,156 @@
+"""The tables of `benchmarks.few_shot`, from its files of results."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import fmean, stdev
+
+import numpy as np
+
+from benchmarks.few_shot_cells import (
+    CHOSEN_AT,
+    CHOSEN_ON,
+    FEWER,
+    KINDS,
+    OLD,
+    PROJECT,
+    RIVAL,
+    SCRATCH,
+    SEEDS,
+    WAYS,
+    Cell,
+    chosen_rate,
+    read_results,
+)
+from benchmarks.lab import markdown
+from dtir.evaluation.statistics import difference_interval
+
+Found = dict[str, dict[str, dict[int, dict]]]
+
+
+def read_cells(results: Path, pairs: dict[str, int]) -> Found:
+    """What was measured, by way, kind and seed, at the way's learning rate.
+
+    Args:
+        results: Folder of the files.
+        pairs: N by kind.
+    """
+    found: Found = {}
+    for way in WAYS:
+        chosen = chosen_rate(way, results)
+        if chosen is None:
+            continue
+        rate = f"{chosen:g}"
+        for kind in (kind for kind in KINDS if kind.name in pairs):
+            for seed in range(SEEDS):
+                measured = read_results(results / Cell(kind, pairs[kind.name], seed).file).get(way.name, {})
+                if rate in measured:
+                    found.setdefault(way.name, {}).setdefault(kind.name, {})[seed] = measured[rate]
+    return found
+
+
+def difference(found: Found, first: str, second: str, kinds: Iterable[str]) -> str:
+    """How much one way is above another in dB, with a 95 % interval over pictures, at what both have in common."""
+    values: tuple[dict, dict] = ({}, {})
+    for kind in kinds:
+        rows = [found.get(name, {}).get(kind, {}) for name in (first, second)]
+        seeds = sorted(rows[0].keys() & rows[1].keys())
+        if not seeds:
+            return "-"
+        for row, part in zip(rows, values, strict=True):
+            part[kind] = [fmean(column) for column in zip(*(row[seed]["PSNR"] for seed in seeds), strict=True)]
+    low, high = difference_interval(*values)
+    mean = fmean(fmean(values[0][kind]) - fmean(values[1][kind]) for kind in values[0])
+    return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
+def new_table(found: Found, kinds: list[str]) -> str:
+    """PSNR of the new kinds, a way a row, and the average beside two rivals."""
+    rows = []
+    inputs = [next(iter(found[SCRATCH][kind].values()))["input"] for kind in kinds]
+    rows.append(["input", "", *(f"{fmean(values):.2f}" for values in inputs), "", "", ""])
+    for name, by_kind in found.items():
+        cells = [_seeds([fmean(r["PSNR"]) for r in by_kind.get(kind, {}).values()]) for kind in kinds]
+        whole = all(kind in by_kind for kind in kinds)
+        mean = (
+            f"{fmean(fmean(fmean(r['PSNR']) for r in by_kind[kind].values()) for kind in kinds):.2f}" if whole else ""
+        )
+        beside = [difference(found, name, other, kinds) if other != name else "-" for other in (SCRATCH, RIVAL)]
+        rows.append([name, _counts(by_kind, kinds), *cells, mean, *beside])
+    return markdown(["way", "seeds", *kinds, "average", f"against {SCRATCH}", f"against {RIVAL}"], rows)
+
+
+def _counts(by_kind: dict, kinds: list[str]) -> str:
+    counts = sorted({len(by_kind.get(kind, {})) for kind in kinds})
+    return "-".join(map(str, [counts[0], counts[-1]] if len(counts) > 1 else counts))
+
+
+def _seeds(values: list[float]) -> str:
+    spread = f" ± {stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{fmean(values):.2f}{spread}" if values else "-"
+
+
+def claims_table(found: Found, kinds: list[str]) -> str:
+    """The differences that are asked about, kind by kind."""
+    asked = [(PROJECT, SCRATCH), (PROJECT, RIVAL), (PROJECT, "told: adapters")]
+    asked += [("method: full", SCRATCH), ("method: full", RIVAL), ("method: full", "told: full")]
+    asked += [("pre-trained alone: fine-tuned", SCRATCH), ("method: fine-tuned", RIVAL)]
+    rows = [[f"{a} - {b}", *(difference(found, a, b, [kind]) for kind in kinds)] for a, b in asked]
+    return markdown(["difference", *kinds], rows)
+
+
+def changes(found: Found, name: str, results: Path) -> dict[str, list[float]]:
+    """By old task, the change of its mean PSNR in dB by each adaptation."""
+    base = next(way.base for way in WAYS if way.name == name)
+    moved: dict[str, list[float]] = {task: [] for task in OLD}
+    for by_seed in found.get(name, {}).values():
+        for seed, measured in by_seed.items():
+            before = read_results(results / f"base_{base}_seed{seed}.json")
+            for task, values in measured.get("old", {}).items():
+                moved[task].append(fmean(values) - fmean(before[task]))
+    return moved
+
+
+def forgetting_table(found: Found, kinds: list[str], results: Path) -> str:
+    """What the old tasks lose, beside what the new kinds gain over the input."""
+    rows = []
+    for way in WAYS:
+        moved = changes(found, way.name, results)
+        if not any(moved.values()):
+            continue
+        gains = [
+            fmean(fmean(np.subtract(r["PSNR"], r["input"])) for r in found[way.name][kind].values())
+            for kind in kinds
+            if kind in found[way.name]
+        ]
+        means = {task: fmean(values) for task, values in moved.items()}
+        worst = min(min(values) for values in moved.values())
+        row = [way.name, f"{fmean(gains):+.2f}", *(f"{means[task]:+.2f}" for task in OLD)]
+        rows.append([*row, f"{fmean(means.values()):+.2f}", f"{worst:+.2f}"])
+    return markdown(["way", "new kinds' gain", *OLD, "mean", "worst"], rows)
+
+
+def rates_table(results: Path) -> str:
+    """The learning rates that were tried and chosen."""
+    cells = [Cell(kind, CHOSEN_AT, 0) for kind in KINDS if kind.name in CHOSEN_ON]
+    found = [read_results(results / cell.file) for cell in cells]
+    rows = []
+    for way in (way for way in WAYS if way.rate_of is None and chosen_rate(way, results)):
+        tried = [f"{rate:g}" for rate in way.rates if all(f"{rate:g}" in values.get(way.name, {}) for values in found)]
+        rows.append([way.name, ", ".join(tried), f"{chosen_rate(way, results):g}"])
+    return markdown(["way", "learning rates tried", "chosen"], rows)
+
+
+def print_tables(results: Path) -> None:
+    """The comparison in Markdown."""
+    names = [kind.name for kind in KINDS]
+    tables = []
+    for number in (CHOSEN_AT, 10, 100):
+        fewer = FEWER if number == CHOSEN_AT else {}
+        found = read_cells(results, {name: fewer.get(name, number) for name in names})
+        # Kinds with fewer pairs are in the main comparison with what they have.
+        kinds = [n for n in names if n in found.get(SCRATCH, {}) and (number == CHOSEN_AT or n not in FEWER)]
+        if kinds:
+            tables += [f"{number} pairs", new_table(found, kinds)]
+        if kinds and number == CHOSEN_AT:
+            tables += [claims_table(found, kinds), forgetting_table(found, kinds, results)]
+    print(*tables, rates_table(results), sep="\n\n")
