@@ -1,6 +1,7 @@
 """`dtir compare`: trained methods side by side, for a paper."""
 
 import argparse
+from pathlib import Path
 
 HELP = "set trained methods side by side: page, tables, figures"
 DESCRIPTION = (
@@ -39,12 +40,15 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from dtir.evaluation.render import terminal_table
+    from dtir.evaluation.reports.method_cautions import cautions
     from dtir.evaluation.reports.method_page import comparison_tables, write_comparison
     from dtir.evaluation.reports.methods import read_methods
 
+    console = Console()
     methods = read_methods([_named(text) for text in args.runs], args.seeds)
     path = write_comparison(args.out, methods, [f".{kind}" for kind in args.figures])
-    console = Console()
+    for text in cautions(methods):
+        console.print(f"Note: {text}", markup=False, highlight=False, soft_wrap=True)
     console.print(terminal_table(comparison_tables(methods)[0]))
     console.print(f"page, tables, figures and pictures: {path}", markup=False, soft_wrap=True)
     return 0
@@ -52,4 +56,5 @@ def run(args: argparse.Namespace) -> int:
 
 def _named(text: str) -> tuple[str, str]:
     name, mark, folder = text.partition("=")
-    return (name, folder) if mark else ("", text)
+    # Folders may have the mark in their own names: lr=0.1_seed0.
+    return (name, folder) if mark and not Path(text).is_dir() else ("", text)

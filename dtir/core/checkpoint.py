@@ -66,6 +66,16 @@ def load_state(model: nn.Module, state: dict[str, Tensor], source: str | Path) -
     """Loads a state dict into a model; every key and shape must match.
 
     Raises:
+        CheckpointError: See `check_state`.
+    """
+    check_state(model, state, source)
+    model.load_state_dict(state)
+
+
+def check_state(model: nn.Module, state: dict[str, Tensor], source: str | Path) -> None:
+    """Holds the keys and shapes of a state dict against those of a model.
+
+    Raises:
         CheckpointError: Keys or shapes differ; the message counts and names them.
     """
     own = model.state_dict()
@@ -86,7 +96,6 @@ def load_state(model: nn.Module, state: dict[str, Tensor], source: str | Path) -
             f"'{source}' belongs to another model than {type(model).__name__} as configured: {'; '.join(problems)}. "
             "Use the config that the checkpoint was trained with."
         )
-    model.load_state_dict(state)
 
 
 def to_cpu(value: object) -> object:

@@ -22,7 +22,7 @@ from torch import nn
 
 from dtir.config.imports import imports_of
 from dtir.core.atomic import atomic_save
-from dtir.core.checkpoint import find_last_checkpoint, load_checkpoint, load_state, to_cpu
+from dtir.core.checkpoint import check_state, find_last_checkpoint, load_checkpoint, load_state, to_cpu
 from dtir.core.errors import CheckpointError, DtirError
 from dtir.datasets import MultiTaskDataset
 from dtir.engine.sharding import ShardedModel, state_like, whole
@@ -215,6 +215,8 @@ class StagedRunner(Runner):
             raise CheckpointError(
                 f"'{filename}' has no 'state_dict'; is it a bare backbone? Keys: {list(checkpoint)[:5]}"
             )
+        # Before hooks that load parts of it into parts of their own, such as the moving average.
+        check_state(self.model, checkpoint["state_dict"], filename)
         if self.shards is not None:
             own = self.model.state_dict()
             for name, prefix in (("state_dict", ""), ("ema_state_dict", "module.")):

@@ -112,6 +112,7 @@ def test_bare_weights_cannot_be_restored_with(tmp_path):
         ({"randomness.seed": 7}, "trained with seed=0, the config has seed=7"),
         ({"train_dataloader.batch_size": 4}, "trained with 8 samples in all per step"),
         ({"train_cfg.stages": [{"name": "finetune", "iters": 99, "lr": 1e-3}]}, "max_iters=14, the config has"),
+        ({"model.network.backbone.width": 4}, "belongs to another model than DiffusionRestorer"),
     ],
 )
 def test_resuming_another_run_is_refused(finished, options, message):

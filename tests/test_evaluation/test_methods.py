@@ -80,7 +80,8 @@ def test_seeds_of_one_method_are_averaged(folders):
     assert lpips.header == ["task", "plain", "ours"]
     assert against.rows[0][:3] == ["ours", "PSNR", "+2.00"]
     # Six pictures, all better: 2 of 2^6 signs are as extreme.
-    assert float(against.rows[0][-1]) == pytest.approx(2 / 64, abs=1e-3)
+    assert float(against.rows[0][-2]) == pytest.approx(2 / 64, abs=1e-3)
+    assert against.rows[0][-1] == "6"
     assert costs.rows[0] == ["plain", "2", "3", "21", "1.02e+03", "CPU, 2 threads"]
 
 
@@ -89,16 +90,60 @@ def test_names_group_runs_and_one_method_is_refused(folders):
     assert (plain.name, other.name) == ("a", "b")
     with pytest.raises(ConfigError, match="there is one method only, 'a'"):
         read_methods([("a", folders[0]), ("a", folders[1])])
+    with pytest.raises(ConfigError, match="plain_seed0' is given twice"):
+        read_methods([("a", folders[0]), ("b", folders[0])])
     (folders[0] / "report" / "results.json").unlink()
     with pytest.raises(DtirError, match=r"plain_seed0' has no report/results.json: test it"):
         methods_of(folders)
+
+
+def test_what_is_a_seed_and_what_belongs_to_the_name(tmp_path):
+    names = ["tasks10", "tasks20", "a-s3", "a-s4", "b/seed0", "b/seed1"]
+    methods = methods_of([work_folder(tmp_path / name, 20.0) for name in names])
+    assert [(method.name, len(method.runs)) for method in methods] == [
+        ("tasks10", 1),
+        ("tasks20", 1),
+        ("a", 2),
+        ("b", 2),
+    ]
+
+
+def test_two_folders_of_one_name_are_no_seeds_unless_they_are_said_to_be(tmp_path):
+    one, other = (work_folder(tmp_path / name / "run", 20.0) for name in ("one", "other"))
+    with pytest.raises(ConfigError, match=r"other/run' and '.*one/run' are both called 'run': give them names"):
+        read_methods([("", one), ("", other)])
+
+
+def test_a_folder_may_have_the_mark_of_names_in_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folders = [work_folder(tmp_path / name, 20.0) for name in ("lr=0.1", "lr=0.2")]
+    assert cli.main(["compare", *(folder.name for folder in folders)]) == 0
+    assert "| lr=0.1 | 1 |" in (tmp_path / "comparison" / "compare.md").read_text()
+
+
+def test_the_best_are_bold(folders):
+    averages, psnr, lpips, *_ = comparison_tables(methods_of(folders))
+    assert averages.best == {(1, 2)}
+    assert psnr.best == {(row, 2) for row in range(4)}
+    # All alike.
+    assert lpips.best == set()
+
+
+def test_a_picture_without_a_finite_value_is_left_out_of_its_differences_alone(folders):
+    for folder in folders[:2]:
+        path = folder / "report" / "pictures.json"
+        content = json.loads(path.read_text())
+        content["pictures"][0]["PSNR"] = None
+        path.write_text(json.dumps(content))
+    psnr, lpips = differences(methods_of(folders))
+    assert (psnr.pictures, lpips.pictures) == (5, 6)
 
 
 def test_without_tests_there_are_no_differences_and_the_page_says_so(tmp_path):
     folders = [work_folder(tmp_path / name, 20.0, tested=False) for name in ("a", "b")]
     assert differences(methods_of(folders)) == []
     assert cli.main(["compare", *map(str, folders), "--out", str(tmp_path / "out")]) == 0
-    assert "No test of every run has written report/pictures.json" in (tmp_path / "out" / "compare.html").read_text()
+    assert "Without report/pictures.json, which a test writes" in (tmp_path / "out" / "compare.html").read_text()
 
 
 def test_the_files_of_a_comparison(folders, tmp_path, capsys):
@@ -114,7 +159,7 @@ def test_the_files_of_a_comparison(folders, tmp_path, capsys):
     page = (out / "compare.html").read_text()
     assert page.count("<svg") >= 3
     assert page.count("data:image/png") == 1
-    assert r"plain & 2 & 22.00 ± 1.41 & 0.2000 ± 0.0000 \\" in (out / "compare.tex").read_text()
+    assert r"plain & 2 & 22.00 $\pm$ 1.41 & 0.2000 $\pm$ 0.0000 \\" in (out / "compare.tex").read_text()
     rows = list(csv.DictReader((out / "pictures.csv").open()))
     assert float(rows[0]["plain PSNR"]) == pytest.approx(20.5)
     values = list(csv.DictReader((out / "compare.csv").open()))

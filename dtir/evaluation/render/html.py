@@ -85,7 +85,10 @@ def data_uri(path: str | Path) -> str:
 
 def html_table(grid: Grid) -> Html:
     """A table of text."""
-    return table(grid.header, grid.rows, grid.caption)
+    rows = [
+        [tag("b", cell) if (i, j) in grid.best else cell for j, cell in enumerate(r)] for i, r in enumerate(grid.rows)
+    ]
+    return table(grid.header, rows, grid.caption)
 
 
 def table(header: Iterable[Child], rows: Iterable[Iterable[Child]], caption: str) -> Html:

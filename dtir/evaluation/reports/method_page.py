@@ -13,6 +13,7 @@ from dtir.evaluation.render.html import Html, data_uri, join, page, tag
 from dtir.evaluation.render.radar import radar
 from dtir.evaluation.render.sheet import save_sheet
 from dtir.evaluation.render.svg import Drawing, Series, line_chart
+from dtir.evaluation.reports.method_cautions import cautions
 from dtir.evaluation.reports.method_pictures import write_pictures
 from dtir.evaluation.reports.methods import (
     Method,
@@ -20,7 +21,6 @@ from dtir.evaluation.reports.methods import (
     compared_rows,
     differences,
     picture_rows,
-    protocols_differ,
     write_rows,
 )
 from dtir.evaluation.statistics import mean_and_spread
@@ -52,7 +52,7 @@ def write_comparison(out: str | Path, methods: Sequence[Method], figures: Sequen
         ImageFileError: A kept picture cannot be read.
     """
     out = Path(out)
-    tables = comparison_tables(methods)
+    warnings, tables = cautions(methods), comparison_tables(methods)
     charts = comparison_charts(methods)
     for name, chart in charts.items():
         for ending in figures:
@@ -60,9 +60,9 @@ def write_comparison(out: str | Path, methods: Sequence[Method], figures: Sequen
     shown = write_pictures(out / "pictures", methods)
     head = f"{len(methods)} methods side by side; page written by dtir {__version__}"
     files = {
-        "compare.md": "\n\n".join(f"## {t.caption}\n\n{markdown_table(t)}" for t in tables) + "\n",
-        "compare.tex": "% Needs \\usepackage{booktabs}.\n\n" + "\n\n".join(map(latex_table, tables)) + "\n",
-        "compare.html": page("dtir compare", tag("p", head, class_="lead"), _sections(methods, tables, charts, shown)),
+        "compare.md": _markdown(warnings, tables),
+        "compare.tex": _latex(warnings, tables),
+        "compare.html": page("dtir compare", tag("p", head, class_="lead"), _sections(warnings, tables, charts, shown)),
     }
     for name, text in files.items():
         with atomic_write(out / name, "w", encoding="utf-8") as file:
@@ -73,6 +73,16 @@ def write_comparison(out: str | Path, methods: Sequence[Method], figures: Sequen
     return out / "compare.html"
 
 
+def _markdown(warnings: Sequence[str], tables: Sequence[Grid]) -> str:
+    parts = [*(f"> {text}" for text in warnings), *(f"## {t.caption}\n\n{markdown_table(t)}" for t in tables)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _latex(warnings: Sequence[str], tables: Sequence[Grid]) -> str:
+    comments = "\n".join(["% Needs \\usepackage{booktabs}.", *(f"% {text}" for text in warnings)])
+    return "\n\n".join([comments, *map(latex_table, tables)]) + "\n"
+
+
 def comparison_tables(methods: Sequence[Method]) -> list[Grid]:
     """The averages, each measure by task, the differences to the first method, and the costs, where they are known."""
     measures = compared_measures(methods)
@@ -81,10 +91,14 @@ def comparison_tables(methods: Sequence[Method]) -> list[Grid]:
     if found:
         reference = methods[0].name
         rows = [
-            [d.method, d.measure.title, *(f"{v:+.{d.measure.digits}f}" for v in (d.mean, d.low, d.high)), f"{d.p:.3g}"]
+            [
+                *(d.method, d.measure.title),
+                *(f"{v:+.{d.measure.digits}f}" for v in (d.mean, d.low, d.high)),
+                *(f"{d.p:.3g}", str(d.pictures)),
+            ]
             for d in found
         ]
-        header = ["method", "measure", "difference", "from", "to", "p"]
+        header = ["method", "measure", "difference", "from", "to", "p", "pictures"]
         tables.append(Grid(header, rows, f"Against {reference}. {INTERVAL_NOTE}"))
     if any(method.costs for method in methods):
         tables.append(_cost_table(methods))
@@ -96,14 +110,31 @@ def _average_table(methods: Sequence[Method], measures: Sequence[Measure]) -> Gr
         [method.name, str(len(method.runs)), *(method.shown(AVERAGE, measure) for measure in measures)]
         for method in methods
     ]
-    return Grid(["method", "seeds", *(m.title for m in measures)], rows, f"Average over the tasks. {SEEDS_NOTE}")
+    best = {(row, 2 + k) for k, measure in enumerate(measures) for row in _best(methods, AVERAGE, measure)}
+    header = ["method", "seeds", *(measure.title for measure in measures)]
+    return Grid(header, rows, f"Average over the tasks. {SEEDS_NOTE}", best=best)
 
 
 def _task_table(methods: Sequence[Method], measure: Measure) -> Grid:
-    rows = [[task, *(method.shown(task, measure) for method in methods)] for task in compared_rows(methods)]
+    tasks = compared_rows(methods)
+    rows = [[task, *(method.shown(task, measure) for method in methods)] for task in tasks]
+    best = {(row, 1 + k) for row, task in enumerate(tasks) for k in _best(methods, task, measure)}
     protocol = f"protocol '{measure.protocol}'"
     caption = f"{measure.with_unit()} by task, {protocol}. {SEEDS_NOTE}"
-    return Grid(["task", *(method.name for method in methods)], rows, caption, last_apart=True)
+    return Grid(["task", *(method.name for method in methods)], rows, caption, last_apart=True, best=best)
+
+
+def _best(methods: Sequence[Method], task: str, measure: Measure) -> list[int]:
+    """Places of the methods with the best mean as it is shown; none where no direction is known, or all are alike."""
+    means = {
+        place: round(mean_and_spread(values)[0], measure.digits)
+        for place, method in enumerate(methods)
+        if (values := method.values(task, measure.label))
+    }
+    if measure.higher_is_better is None or len(set(means.values())) < 2:
+        return []
+    best = max(means.values()) if measure.higher_is_better else min(means.values())
+    return [place for place, mean in means.items() if mean == best]
 
 
 def _cost_table(methods: Sequence[Method]) -> Grid:
@@ -172,20 +203,16 @@ def _curve(method: Method, color: int) -> Series | None:
 
 
 def _sections(
-    methods: Sequence[Method], tables: Sequence[Grid], charts: dict[str, Drawing], pictures: Sequence[Path]
+    warnings: Sequence[str], tables: Sequence[Grid], charts: dict[str, Drawing], pictures: Sequence[Path]
 ) -> list[tuple[str, str, Html]]:
-    text = "The runs were measured by different protocols; do not compare them."
-    warning = tag("p", text, class_="warning") if protocols_differ(methods) else None
-    unknown = (
-        None if differences(methods) else _note("No test of every run has written report/pictures.json (dtir test).")
-    )
+    told = (tag("p", text, class_="warning") for text in warnings)
     images = (tag("img", src=data_uri(path), alt=f"Methods side by side: {path.stem}") for path in pictures)
     drawn = tag("div", charts.values(), class_="charts wide") if charts else _note("Nothing to draw.")
     shown = (
         tag("div", images, class_="sheets") if pictures else _note("No picture was kept by every method's ReportHook.")
     )
     return [
-        ("tables", "Tables", join(warning, map(html_table, tables), unknown)),
+        ("tables", "Tables", join(told, map(html_table, tables))),
         ("charts", "Charts", drawn),
         ("pictures", "Pictures", shown),
     ]

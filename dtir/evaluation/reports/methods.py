@@ -18,7 +18,7 @@ from dtir.evaluation.statistics import difference_interval, mean_and_spread, sig
 from dtir.tasks import averaged_rows
 
 PICTURES, COST = "pictures.json", "cost.json"
-_SEED = re.compile(r"[-_.]?(?:seed[-_]?|s)\d+$")
+_SEED = re.compile(r"(?:[-_.]s|[-_.]?seed[-_.]?)\d+$")
 
 # By task, picture and label.
 PictureValues = Mapping[str, Mapping[str, Mapping[str, float]]]
@@ -54,17 +54,26 @@ class Method:
         return measure.show(mean) if spread is None else f"{measure.show(mean)} ± {spread:.{measure.digits}f}"
 
     def by_picture(self, label: str) -> dict[str, dict[str, float]] | None:
-        """By task and picture, the mean over the seeds of a measure; None unless every run has measured it."""
+        """By task and picture, the mean over the seeds of a measure, of the pictures with a finite value in every run;
+        None without any."""
         if any(pictures is None for pictures in self.pictures):
             return None
-        first = self.pictures[0]
-        try:
-            return {
-                task: {name: fmean(run[task][name][label] for run in self.pictures) for name in names}
-                for task, names in first.items()
-            }
-        except KeyError:
-            return None
+        runs = [_of_measure(pictures, label) for pictures in self.pictures]
+        shared = set(runs[0]).intersection(*runs[1:])
+        means: dict[str, dict[str, float]] = {}
+        for task, name in runs[0]:
+            if (task, name) in shared:
+                means.setdefault(task, {})[name] = fmean(run[task, name] for run in runs)
+        return means or None
+
+
+def _of_measure(pictures: PictureValues, label: str) -> dict[tuple[str, str], float]:
+    return {
+        (task, name): values[label]
+        for task, names in pictures.items()
+        for name, values in names.items()
+        if label in values
+    }
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,7 @@ class Difference:
         low: Lower end of its interval of 95 %.
         high: Upper end.
         p: Of Wilcoxon's signed-rank test.
+        pictures: How many pictures it is over.
     """
 
     method: str
@@ -86,6 +96,7 @@ class Difference:
     low: float
     high: float
     p: float
+    pictures: int
 
 
 def read_methods(runs: Sequence[tuple[str, str | Path]], seeds: bool = False) -> list[Method]:
@@ -94,23 +105,41 @@ def read_methods(runs: Sequence[tuple[str, str | Path]], seeds: bool = False) ->
     Args:
         runs: Name, which may be empty, and work folder of each run. Runs of one name are seeds of one method.
         seeds: Whether runs without a name are seeds of one method where their folders' names differ in a last
-            `_seed<number>` only; otherwise each is a method by itself.
+            `_seed<number>` only, or are `seed<number>` in one folder; otherwise each is a method by itself.
 
     Raises:
-        ConfigError: There are fewer than two methods.
+        ConfigError: There are fewer than two methods, a folder is given twice, or two without a name are called alike.
         DtirError: A folder is no work folder, has no results, or a file in it is damaged.
     """
-    grouped: dict[str, list[Path]] = {}
-    for name, folder in runs:
-        folder = Path(folder)
-        own = folder.resolve().name
-        grouped.setdefault(name or (_SEED.sub("", own) if seeds else own), []).append(folder)
+    grouped = _grouped(runs, seeds)
     if len(grouped) < 2:
         raise ConfigError(
             f"there is one method only, '{next(iter(grouped), '')}': give the work folders of two at least, as DIR or "
             "NAME=DIR; runs of one NAME are seeds of one method."
         )
     return [_read_method(name, folders) for name, folders in grouped.items()]
+
+
+def _grouped(runs: Sequence[tuple[str, str | Path]], seeds: bool) -> dict[str, list[Path]]:
+    grouped: dict[str, list[Path]] = {}
+    known: set[Path] = set()
+    for name, folder in runs:
+        whole = Path(folder).resolve()
+        if whole in known:
+            raise ConfigError(f"'{folder}' is given twice: each run counts once.")
+        known.add(whole)
+        method = name or (_without_seed(whole) if seeds else whole.name)
+        if method in grouped and not name and not seeds:
+            raise ConfigError(
+                f"'{folder}' and '{grouped[method][0]}' are both called '{method}': give them names of their own, as "
+                "NAME=DIR, or the same one if they are seeds of one method."
+            )
+        grouped.setdefault(method, []).append(Path(folder))
+    return grouped
+
+
+def _without_seed(folder: Path) -> str:
+    return _SEED.sub("", folder.name) or folder.parent.name
 
 
 def _read_method(name: str, folders: Sequence[Path]) -> Method:
@@ -152,11 +181,6 @@ def compared_rows(methods: Sequence[Method]) -> list[str]:
     return [*methods[0].runs[0].tasks, AVERAGE]
 
 
-def protocols_differ(methods: Sequence[Method]) -> bool:
-    """Whether two runs were measured by different protocols."""
-    return len({run.results.protocol for method in methods for run in method.runs}) > 1
-
-
 def differences(methods: Sequence[Method]) -> list[Difference]:
     """Every further method against the first, for each measure whose values are known by picture for both."""
     reference, *others = methods
@@ -175,7 +199,8 @@ def _difference(method: Method, reference: Method, measure: Measure) -> Differen
         return None
     low, high = difference_interval(first, second)
     mean = fmean(fmean(first[task]) - fmean(second[task]) for task in first)
-    return Difference(method.name, measure, mean, low, high, signed_rank_p(first, second))
+    count = sum(map(len, first.values()))
+    return Difference(method.name, measure, mean, low, high, signed_rank_p(first, second), count)
 
 
 def picture_rows(methods: Sequence[Method]) -> list[list[str]]:
