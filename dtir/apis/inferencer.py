@@ -12,10 +12,8 @@ from torch import nn
 from dtir.apis.archive.archive import ONE_BY_ONE, Archive, ArchiveOptions
 from dtir.apis.archive.folder import Inputs, OnDone, RestoreReport
 from dtir.apis.archive.preview import Preview
-from dtir.apis.export.exported import ExportedRestorer
-from dtir.apis.models.graph_names import chosen_backend
+from dtir.apis.loading import load, set_encoder, set_sampling
 from dtir.apis.restoring.arrays import to_array, to_image
-from dtir.apis.restoring.device import resolve_device
 from dtir.apis.restoring.file_restoring import FileRestorer
 from dtir.apis.restoring.judge import Judge
 from dtir.apis.restoring.kinds import Held, close_all, open_mask, open_picture
@@ -86,13 +84,11 @@ class RestorationInferencer:
         # Machines of a cluster may have what this one lacks.
         self.wished_device = None if device is None else str(device)
         check_precision(precision)
-        self.model_path = None if isinstance(checkpoint, nn.Module) else _find(checkpoint)
-        self.backend = None if self.model_path is None else chosen_backend(self.model_path, backend)
-        self.device = resolve_device(device) if self.backend is None else _cpu_alone(device, self.backend)
-        self.restorer = _load(checkpoint if self.model_path is None else self.model_path, self.device, self.backend)
-        if num_steps is not None or seed is not None:
-            _set_sampling(self.restorer, num_steps, seed)
-        _set_encoder(self.restorer, encoder)
+        loaded = load(checkpoint, device, backend)
+        self.restorer, self.device = loaded.restorer, loaded.device
+        self.model_path, self.backend = loaded.path, loaded.backend
+        set_sampling(self.restorer, num_steps, seed)
+        set_encoder(self.restorer, encoder)
         self.keep_grey = keep_grey
         # All that the results depend on, beside the model.
         self.options = {
@@ -436,43 +432,3 @@ def make_file_restorer(
     inferencer = RestorationInferencer(model, device, **options)
     missing = None if mask is None else torch.from_numpy(mask)
     return dataclasses.replace(like, passes=inferencer.passes, mask=missing)
-
-
-def _find(model: str | Path | None) -> Path:
-    from dtir.apis.models.names import find_model
-
-    return find_model(model)
-
-
-def _cpu_alone(device: str | torch.device | None, backend: str) -> torch.device:
-    if device is not None and torch.device(device).type != "cpu":
-        raise ConfigError(f"{backend} runs exported models on the CPU here, not on '{device}'; leave out the device.")
-    return torch.device("cpu")
-
-
-def _load(model: Path | nn.Module, device: torch.device, backend: str | None) -> nn.Module:
-    if backend is not None:
-        return ExportedRestorer(model, backend)
-    if not isinstance(model, nn.Module):
-        from dtir.apis.models.build import load_restorer
-
-        model = load_restorer(model, device)
-    return model.to(device).eval()
-
-
-def _set_encoder(restorer: nn.Module, encoder: str | Path | None) -> None:
-    if encoder is None:
-        # Of networks that do nothing without one.
-        getattr(restorer, "check_encoder", lambda: None)()
-        return
-    if not hasattr(restorer, "set_encoder"):
-        raise ConfigError(
-            f"encoder='{encoder}': this model has no use for one, its prompts are read without; leave it out."
-        )
-    restorer.set_encoder(encoder)
-
-
-def _set_sampling(restorer: nn.Module, num_steps: int | None, seed: int | None) -> None:
-    if not hasattr(restorer, "set_sampling"):
-        raise ConfigError("this checkpoint restores in one step and draws no noise: leave out the steps and the seed.")
-    restorer.set_sampling(num_steps, seed)

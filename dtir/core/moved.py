@@ -20,6 +20,8 @@ MOVED = {
     "dtir.apis.cluster": "dtir.apis.archive.cluster",
     "dtir.apis.model_files": "dtir.apis.models.files",
     "dtir.engine.checkpoint": "dtir.core.checkpoint",
+    "dtir.evaluation.protocols": "dtir.evaluation.metrics.protocols",
+    "dtir.models.adapters.folding": "dtir.models.folding",
     "dtir.utils.atomic": "dtir.core.atomic",
     "dtir.utils.complexity": "dtir.measure.complexity",
     "dtir.utils.config_check": "dtir.config.check",

@@ -1,7 +1,7 @@
 """Measuring and reporting: protocols, metrics, tables and pictures."""
 
 from .metrics import IQA, LPIPS, MAE, NIQE, PSNR, SSIM, InputPSNR, PictureMetric
-from .protocols import PROTOCOLS, Protocol, get_protocol
+from .metrics.protocols import PROTOCOLS, Protocol, get_protocol
 
 __all__ = [
     "IQA",

@@ -1,10 +1,10 @@
 """Networks, conditioning, adapters, losses and restorers; importing this fills their registries."""
 
 from . import adapters, backbones, codecs, losses
-from .adapters.folding import FixedStep
 from .conditioning import ConditionedNetwork, OwnTimeNetwork, TimeEmbedding
 from .data_preprocessor import RestorationDataPreprocessor
 from .extension import ExtendedNetwork
+from .folding import FixedStep
 from .restorers import (
     BridgeRestorer,
     ConditionalConsistencyRestorer,

@@ -16,7 +16,7 @@ from dtir.evaluation.metrics.functional import (
     ssim_uniform,
     to_8_bit,
 )
-from dtir.evaluation.protocols import PROTOCOLS, get_protocol
+from dtir.evaluation.metrics.protocols import PROTOCOLS, get_protocol
 
 
 @pytest.fixture(scope="module")

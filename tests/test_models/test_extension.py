@@ -6,7 +6,7 @@ from torch import nn
 
 from dtir.core.errors import ConfigError
 from dtir.models import ConditionedNetwork, ExtendedNetwork
-from dtir.models.adapters.folding import fold
+from dtir.models.folding import fold
 from dtir.testing.small_backbones import SMALL
 
 STEPS = torch.tensor([0, 7, 9, 30])

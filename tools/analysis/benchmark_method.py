@@ -22,7 +22,7 @@ from rich.table import Table
 from dtir.cli.launching import load_config
 from dtir.engine import StagedRunner
 from dtir.measure.timing import WARM_UP_ROUNDS, alternate, seconds_of
-from dtir.models.adapters.folding import fold
+from dtir.models.folding import fold
 from dtir.registry import CONDITIONING, SCOPE
 
 # Of one turn: two, for what is done every second iteration.

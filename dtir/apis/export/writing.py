@@ -19,9 +19,9 @@ from dtir.core.atomic import atomic_write
 from dtir.core.digests import file_sha256
 from dtir.core.errors import ConfigError
 from dtir.models import ConditionedNetwork
-from dtir.models.adapters.folding import fold
 from dtir.models.backbones.traits import traits_of
 from dtir.models.estimator import LEAST_SIDE, SIDE, TaskEstimator
+from dtir.models.folding import fold
 from dtir.registry import RESTORERS
 from dtir.version import __version__
 
@@ -98,7 +98,7 @@ def export_model(
 ) -> Exported:
     """Writes a restorer, as `load_restorer` gives it, for another runtime; each file appears whole or not at all.
 
-    For one task the step is a constant, and experts are folded into plain layers (`dtir.models.adapters.folding`). For
+    For one task the step is a constant, and experts are folded into plain layers (`dtir.models.folding`). For
     "auto" the step is an input beside the picture, and the estimator becomes a second file, see `estimator_beside`.
 
     Args:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dtir.core.errors import DatasetError
 from dtir.evaluation.measures import Measure
-from dtir.evaluation.protocols import get_protocol
+from dtir.evaluation.metrics.protocols import get_protocol
 from dtir.evaluation.statistics import mean_of_finite
 from dtir.tasks import averaged_rows
 
@@ -23,7 +23,7 @@ class PictureMetric(BaseMetric):
     tables average. Generalisation sets have values of their own, `<task>@<set>/<name>`, that the average is without.
 
     Args:
-        protocol: Name of the protocol, see `dtir.evaluation.protocols`.
+        protocol: Name of the protocol, see `dtir.evaluation.metrics.protocols`.
         **kwargs: Of mmengine's `BaseMetric`.
 
     Attributes:

@@ -12,7 +12,8 @@ from .conditional.eedtp import EEDTPRestorationNet
 from .conditional.instructir import InstructIR
 from .conditional.resshift_unet import UNetModelSwin
 from .conditional.stablesr import StableSR
-from .conditional.stablesr_unet import EncoderUNetModelWT, UNetModelDualcondV2
+from .conditional.stablesr_encoder import EncoderUNetModelWT
+from .conditional.stablesr_unet import UNetModelDualcondV2
 from .image.airnet import AirNet
 from .image.dehazeformer import DehazeFormer
 from .image.dtir_unet import DTIRUNet

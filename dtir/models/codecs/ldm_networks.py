@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dtir.core.errors import ConfigError
-from dtir.models.backbones.parts.adm_blocks import GROUPS
+from dtir.models.backbones.parts.adm_blocks import GROUPS, per_level
 
 ATTENTION = ("vanilla", "none")
 
@@ -197,7 +197,7 @@ class Encoder(nn.Module):
     ) -> None:
         super().__init__()
         _check(attn_type, padding_mode, use_linear_attn)
-        counts = _per_level(num_res_blocks, len(ch_mult))
+        counts = per_level("ddconfig", "num_res_blocks", num_res_blocks, len(ch_mult))
         self.conv_in = nn.Conv2d(in_channels, ch, 3, padding=1)
         self.down = nn.ModuleList()
         width, last = ch, len(ch_mult) - 1
@@ -280,7 +280,7 @@ class Decoder(nn.Module):
     ) -> None:
         super().__init__()
         _check(attn_type, padding_mode, use_linear_attn)
-        counts = _per_level(num_res_blocks, len(ch_mult))
+        counts = per_level("ddconfig", "num_res_blocks", num_res_blocks, len(ch_mult))
         self.give_pre_end, self.tanh_out = give_pre_end, tanh_out
         width, levels = ch * ch_mult[-1], []
         self.conv_in = nn.Conv2d(z_channels, width, 3, padding=1)
@@ -317,13 +317,6 @@ class Decoder(nn.Module):
 
 def _attention(channels: int, attn_type: str) -> nn.Module:
     return AttnBlock(channels) if attn_type == "vanilla" else nn.Identity()
-
-
-def _per_level(num_res_blocks: int | Sequence[int], levels: int) -> list[int]:
-    counts = [num_res_blocks] * levels if isinstance(num_res_blocks, int) else list(num_res_blocks)
-    if len(counts) != levels:
-        raise ConfigError(f"ddconfig.num_res_blocks={counts} must have one number for each of {levels} levels.")
-    return counts
 
 
 def _check(attn_type: str, padding_mode: str, use_linear_attn: bool) -> None:

@@ -6,7 +6,7 @@ from torch import nn
 from dtir.apis import load_backbone
 from dtir.core.errors import ConfigError
 from dtir.models.backbones import EncoderUNetModelWT, StableSR, UNetModelDualcondV2
-from dtir.models.backbones.conditional.stablesr_unet import ENCODER
+from dtir.models.backbones.conditional.stablesr_encoder import ENCODER
 from dtir.models.backbones.parts.clip_text import empty_prompt
 from dtir.models.backbones.parts.layers import pad_to_multiple
 from dtir.models.backbones.zoo import ZOO

@@ -69,7 +69,7 @@ def test_levels_may_have_their_own_numbers_of_blocks():
     encoder, decoder = Encoder(**options), Decoder(**options)
     assert [len(level.block) for level in encoder.down] == [1, 2, 3]
     assert [len(level.block) for level in decoder.up] == [2, 3, 4]
-    with pytest.raises(ConfigError, match=r"ddconfig\.num_res_blocks=\[1, 2\] must have one number for each of 3"):
+    with pytest.raises(ConfigError, match=r"ddconfig: num_res_blocks=\[1, 2\] must have one entry for each of 3"):
         Encoder(**{**SMALL, "num_res_blocks": [1, 2]})
     with pytest.raises(ConfigError, match="use_linear_attn"):
         Decoder(**SMALL, use_linear_attn=True)

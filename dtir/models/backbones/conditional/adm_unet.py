@@ -5,24 +5,20 @@ import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from dtir.models.backbones.parts.adm_blocks import (
     GROUPS,
     AttentionBlock,
-    Resample,
     ResBlock,
-    TimestepSequential,
     heads_of,
     refuse_options,
     time_mlp,
-    timestep_embedding,
     zeroed,
 )
+from dtir.models.backbones.parts.adm_body import ADMBody, ADMPlan, Place
 from dtir.models.backbones.parts.layers import channels_last, pad_to_multiple
 from dtir.models.backbones.parts.reading import State
-from dtir.models.backbones.parts.time_unet import time_tensor
 from dtir.models.backbones.traits import CENTRED_RANGE, Published, Traits
 from dtir.registry import BACKBONES
 
@@ -46,7 +42,7 @@ FFHQ_256 = {**IMAGENET_256, "model_channels": 128, "num_res_blocks": 1, "attenti
 
 
 @BACKBONES.register_module()
-class UNetModel(nn.Module):
+class UNetModel(ADMBody):
     """ADM's U-Net: the noise in a state of a process to noise, and, where that is learned, the step's variance.
 
     Args:
@@ -112,50 +108,25 @@ class UNetModel(nn.Module):
         emb, levels = 4 * model_channels, len(channel_mult)
         widths = [int(model_channels * factor) for factor in channel_mult]
 
-        def resblock(channels: int, out: int, resample: str | None = None) -> ResBlock:
+        def resblock(channels: int, out: int, level: int, resample: str | None) -> ResBlock:
             return ResBlock(channels, emb, dropout, out, use_scale_shift_norm, resample)
 
-        def attention(channels: int, heads: int = num_heads) -> AttentionBlock:
+        def attention(channels: int, place: Place) -> AttentionBlock | None:
+            if place.way != "middle" and 2**place.level not in attention_resolutions:
+                return None
+            heads = num_heads_upsample if place.way == "up" and num_heads_upsample != -1 else num_heads
             heads = heads_of("UNetModel", channels, heads, num_head_channels)
             return AttentionBlock(channels, heads, use_new_attention_order)
 
-        def changed(channels: int, to: str) -> nn.Module:
-            if resblock_updown:
-                return resblock(channels, channels, to)
-            return Resample(channels, channels, to == "up", conv_resample)
-
-        self.in_channels, self.model_channels = in_channels, model_channels
+        self.in_channels = in_channels
         self.traits = dataclasses.replace(type(self).traits, size_multiple=2 ** (levels - 1))
         self.time_embed = time_mlp(model_channels)
-        self.input_blocks = nn.ModuleList([TimestepSequential(nn.Conv2d(in_channels, widths[0], 3, padding=1))])
-        channels, skips = widths[0], [widths[0]]
-        for level, width in enumerate(widths):
-            for _ in range(num_res_blocks):
-                layers: list[nn.Module] = [resblock(channels, width)]
-                channels = width
-                if 2**level in attention_resolutions:
-                    layers.append(attention(channels))
-                self.input_blocks.append(TimestepSequential(*layers))
-                skips.append(channels)
-            if level < levels - 1:
-                self.input_blocks.append(TimestepSequential(changed(channels, "down")))
-                skips.append(channels)
-        self.middle_block = TimestepSequential(
-            resblock(channels, channels), attention(channels), resblock(channels, channels)
-        )
-        self.output_blocks = nn.ModuleList()
-        heads_up = num_heads if num_heads_upsample == -1 else num_heads_upsample
-        for level in reversed(range(levels)):
-            for k in range(num_res_blocks + 1):
-                layers = [resblock(channels + skips.pop(), widths[level])]
-                channels = widths[level]
-                if 2**level in attention_resolutions:
-                    layers.append(attention(channels, heads_up))
-                if level > 0 and k == num_res_blocks:
-                    layers.append(changed(channels, "up"))
-                self.output_blocks.append(TimestepSequential(*layers))
-        last = zeroed(nn.Conv2d(channels, out_channels, 3, padding=1))
-        self.out = nn.Sequential(nn.GroupNorm(GROUPS, channels), nn.SiLU(), last)
+        first = nn.Conv2d(in_channels, widths[0], 3, padding=1)
+        counts = [num_res_blocks] * levels
+        plan = ADMPlan(first, widths, counts, resblock, attention, resblock_updown, conv_resample)
+        self.input_blocks, self.middle_block, self.output_blocks = plan.down(), plan.middle(), plan.up()
+        last = zeroed(nn.Conv2d(widths[0], out_channels, 3, padding=1))
+        self.out = nn.Sequential(nn.GroupNorm(GROUPS, widths[0]), nn.SiLU(), last)
 
     @classmethod
     def settings_of(cls, state: State) -> dict:
@@ -168,15 +139,6 @@ class UNetModel(nn.Module):
             KeyError: The keys are another network's.
         """
         return settings_from(state)
-
-    def ordered_blocks(self) -> list[str]:
-        """The residual blocks, shallow to deep."""
-        return [
-            name
-            for part in ("input_blocks", "middle_block", "output_blocks")
-            for name, module in self.named_modules()
-            if name.startswith(part) and isinstance(module, ResBlock)
-        ]
 
     def forward(self, x: Tensor, timesteps: Tensor | float = 0) -> Tensor | tuple[Tensor, Tensor]:
         """The noise of unit variance in states.
@@ -191,14 +153,5 @@ class UNetModel(nn.Module):
         """
         height, width = x.shape[-2:]
         x = channels_last(pad_to_multiple(x, self.traits.size_multiple))
-        emb = timestep_embedding(time_tensor(timesteps, x), self.model_channels)
-        emb = self.time_embed(emb.to(self.time_embed[0].weight.dtype))
-        skips = []
-        for block in self.input_blocks:
-            x = block(x, emb)
-            skips.append(x)
-        x = self.middle_block(x, emb)
-        for block in self.output_blocks:
-            x = block(torch.cat([x, skips.pop()], 1), emb)
-        out = self.out(x)[..., :height, :width]
+        out = self.run(x, timesteps)[..., :height, :width]
         return out if out.shape[1] == self.in_channels else tuple(out.chunk(2, 1))

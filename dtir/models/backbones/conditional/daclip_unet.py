@@ -6,10 +6,9 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from dtir.models.backbones.parts.layers import PointwiseConv2d
 from dtir.models.backbones.parts.reading import State, whole
+from dtir.models.backbones.parts.spatial_transformer import SpatialTransformer
 from dtir.models.backbones.parts.time_unet import (
     HEAD_DIM,
     LinearAttention,
@@ -25,121 +24,6 @@ from .conditional_unet import time_mlp
 
 # From this level on, counted from 0, pictures are small enough for attention between all pixels.
 FIRST_TRANSFORMER = 3
-
-
-class CrossAttention(nn.Module):
-    """Attention of tokens to a context, or to each other.
-
-    Args:
-        query_dim: Channels of the tokens.
-        context_dim: Channels of the context; None for that of the tokens.
-        heads: Heads of 32 channels.
-    """
-
-    def __init__(self, query_dim: int, context_dim: int | None, heads: int) -> None:
-        super().__init__()
-        inner = heads * HEAD_DIM
-        self.heads = heads
-        self.to_q = nn.Linear(query_dim, inner, bias=False)
-        self.to_k = nn.Linear(context_dim or query_dim, inner, bias=False)
-        self.to_v = nn.Linear(context_dim or query_dim, inner, bias=False)
-        self.to_out = nn.Sequential(nn.Linear(inner, query_dim), nn.Identity())
-
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Tokens (B, N, query_dim), context (B, M, context_dim) to (B, N, query_dim); (B, 1, query_dim) if M is 1."""
-        seen = x if context is None else context
-        if seen.shape[1] == 1:
-            # There is nothing to choose from: the only weight is 1.
-            return self.to_out(self.to_v(seen))
-        q, k, v = (
-            part.unflatten(-1, (self.heads, HEAD_DIM)).transpose(1, 2)
-            for part in (self.to_q(x), self.to_k(seen), self.to_v(seen))
-        )
-        return self.to_out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
-
-
-class GEGLU(nn.Module):
-    """A linear layer with a GELU gate.
-
-    Args:
-        dim_in: Channels of the input.
-        dim_out: Channels of the output.
-    """
-
-    def __init__(self, dim_in: int, dim_out: int) -> None:
-        super().__init__()
-        self.proj = nn.Linear(dim_in, 2 * dim_out)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, N, dim_in) to (B, N, dim_out)."""
-        value, gate = self.proj(x).chunk(2, dim=-1)
-        return value * F.gelu(gate)
-
-
-class FeedForward(nn.Module):
-    """A gated feed-forward part, four times as wide as its input.
-
-    Args:
-        dim: Channels.
-    """
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.net = nn.Sequential(GEGLU(dim, 4 * dim), nn.Identity(), nn.Linear(4 * dim, dim))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, N, C) to the same shape."""
-        return self.net(x)
-
-
-class BasicTransformerBlock(nn.Module):
-    """Attention to each other, to the context, and a feed-forward part.
-
-    Args:
-        dim: Channels.
-        heads: Heads of 32 channels.
-        context_dim: Channels of the context.
-    """
-
-    def __init__(self, dim: int, heads: int, context_dim: int) -> None:
-        super().__init__()
-        self.attn1 = CrossAttention(dim, None, heads)
-        self.ff = FeedForward(dim)
-        self.attn2 = CrossAttention(dim, context_dim, heads)
-        self.norm1, self.norm2, self.norm3 = nn.LayerNorm(dim), nn.LayerNorm(dim), nn.LayerNorm(dim)
-
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """Tokens (B, N, C) to the same shape."""
-        x = self.attn1(self.norm1(x)) + x
-        x = self.attn2(self.norm2(x), context) + x
-        return self.ff(self.norm3(x)) + x
-
-
-class SpatialTransformer(nn.Module):
-    """A transformer block on the pixels of a feature map.
-
-    Args:
-        dim: Channels, a multiple of 32.
-        context_dim: Channels of the context.
-    """
-
-    def __init__(self, dim: int, context_dim: int) -> None:
-        super().__init__()
-        heads = dim // HEAD_DIM
-        self.norm = nn.GroupNorm(32, dim, eps=1e-6)
-        self.proj_in = PointwiseConv2d(dim, heads * HEAD_DIM)
-        self.transformer_blocks = nn.ModuleList([BasicTransformerBlock(heads * HEAD_DIM, heads, context_dim)])
-        self.proj_out = PointwiseConv2d(heads * HEAD_DIM, dim)
-        nn.init.zeros_(self.proj_out.weight)
-        nn.init.zeros_(self.proj_out.bias)
-
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """(B, C, H, W) and context (B, M, context_dim) to (B, C, H, W)."""
-        y = self.proj_in(self.norm(x))
-        tokens = y.permute(0, 2, 3, 1).flatten(1, 2)
-        for block in self.transformer_blocks:
-            tokens = block(tokens, context)
-        return self.proj_out(tokens.unflatten(1, x.shape[-2:]).permute(0, 3, 1, 2)) + x
 
 
 @BACKBONES.register_module()
@@ -176,7 +60,9 @@ class DACLIPUNet(TimeUNet):
         self_context = context_dim if use_image_context else None
 
         def attention(dim: int) -> nn.Module:
-            return SpatialTransformer(dim, self_context) if self_context else LinearAttention(dim)
+            if not self_context:
+                return LinearAttention(dim)
+            return SpatialTransformer(dim, dim // HEAD_DIM, HEAD_DIM, context_dim=self_context)
 
         super().__init__(
             [nf, *(nf * factor for factor in ch_mult)],

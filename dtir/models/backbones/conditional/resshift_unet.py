@@ -15,14 +15,14 @@ from dtir.models.backbones.parts.adm_blocks import (
     GROUPS,
     Resample,
     ResBlock,
-    TimestepSequential,
+    per_level,
+    refuse_options,
     time_mlp,
-    timestep_embedding,
 )
+from dtir.models.backbones.parts.adm_body import ADMBody, ADMPlan, Place
 from dtir.models.backbones.parts.layers import channels_last, pad_to_multiple
 from dtir.models.backbones.parts.reading import State
 from dtir.models.backbones.parts.resshift_swin import BasicLayer
-from dtir.models.backbones.parts.time_unet import time_tensor
 from dtir.models.backbones.traits import CENTRED_RANGE, Published, Traits
 from dtir.registry import BACKBONES
 
@@ -42,7 +42,7 @@ KNOWN = -1.0
 
 
 @BACKBONES.register_module()
-class UNetModelSwin(nn.Module):
+class UNetModelSwin(ADMBody):
     """ResShift's U-Net: restores a shifted, noised picture, given the degraded one and the time step.
 
     Args:
@@ -113,20 +113,14 @@ class UNetModelSwin(nn.Module):
         lq_size: int = 256,
     ) -> None:
         super().__init__()
-        for name, value, offered in (("dims", dims, 2), ("use_fp16", use_fp16, False), ("cond_lq", cond_lq, True)):
-            if value != offered:
-                raise ConfigError(f"UNetModelSwin: {name}={value} is not offered; use {offered}.")
+        refuse_options("UNetModelSwin", dims=(dims, 2), use_fp16=(use_fp16, False), cond_lq=(cond_lq, True))
         halvings = math.log2(lq_size / image_size)
         if halvings < 0 or halvings % 1:
             raise ConfigError(
                 f"UNetModelSwin: lq_size={lq_size} must be image_size={image_size}, or that times a power of 2."
             )
         levels = len(channel_mult)
-        counts = [num_res_blocks] * levels if isinstance(num_res_blocks, int) else list(num_res_blocks)
-        if len(counts) != levels:
-            raise ConfigError(
-                f"UNetModelSwin: num_res_blocks={counts} must have one number for each of {levels} levels."
-            )
+        counts = per_level("UNetModelSwin", "num_res_blocks", num_res_blocks, levels)
         emb = 4 * model_channels
         widths = [int(model_channels * factor) for factor in channel_mult]
         heads = num_heads if num_head_channels == -1 else swin_embed_dim // num_head_channels
@@ -134,20 +128,18 @@ class UNetModelSwin(nn.Module):
         # On the way up the published code doubles the lowest side, which is not how it came down from an odd one.
         doubled = [sides[-1] * 2 ** (levels - 1 - level) for level in range(levels)]
 
-        def resblock(channels: int, out: int, resample: str | None = None) -> ResBlock:
+        def resblock(channels: int, out: int, level: int, resample: str | None) -> ResBlock:
             return ResBlock(channels, emb, dropout, out, use_scale_shift_norm, resample)
 
-        def swin(width: int, side: int) -> BasicLayer:
+        def swin(width: int, place: Place) -> BasicLayer | None:
+            side = (doubled if place.way == "up" else sides)[place.level]
+            if place.way != "middle" and (side not in attention_resolutions or place.block > 0):
+                return None
             return BasicLayer(
                 width, swin_embed_dim, heads, window_size, swin_depth, side, mlp_ratio, dropout, patch_norm
             )
 
-        def changed(channels: int, to: str) -> nn.Module:
-            if resblock_updown:
-                return resblock(channels, channels, to)
-            return Resample(channels, channels, to == "up", conv_resample)
-
-        self.model_channels, self.in_channels = model_channels, in_channels
+        self.in_channels = in_channels
         self.mask_channels, self.cond_ratio = int(cond_mask), 2 ** int(halvings)
         # The lowest level's features pass a Swin layer even where its side is not named.
         windows = [
@@ -161,34 +153,10 @@ class UNetModelSwin(nn.Module):
         self.time_embed = time_mlp(model_channels)
         self.feature_extractor, extra = _extractor(3 + self.mask_channels, int(halvings))
         first = nn.Conv2d(in_channels + extra, widths[0], 3, padding=1)
-        self.input_blocks = nn.ModuleList([TimestepSequential(first)])
-        channels, skips = widths[0], [widths[0]]
-        for level, width in enumerate(widths):
-            for k in range(counts[level]):
-                layers: list[nn.Module] = [resblock(channels, width)]
-                channels = width
-                if sides[level] in attention_resolutions and k == 0:
-                    layers.append(swin(width, sides[level]))
-                self.input_blocks.append(TimestepSequential(*layers))
-                skips.append(channels)
-            if level < levels - 1:
-                self.input_blocks.append(TimestepSequential(changed(channels, "down")))
-                skips.append(channels)
-        self.middle_block = TimestepSequential(
-            resblock(channels, channels), swin(channels, sides[-1]), resblock(channels, channels)
-        )
-        self.output_blocks = nn.ModuleList()
-        for level in reversed(range(levels)):
-            for k in range(counts[level] + 1):
-                layers = [resblock(channels + skips.pop(), widths[level])]
-                channels = widths[level]
-                if doubled[level] in attention_resolutions and k == 0:
-                    layers.append(swin(channels, doubled[level]))
-                if level > 0 and k == counts[level]:
-                    layers.append(changed(channels, "up"))
-                self.output_blocks.append(TimestepSequential(*layers))
-        last = nn.Conv2d(channels, out_channels, 3, padding=1)
-        self.out = nn.Sequential(nn.GroupNorm(GROUPS, channels), nn.SiLU(), last)
+        plan = ADMPlan(first, widths, counts, resblock, swin, resblock_updown, conv_resample)
+        self.input_blocks, self.middle_block, self.output_blocks = plan.down(), plan.middle(), plan.up()
+        last = nn.Conv2d(widths[0], out_channels, 3, padding=1)
+        self.out = nn.Sequential(nn.GroupNorm(GROUPS, widths[0]), nn.SiLU(), last)
 
     @classmethod
     def settings_of(cls, state: State) -> dict:
@@ -198,15 +166,6 @@ class UNetModelSwin(nn.Module):
             KeyError: The keys are another network's.
         """
         return settings_from(state)
-
-    def ordered_blocks(self) -> list[str]:
-        """The residual blocks, shallow to deep."""
-        return [
-            name
-            for part in ("input_blocks", "middle_block", "output_blocks")
-            for name, module in self.named_modules()
-            if name.startswith(part) and isinstance(module, ResBlock)
-        ]
 
     def conditional(self, x: Tensor, condition: Tensor, time: Tensor) -> Tensor:
         """What a restorer calls the network by.
@@ -254,16 +213,7 @@ class UNetModelSwin(nn.Module):
         multiple = self.traits.size_multiple
         condition = self.feature_extractor(channels_last(pad_to_multiple(condition, multiple * self.cond_ratio)))
         x = torch.cat([channels_last(pad_to_multiple(x, multiple)), condition], 1)
-        emb = timestep_embedding(time_tensor(timesteps, x), self.model_channels)
-        emb = self.time_embed(emb.to(self.time_embed[0].weight.dtype))
-        skips = []
-        for block in self.input_blocks:
-            x = block(x, emb)
-            skips.append(x)
-        x = self.middle_block(x, emb)
-        for block in self.output_blocks:
-            x = block(torch.cat([x, skips.pop()], 1), emb)
-        return self.out(x)[..., :height, :width]
+        return self.run(x, timesteps)[..., :height, :width]
 
     def _condition(self, x: Tensor, lq: Tensor | None, mask: Tensor | None) -> Tensor:
         if lq is None and self.in_channels != 3:

@@ -15,8 +15,9 @@ from dtir.models.backbones.parts.reading import State
 from dtir.models.backbones.traits import Published, Traits
 from dtir.registry import BACKBONES
 
+from .stablesr_encoder import ENCODER, EncoderUNetModelWT
 from .stablesr_settings import encoder_settings, unet_settings
-from .stablesr_unet import ENCODER, UNET, EncoderUNetModelWT, UNetModelDualcondV2
+from .stablesr_unet import UNET, UNetModelDualcondV2
 
 DIFFUSION, STRUCTURE, TEXT = "model.diffusion_model.", "structcond_stage_model.", "cond_stage_model.model."
 # CLIP's texts are so long.

@@ -2,6 +2,7 @@
 which latent diffusion, ResShift and StableSR build theirs, with the published state-dict keys."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -159,6 +160,18 @@ def refuse_options(network: str, **options: tuple[object, object]) -> None:
     for name, (value, offered) in options.items():
         if value != offered:
             raise ConfigError(f"{network}: {name}={value} is not offered; use {offered}.")
+
+
+def per_level(network: str, name: str, value: object, levels: int) -> list:
+    """An option's value for each level: those that are given, or the one that is given for all.
+
+    Raises:
+        ConfigError: They are not as many as the levels.
+    """
+    values = list(value) if isinstance(value, Sequence) else [value] * levels
+    if len(values) != levels:
+        raise ConfigError(f"{network}: {name}={values} must have one entry for each of {levels} levels.")
+    return values
 
 
 def heads_of(network: str, channels: int, num_heads: int, num_head_channels: int) -> int:

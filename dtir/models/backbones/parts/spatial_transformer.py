@@ -1,5 +1,5 @@
 """The transformer in the levels of latent diffusion's U-Net (Rombach et al., "High-Resolution Image Synthesis with
-Latent Diffusion Models", CVPR 2022), with the published state-dict keys."""
+Latent Diffusion Models", CVPR 2022), and in DA-CLIP's, with the published state-dict keys."""
 
 from collections.abc import Sequence
 
@@ -29,8 +29,14 @@ class CrossAttention(nn.Module):
         self.to_out = nn.Sequential(nn.Linear(inner, query_dim))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Tokens (B, N, query_dim), and others (B, M, context_dim), to (B, N, query_dim)."""
+        """Tokens (B, N, query_dim), and others (B, M, context_dim), to (B, N, query_dim).
+
+        Of one other the result is the same for all tokens, and (B, 1, query_dim).
+        """
         context = x if context is None else context
+        if context.shape[1] == 1:
+            # There is nothing to choose from: the only weight is 1.
+            return self.to_out(self.to_v(context))
         q, k, v = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for part in (self.to_q(x), self.to_k(context), self.to_v(context))

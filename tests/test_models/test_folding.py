@@ -6,8 +6,8 @@ from dtir.core.errors import ConfigError
 from dtir.measure.complexity import count_parameters
 from dtir.models import ConditionedNetwork
 from dtir.models.adapters import Adapter
-from dtir.models.adapters.folding import fold
 from dtir.models.backbones import NAFNet, Restormer
+from dtir.models.folding import fold
 from dtir.registry import ADAPTERS
 from dtir.testing import TinyBackbone
 

@@ -17,8 +17,8 @@ from dtir.models.modulation import ModulatedNetwork
 from dtir.models.probing import named_blocks, pointwise_layers
 from dtir.registry import ADAPTERS, CONDITIONING
 
-from .base import Adapter, ParallelAdapter
-from .moe import MixtureOfExperts, MoEAdapter, ParallelMoEAdapter, apply_bottleneck
+from .adapters.base import Adapter, ParallelAdapter
+from .adapters.moe import MixtureOfExperts, MoEAdapter, ParallelMoEAdapter, apply_bottleneck
 
 
 class Bottleneck(nn.Module):
