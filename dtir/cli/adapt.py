@@ -27,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="adapters",
         help="parts of the new task's own, or the whole network as well, within what old tasks may lose",
     )
-    parser.add_argument("--iters", type=int, default=1000, metavar="N", help="most steps of training (default: 1000)")
-    parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="crops per step (default: 8)")
+    parser.add_argument("--iters", type=int, default=1000, metavar="N", help="most iterations (default: 1000)")
+    parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="crops per iteration (default: 8)")
     parser.add_argument("--patch", type=int, default=96, metavar="N", help="side of the crops (default: 96)")
     parser.add_argument("--rank", type=int, default=8, metavar="N", help="channels inside each adapter (default: 8)")
     parser.add_argument("--lr", type=float, metavar="X", help="learning rate (default: 2e-3; full: 2e-4)")
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tolerance", type=float, default=0.1, metavar="DB", help="full: what an old task may lose (default: 0.1 dB)"
     )
-    parser.add_argument("--interval", type=int, default=50, metavar="N", help="steps between two looks (default: 50)")
+    parser.add_argument("--interval", type=int, default=50, metavar="N", help="iterations between scores (default: 50)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of crops and split (default: 0)")
     parser.add_argument("--report", metavar="DIR", help="folder of the report page (default: NEW_CKPT without suffix)")
     parser.add_argument("--overwrite", action="store_true", help="replace NEW_CKPT if it exists")
@@ -90,11 +90,11 @@ def run(args: argparse.Namespace) -> int:
     if drift and result.lost:
         kept += f", a loss of up to {max(result.lost.values()):.2f} dB on the pairs that stand for them"
     held_out = f"{before:.2f} -> {after:.2f} dB on {len(result.after)} held-out pairs"
-    print(f"task '{result.name}' at step {result.step}: {held_out}")
+    print(f"task '{result.name}' at time step {result.step}: {held_out}")
     print(f"old tasks: {kept}")
     print(f"{out}\nreport: {page}")
     return 0
 
 
 def _print_look(done: int, most: int, psnr: float, loss: float) -> None:
-    print(f"{done} of at most {most} steps: {psnr:.2f} dB, loss {loss:.4f}", file=sys.stderr, flush=True)
+    print(f"{done} of at most {most} iterations: {psnr:.2f} dB, loss {loss:.4f}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""A trained network made ready for one task more: the step at which that task is learned, and parts of its own."""
+"""A trained network made ready for one task more: the time step at which it is learned, and parts of its own."""
 
 import copy
 
@@ -18,7 +18,7 @@ JUDGED_EVERY = 5
 
 @torch.inference_mode()
 def best_start(model: DiffusionRestorer, crops: tuple[Tensor, Tensor]) -> int:
-    """The step at which the network as it is restores the crops best: steps of its tasks, and every fifth."""
+    """The time step at which the network as it is restores the crops best, of those of its tasks and every fifth."""
     lq, gt = crops
     steps = sorted({*model.matched_t.clamp(min=0).tolist(), *range(0, model.num_timesteps + 1, JUDGED_EVERY)})
     steps = [t for t in steps if t not in model.network.extended_steps]
@@ -31,7 +31,7 @@ def best_start(model: DiffusionRestorer, crops: tuple[Tensor, Tensor]) -> int:
 
 
 def free_step(model: DiffusionRestorer, start: int) -> int:
-    """The step nearest to `start` that no task has.
+    """The time step nearest to `start` that no task has.
 
     Raises:
         ConfigError: All are taken.
@@ -44,7 +44,7 @@ def free_step(model: DiffusionRestorer, start: int) -> int:
 
 
 def extended(old: DiffusionRestorer, name: str, step: int, start: int, rank: int, seed: int) -> DiffusionRestorer:
-    """A copy of the network with one task more, which restores as before at all other steps."""
+    """A copy of the network with one task more, which restores as before at all other time steps."""
     config = copy.deepcopy(old.model_cfg)
     network = config["network"]
     extensions = [*network.get("extensions", ()), {"step": step, "start": start, "rank": rank, "curve": True}]

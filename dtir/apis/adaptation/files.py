@@ -97,8 +97,8 @@ def write_adaptation_report(result: Adaptation, folder: str | Path) -> Path:
         ("old", "Old tasks", _old_tasks(result)),
     ]
     lead = (
-        f"Task '{result.name}' at step {result.step}, learned from {len(result.trained)} pairs, starting from step "
-        f"{result.start}; page written by dtir {__version__}"
+        f"Task '{result.name}' at time step {result.step}, learned from {len(result.trained)} pairs, starting from "
+        f"time step {result.start}; page written by dtir {__version__}"
     )
     path = folder / "report.html"
     with atomic_write(path, "w", encoding="utf-8") as file:
@@ -119,7 +119,7 @@ def _held_out(result: Adaptation) -> Html:
     columns = (result.inputs, result.before, result.after)
     rows = [[name, *map(_number, values)] for name, *values in zip(result.held_out, *columns, strict=True)]
     rows.append(["mean", *(_number(sum(values) / len(values)) for values in columns)])
-    header = ["pair", "input", f"before, at step {result.start}", "after"]
+    header = ["pair", "input", f"before, at time step {result.start}", "after"]
     return html_table(Grid(header, rows, "PSNR of the held-out pairs in dB, RGB, 8 bits", last_apart=True))
 
 

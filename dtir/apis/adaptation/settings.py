@@ -18,10 +18,10 @@ class AdaptationSettings:
     Attributes:
         method: "adapters" trains parts of the new task's own, and leaves every old task bit for bit what it was; "full"
             trains the whole network, too, which is held near what it was where its old outputs depend on it.
-        iters: Most optimiser steps; it ends before where the held-out pairs stop gaining.
+        iters: Most iterations; it ends before where the held-out pairs stop gaining.
         lr: Peak learning rate; None is 2e-3 for adapters and 2e-4 for the whole network. Where it is held by any of the
             below, the new task's own parts learn ten times as fast.
-        batch_size: Crops per step.
+        batch_size: Crops per iteration.
         patch: Side of the crops in pixels.
         rank: Channels inside of each adapter.
         importance: Weight of what holds the whole network, see `OutputImportance`.
@@ -29,7 +29,7 @@ class AdaptationSettings:
         replay_share: Of the whole network's training samples that are of old tasks, with the old outputs as targets.
         tolerance: Most dB of PSNR that an old task may lose on these pairs by the whole network's training; `math.inf`
             sets no limit.
-        interval: Steps between two looks at the held-out pairs.
+        interval: Iterations between two looks at the held-out pairs.
         seed: Of the crops and of the split.
     """
 

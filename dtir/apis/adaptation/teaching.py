@@ -26,7 +26,7 @@ from dtir.tasks import SET_MARK
 # Of the pairs, every fifth is held out.
 HELD_OUT_EVERY = 5
 LEAST_PAIRS = 3
-# Crops that the steps to start from are judged by.
+# Crops that the time steps to start from are judged by.
 JUDGED = 8
 PATIENCE = 5
 # How much faster the new task's own parts learn than a whole network that is held.
@@ -43,11 +43,11 @@ class Adaptation:
         restorer: The network; `model_cfg` is its config, `estimator` that of the old one.
         name: The new task.
         step: Its time step.
-        start: The step at which the network restored its pairs best before.
+        start: The time step at which the network restored its pairs best before.
         trained, held_out: Names of the pairs.
         inputs, before, after: PSNR of the held-out pairs in dB: of the input, at `start` before, and by the result.
         pictures: The held-out pairs as uint8 (H, W, 3): input, restored, GT.
-        history: (steps, mean PSNR of the held-out pairs, loss) of every look.
+        history: (iterations, mean PSNR of the held-out pairs, loss) of every look.
         drift: By old task, how far the pictures that it makes of held-out inputs moved: root mean square, in levels of
             255.
         lost: By old task, dB of PSNR that it lost on the pairs that stand for it (`Rehearsal.losses`); empty where no
@@ -88,7 +88,8 @@ def adapt(
         name: Name of the new task.
         settings: How.
         device: Where; by default CUDA if there is one.
-        on_look: Called as `on_look(steps done, most steps, PSNR in dB, loss)` at every look at the held-out pairs.
+        on_look: Called as `on_look(iterations done, most iterations, PSNR in dB, loss)` at every look at the
+            held-out pairs.
 
     Returns:
         The network with the parts or weights that did best on the held-out pairs.
@@ -155,7 +156,7 @@ def split(count: int, seed: int) -> tuple[list[int], list[int]]:
 
 
 class _Pairs:
-    """Random crops of the pairs to train on: which ones depends on seed and step alone."""
+    """Random crops of the pairs to train on: which ones depends on seed and iteration alone."""
 
     def __init__(self, dataset: PairedDataset, chosen: Sequence[int], settings: AdaptationSettings, device) -> None:
         self.dataset, self.chosen, self.settings, self.device = dataset, chosen, settings, device

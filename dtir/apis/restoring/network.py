@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,8 @@ from dtir.imaging.tiling import check_tiling, tiled_apply
 from dtir.models.backbones.traits import Traits, traits_of
 
 logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 AUTO_WHOLE_PIXELS = 1024 * 1024
 AUTO_TILE = 512
@@ -92,11 +95,20 @@ class NetworkRunner:
             raise ImageFileError(f"{error} The checkpoint may come from a run that diverged.") from error
 
     def _in_memory(self, image: Tensor, step: int, on_tile: OnTile | None, precision: str, notes: list[str]) -> Tensor:
-        tile, batch_size = self._tile_for(image), 0
+        def restore(tile: int | None, batch_size: int) -> Tensor:
+            return self._in_tiles(image, step, on_tile, precision, tile, batch_size)
+
+        return self._with_what_fits(restore, self._tile_for(image), image, step, notes)
+
+    def _with_what_fits(
+        self, work: Callable[[int | None, int], Result], tile: int | None, image: Tensor, step: int, notes: list[str]
+    ) -> Result:
+        """What `work(side of the tiles, tiles per call)` returns, with less of both until the memory suffices."""
+        batch_size = 0
         while True:
             try:
                 batch_size = batch_size or self._batch_for(image.shape[-2:], tile, step)
-                return self._in_tiles(image, step, on_tile, precision, tile, batch_size)
+                return work(tile, batch_size)
             except (MemoryError, RuntimeError) as error:
                 if not _is_lack_of_memory(error):
                     raise
@@ -156,20 +168,13 @@ class NetworkRunner:
 
     def _fitting_tile(self, size: tuple[int, int], step: int, notes: list[str]) -> tuple[int, int]:
         """Side and number of tiles for which the memory suffices, found by trying."""
-        tile, batch_size = AUTO_TILE if self.tile == "auto" else self.tile, 0
-        image = torch.empty(1, 3, *size, device="meta")
-        while True:
-            try:
-                batch_size = batch_size or self._batch_for(size, tile, step)
-                self._restore_finite(torch.zeros(batch_size, 3, tile, tile, device=self.device), step, [])
-                return tile, batch_size
-            except (MemoryError, RuntimeError) as error:
-                if not _is_lack_of_memory(error):
-                    raise
-                less = self._less(image, tile, batch_size, notes)
-                if less is None:
-                    raise ImageFileError(_too_large(image, tile)) from error
-            tile, batch_size = less
+
+        def tried(tile: int, batch_size: int) -> tuple[int, int]:
+            self._restore_finite(torch.zeros(batch_size, 3, tile, tile, device=self.device), step, [])
+            return tile, batch_size
+
+        tile = AUTO_TILE if self.tile == "auto" else self.tile
+        return self._with_what_fits(tried, tile, torch.empty(1, 3, *size, device="meta"), step, notes)
 
     def _restore_finite(self, tiles: Tensor, step: int, notes: list[str]) -> Tensor:
         try:

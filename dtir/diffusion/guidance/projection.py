@@ -44,7 +44,7 @@ class RePaint(GuidedSampler):
         operator: An `Inpainting`.
         y: The picture, 0 where it is to be filled.
         resamplings: How often every part of the way is taken; between two, the state is noised back.
-        jump_length: Steps of a part, "j" of the paper; it publishes 10 resamplings of 10 steps. The last `jump_length`
+        jump_length: Steps of a part, "j" of the paper; there it is 10 resamplings of 10 steps. The last `jump_length`
             steps to the clean picture are part of no other than the last.
         clip: Bounds of the predicted x_0, such as (-1, 1) as published; None for none.
 

@@ -201,7 +201,7 @@ class EquationSampler(BridgeSampler):
 
 @SAMPLERS.register_module()
 class ReverseSDESampler(EquationSampler):
-    """Euler-Maruyama steps of the reverse equation, with noise in the last step too, as IR-SDE and GOUB publish it."""
+    """Euler-Maruyama steps of the reverse equation, the last one with noise too, as published for IR-SDE and GOUB."""
 
     @override
     def step(self, at: BridgeStep) -> Tensor:
@@ -225,7 +225,7 @@ class ResidualSampler(BridgeSampler):
     The noise is left where it is until the last step, which is the predicted x_0.
 
     Args:
-        eta: Noise added in each step, over that of the chain; 0 publishes DiffUIR's results.
+        eta: Noise added in each step, over that of the chain; 0 in DiffUIR's published results.
         clip: Bounds of the predicted residual and x_0; None for none.
 
     What it reads in an output is `ResidualDiffusion.parts`.

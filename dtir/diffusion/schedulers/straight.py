@@ -16,7 +16,7 @@ class StraightPath(Bridge):
         num_timesteps: T.
         predicts: As in `Bridge`; "velocity" is `dx/d(t/T)`, `mu - x_0` where there is no noise.
         noise: Standard deviation of the noise at T.
-        continuous: Whether a network learns from all times, uniform in 0..T, as flows and InDI publish it; else from
+        continuous: Whether a network learns from all times, uniform in 0..T, as published for flows and InDI; else from
             the steps alone. A step that is a tensor of floats is such a time.
 
     Raises:

@@ -183,7 +183,7 @@ def test_the_command_writes_model_and_page(model, pairs, tmp_path, capsys):
     assert main([*command, *quick]) == 0
     said = capsys.readouterr()
     assert "old tasks: bit for bit as before" in said.out
-    assert "1 of at most 2 steps" in said.err
+    assert "1 of at most 2 iterations" in said.err
     text = (tmp_path / "new" / "report.html").read_text(encoding="utf-8")
     assert "learned from 5 pairs" in text
     assert text.count("data:image/png") == 3
