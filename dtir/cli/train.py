@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     short.add_argument(
         "--smoke",
         action="store_true",
-        help="a few steps of every stage, few matching crops, one odd-sized validation and a report, in DIR or "
+        help="a few iterations of every stage, few matching crops, one odd-sized validation and a report, in DIR or "
         "work_dirs/<name of the config>_smoke; then what the whole would take",
     )
     short.add_argument(

@@ -1,4 +1,4 @@
-"""A training in small: a few steps of every stage, and from their times what the whole would take."""
+"""A training in small: a few iterations of every stage, and from their times what the whole would take."""
 
 import time
 from collections.abc import Sequence
@@ -30,9 +30,9 @@ class StageCost:
 
     Attributes:
         name: Of the stage.
-        iters: Its optimiser steps.
-        seconds_per_iter: Of one step, measured.
-        preparation: Seconds before its first step: matching, importance, a validation of the stage before.
+        iters: Its iterations.
+        seconds_per_iter: Of one iteration, measured.
+        preparation: Seconds before its first iteration: matching, importance, a validation of the stage before.
     """
 
     name: str
@@ -47,7 +47,7 @@ class StageCost:
 
 
 def smoke_config(cfg: Config) -> Config:
-    """A copy of a training's config with a few steps of every stage, few matching crops, and no data workers."""
+    """A copy of a training's config with a few iterations of every stage, few matching crops, and no data workers."""
     small = deepcopy(cfg)
     small.train_cfg.stages = [_short(stage) for stage in cfg.train_cfg.stages]
     small.train_cfg.val_interval = 0
@@ -100,7 +100,7 @@ class SmokeHook(Hook):
 
     def __init__(self, factor: float = 1.0) -> None:
         self.factor = factor
-        self.steps: dict[str, list[float]] = {}
+        self.times: dict[str, list[float]] = {}
         self.preparation: dict[str, float] = {}
         self._since = 0.0
 
@@ -113,15 +113,15 @@ class SmokeHook(Hook):
             runner.val_loop.dataloader = _odd(loader_of(runner.val_loop.dataloader, starts))
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
-        """Begins a step; before the first of a stage lies its preparation."""
+        """Begins an iteration; before the first of a stage lies its preparation."""
         now = time.perf_counter()
         self.preparation.setdefault(runner.train_loop.stage.name, now - self._since)
         self._start = now
 
     def after_step(self, runner, stage) -> None:
-        """Ends a step."""
+        """Ends an iteration."""
         self._since = time.perf_counter()
-        self.steps.setdefault(stage.name, []).append(self._since - self._start)
+        self.times.setdefault(stage.name, []).append(self._since - self._start)
 
     def costs(self, plan: StagePlan) -> list[StageCost]:
         """Costs of the stages of the whole training, whose names are those of the smoke run's."""
@@ -129,8 +129,8 @@ class SmokeHook(Hook):
             StageCost(
                 stage.name,
                 stage.settings.iters,
-                # The first steps build what later ones reuse.
-                min(self.steps[stage.name]),
+                # The first iterations build what later ones reuse.
+                min(self.times[stage.name]),
                 self.factor * self.preparation[stage.name],
             )
             for stage in plan
@@ -162,18 +162,18 @@ def plan_text(costs: Sequence[StageCost], work_dir: Path, kept: int) -> str:
         kept: Checkpoints that the whole training keeps, the best one included.
     """
     width = max(len("stage"), *(len(cost.name) for cost in costs))
-    lines = [f"{'stage':{width}}  {'steps':>9}  {'s/step':>8}  {'time':>12}"]
+    lines = [f"{'stage':{width}}  {'iterations':>10}  {'s/iteration':>11}  {'time':>12}"]
     lines += [
-        f"{cost.name:{width}}  {cost.iters:>9,}  {cost.seconds_per_iter:>8.3f}  {_duration(cost.seconds):>12}"
+        f"{cost.name:{width}}  {cost.iters:>10,}  {cost.seconds_per_iter:>11.3f}  {_duration(cost.seconds):>12}"
         for cost in costs
     ]
-    steps, seconds = sum(cost.iters for cost in costs), sum(cost.seconds for cost in costs)
+    iterations, seconds = sum(cost.iters for cost in costs), sum(cost.seconds for cost in costs)
     size = max((path.stat().st_size for path in work_dir.glob("iter_*.pth")), default=0)
     return "\n".join(
         [
             "In full, at the speed measured here, without the validations:",
             *lines,
-            f"{'all':{width}}  {steps:>9,}  {'':>8}  {_duration(seconds):>12}",
+            f"{'all':{width}}  {iterations:>10,}  {'':>11}  {_duration(seconds):>12}",
             f"Checkpoints: {kept} x {size / 2**20:.1f} MiB.",
         ]
     )

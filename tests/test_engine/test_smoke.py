@@ -43,8 +43,8 @@ def test_every_stage_is_kept_and_short(tmp_path):
 
 def test_costs_are_those_of_the_whole_training():
     hook = SmokeHook(factor=8)
-    hook.steps = {"pretrain": [9.0, 0.5, 0.6], "finetune": [1.0], **{f"incremental_{k}": [2.0] for k in (1, 2, 3)}}
-    hook.preparation = dict.fromkeys(hook.steps, 0.25)
+    hook.times = {"pretrain": [9.0, 0.5, 0.6], "finetune": [1.0], **{f"incremental_{k}": [2.0] for k in (1, 2, 3)}}
+    hook.preparation = dict.fromkeys(hook.times, 0.25)
 
     costs = hook.costs(StagePlan(STAGES, 3))
 
@@ -57,8 +57,8 @@ def test_the_plan_in_words(tmp_path):
 
     text = plan_text([StageCost("a", 1_000, 3.6, 0), StageCost("finetune", 500, 7.2, 60)], tmp_path, 3)
 
-    assert "a             1,000     3.600       1:00:00" in text
-    assert "all           1,500                 2:01:00" in text
+    assert "a              1,000        3.600       1:00:00" in text
+    assert "all            1,500                    2:01:00" in text
     assert "3 x 1.0 MiB" in text
 
 
