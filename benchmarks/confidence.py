@@ -44,7 +44,7 @@ class Try:
 
     @property
     def gain(self) -> float:
-        """Of restoring it, in dB; 0 where the estimate is that nothing is to be done."""
+        """What restoring it gains, in dB; 0 where the estimate is that nothing is to be done."""
         return 0.0 if self.estimated == CLEAN else self.after - self.before
 
 
@@ -81,7 +81,7 @@ def tries(inferencer: RestorationInferencer, pictures: Iterable[tuple[str, np.nd
 
 
 def table(found: Sequence[Try]) -> str:
-    """By threshold: how many damaged crops are restored and gain how much, and what becomes of clean ones."""
+    """Rows by threshold: how many damaged crops are restored and gain how much, and what becomes of clean ones."""
     damaged = [item for item in found if item.task != CLEAN]
     clean = [item for item in found if item.task == CLEAN]
     rows = []
@@ -103,7 +103,7 @@ def table(found: Sequence[Try]) -> str:
 
 
 def folder_table(found: Sequence[Try], threshold: float) -> str:
-    """By folder: what its pairs are taken for with at least that probability, and what restoring them as that gains."""
+    """Rows by folder: what its pairs are taken for with at least that probability, and what restoring them so gains."""
     rows = []
     for folder in dict.fromkeys(item.task for item in found):
         sure = [item for item in found if item.task == folder and item.confidence >= threshold]

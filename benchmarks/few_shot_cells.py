@@ -28,8 +28,8 @@ class Kind:
         name: In tables.
         sources: Folders of pairs to train on, in train_pairs/.
         tested: Folders of pairs to test on.
-        is_tested: Of a pair's name, whether it is for testing, in folders that are in both.
-        most: Of the test pairs of each folder.
+        is_tested: Whether a pair of a name is for testing, in folders that are in both.
+        most: Most test pairs of each folder.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Way:
     Attributes:
         name: In tables.
         base: The network that it starts from: "untrained", "pre-trained", "told" or "method".
-        settings: Of the adaptation, over `COMMON`.
+        settings: Settings of the adaptation, over `COMMON`.
         rate_of: The way whose learning rate it has; None searches its own.
         replay: Whether pairs of the old tasks are replayed.
         swept: Whether it is one of a row of settings, and learns the kinds of `CHOSEN_ON` alone.
@@ -129,9 +129,9 @@ class Cell:
     """What is learned from what: one file of results.
 
     Attributes:
-        kind: Of the damage.
+        kind: Kind of the damage.
         pairs: N.
-        seed: Of the networks, of the choice of the pairs, and of the training.
+        seed: Seed of the networks, of the choice of the pairs, and of the training.
     """
 
     kind: Kind
@@ -140,7 +140,7 @@ class Cell:
 
     @property
     def file(self) -> str:
-        """Of its results."""
+        """The name of the file of its results."""
         return f"{self.kind.name.replace(' ', '_')}_{self.pairs}_seed{self.seed}.json"
 
 
@@ -176,12 +176,12 @@ def to_test(kind: Kind) -> list[dict]:
 
 
 def read_results(path: Path) -> dict:
-    """By way and learning rate, what was measured; empty before anything was."""
+    """What was measured, by way and learning rate; empty before anything was."""
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def chosen_rate(way: Way, results: Path) -> float | None:
-    """Of the learning rates that were tried, the one with the best mean of the held-out pairs; None before any was."""
+    """The one of the learning rates that were tried with the best mean of the held-out pairs; None before any was."""
     cells = [Cell(kind, CHOSEN_AT, 0) for kind in KINDS if kind.name in CHOSEN_ON]
     found = [read_results(results / cell.file).get(way.rate_of or way.name, {}) for cell in cells]
     tried = [rate for rate in way.rates if all(f"{rate:g}" in values for values in found)]

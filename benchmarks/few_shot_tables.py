@@ -99,7 +99,7 @@ def claims_table(found: Found, kinds: list[str]) -> str:
 
 
 def changes(found: Found, name: str, results: Path) -> dict[str, list[float]]:
-    """By old task, the change of its mean PSNR in dB by each adaptation."""
+    """How each adaptation changes the mean PSNR in dB, by old task."""
     base = next(way.base for way in WAYS if way.name == name)
     moved: dict[str, list[float]] = {task: [] for task in OLD}
     for by_seed in found.get(name, {}).values():

@@ -29,7 +29,7 @@ class ExactRestorer(DiffusionRestorer):
     """The exact denoiser of pictures of a prior in place of a network's.
 
     Args:
-        prior: Of centred pictures.
+        prior: Prior of centred pictures.
     """
 
     def __init__(self, prior: StationaryPrior) -> None:

@@ -45,8 +45,8 @@ def train(config: Config, folder: Path, threads: int) -> Path:
 
     Args:
         config: The config.
-        folder: Of its results.
-        threads: Of the training.
+        folder: Folder of its results.
+        threads: Threads of the training.
 
     Returns:
         The last checkpoint.

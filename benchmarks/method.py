@@ -51,7 +51,7 @@ class Run:
     Attributes:
         name: What it is called in the table.
         config: Below configs/, without the suffix.
-        seed: Of the whole run.
+        seed: Seed of the whole run.
         pairs: Folder of train_pairs/ if one task is trained, else None for ten.
         long: Whether plain training goes on for as many iterations as the pre-training and the restoration together.
         settings: File of the settings that are laid over the config.
@@ -68,7 +68,7 @@ class Run:
 
     @property
     def folder(self) -> str:
-        """Of its results."""
+        """The folder of its results."""
         return re.sub(r"\W+", "_", f"{self.name}_seed{self.seed}")
 
     @property
@@ -219,7 +219,7 @@ def measure(run: Run, inferencer: RestorationInferencer, blind: bool = False) ->
 
     Args:
         run: Names the settings, whose `test_crop` is the side of the centre that is measured, None for all.
-        inferencer: Of the trained network.
+        inferencer: Inferencer of the trained network.
         blind: Whether the task is estimated from the picture, and not told.
     """
     side = Config.fromfile(REPO / run.settings).test_crop
@@ -245,7 +245,7 @@ def centre(rgb: np.ndarray, side: int | None) -> np.ndarray:
 
 
 def test_sets(run: Run, tasks: tuple[str, ...]) -> dict[str, tuple[str, str]]:
-    """By label: folder of the pairs, and the task they are restored as."""
+    """The folder of the pairs and the task they are restored as, by label."""
     sets = {task: (f"real10/{task}", task) for task in tasks}
     if "rainy" in tasks:
         sets["Rain100L"] = ("generalization/Rain100L", "rainy")

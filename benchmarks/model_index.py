@@ -126,7 +126,7 @@ def diffusion_models() -> Iterator[dict]:
 
 
 def parameters(config: Config) -> int:
-    """Of the network that a config trains."""
+    """The number of parameters of the network that a config trains."""
     with DefaultScope.overwrite_default_scope(SCOPE):
         model = RESTORERS.build(config.model)
     estimator = getattr(model, "estimator", None)

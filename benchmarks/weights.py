@@ -117,7 +117,7 @@ class Scorer:
 
     Args:
         model: Checkpoint or model file.
-        options: Of `RestorationInferencer`.
+        options: Options of `RestorationInferencer`.
     """
 
     def __init__(self, model: str, **options) -> None:

@@ -50,7 +50,7 @@ class RestorationInferencer:
         self_ensemble: Averages the outputs for the eight flips and quarter turns of the input: slower, a little better.
         batch_size: Tiles per call of the network; "auto" is as many as a GPU's memory holds, and one on a CPU.
         num_steps: Steps of a checkpoint that samples (diffusion), in place of its own number.
-        seed: Of the noise of such a checkpoint, in place of its own.
+        seed: Seed of the noise of such a checkpoint, in place of its own.
         keep_grey: Writes grey files for grey files; not wanted of a checkpoint that colours.
         encoder: What a network that listens to words has them read by, see docs/language.md: a sentence encoder or a
             file of embeddings for InstructIR, DA-CLIP's model for DA-CLIP.
@@ -175,7 +175,7 @@ class RestorationInferencer:
         Args:
             place: The folder, or the repository's name, OWNER/NAME, which needs `huggingface_hub` (extra `hub`).
             revision: Branch, tag or commit of the repository; None is its main branch.
-            options: Of `RestorationInferencer`.
+            options: Options of `RestorationInferencer`.
 
         Raises:
             CheckpointError: There is no such model.
@@ -412,7 +412,7 @@ class RestorationInferencer:
             wish: What is to be done to each.
             mask: As in `restore_array`, for all pictures.
             overwrite: Write outputs that already exist anew.
-            quality: Of JPEG, WebP and AVIF outputs, 1 to 100; None is fine or lossless.
+            quality: Quality of JPEG, WebP and AVIF outputs, 1 to 100; None is fine or lossless.
 
         Raises:
             ValueError, ImageFileError: The mask is none, or cannot be read.

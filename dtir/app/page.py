@@ -217,6 +217,6 @@ def _paper(visit: Visit) -> dict | None:
 
 
 def _opacity(editor: dict | None) -> np.ndarray | None:
-    """Of the paint, (H, W) uint8; None where there is none."""
+    """The opacity of the paint, (H, W) uint8; None where there is none."""
     layers = editor["layers"] if editor else []
     return np.max([layer[..., 3] for layer in layers], axis=0) if layers else None

@@ -33,8 +33,8 @@ class Limits:
     """What the page takes of one file.
 
     Attributes:
-        megapixels: Of all its pages together, in millions of pixels.
-        megabytes: Of the file, in units of 2**20 bytes; what is uploaded is held to it while it comes.
+        megapixels: Size of all its pages together, in millions of pixels.
+        megabytes: Size of the file, in units of 2**20 bytes; what is uploaded is held to it while it comes.
 
     Raises:
         ConfigError: One is not above 0.
@@ -50,7 +50,7 @@ class Limits:
 
     @property
     def bytes(self) -> int:
-        """Of the file at most."""
+        """The most bytes that a file may have."""
         return int(self.megabytes * 2**20)
 
     def check_pixels(self, path: Path) -> None:
@@ -74,7 +74,7 @@ class Picture:
     Attributes:
         job: The uploaded file, and the one that is written.
         before: A small copy of the first, for the page.
-        size: Of the whole picture upright, width and height in pixels.
+        size: Size of the whole picture upright, width and height in pixels.
         state: `WAITING`, `WORKING`, `RESTORED`, `LEFT` or `FAILED`.
         text: What was found and done, or why it failed.
         after: A small copy of the restored picture; None where there is none.
@@ -98,15 +98,15 @@ class Picture:
 
     @property
     def name(self) -> str:
-        """Of the uploaded file."""
+        """The name of the uploaded file."""
         return self.job.source.name
 
     def paint(self, opacity: np.ndarray | None) -> None:
         """Makes what was painted the mask.
 
         Args:
-            opacity: Of the paint over `before`, uint8 (H, W); where it is above 127, pixels are missing. None, or no
-                such pixel, is no mask.
+            opacity: Opacity of the paint over `before`, uint8 (H, W); where it is above 127, pixels are missing. None,
+                or no such pixel, is no mask.
         """
         self.mask = None
         if opacity is None or not (opacity > 127).any():

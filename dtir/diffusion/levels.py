@@ -79,7 +79,7 @@ class LogNormalLevel(ConditioningLevel):
     to learn (Karras et al., NeurIPS 2022, table 1).
 
     Args:
-        mean: Of the logarithm, for a of 1.
+        mean: Mean of the logarithm, for a of 1.
         std: Its standard deviation.
         scale: What the quarter is multiplied with: the usual embeddings expect a range of about 1000.
 

@@ -29,9 +29,9 @@ class StageCost:
     """What a stage of the whole training costs.
 
     Attributes:
-        name: Of the stage.
+        name: Name of the stage.
         iters: Its iterations.
-        seconds_per_iter: Of one iteration, measured.
+        seconds_per_iter: Seconds of one iteration, measured.
         preparation: Seconds before its first iteration: matching, importance, a validation of the stage before.
     """
 
@@ -42,7 +42,7 @@ class StageCost:
 
     @property
     def seconds(self) -> float:
-        """Of the whole stage."""
+        """Seconds of the whole stage."""
         return self.iters * self.seconds_per_iter + self.preparation
 
 
@@ -157,8 +157,8 @@ def plan_text(costs: Sequence[StageCost], work_dir: Path, kept: int) -> str:
     """What the whole training would do and take, as text.
 
     Args:
-        costs: Of the stages.
-        work_dir: Of the smoke run, whose checkpoints are measured.
+        costs: Costs of the stages.
+        work_dir: Folder of the smoke run, whose checkpoints are measured.
         kept: Checkpoints that the whole training keeps, the best one included.
     """
     width = max(len("stage"), *(len(cost.name) for cost in costs))

@@ -25,8 +25,8 @@ class DamageStatistics:
     """One pair, or the mean over many.
 
     Attributes:
-        psnr: Of LQ against GT in dB, RGB, at most `MAX_PSNR`.
-        ssim: Of LQ against GT, RGB.
+        psnr: PSNR of LQ against GT in dB, RGB, at most `MAX_PSNR`.
+        ssim: SSIM of LQ against GT, RGB.
         brightness: Mean of LQ - GT, in [-1, 1].
         gradient: Mean absolute difference of neighbouring pixels in LQ over that in GT, as log2: 1 is twice the detail.
         coarse: Share of the energy of LQ - GT in waves longer than 32 pixels, in [0, 1]; 0 where nothing changed.
@@ -70,7 +70,7 @@ def mean_statistics(values: Sequence[DamageStatistics]) -> DamageStatistics:
 
 
 def statistic_names() -> tuple[str, ...]:
-    """In the order of `dataclasses.astuple`."""
+    """The names of the numbers, in the order of `dataclasses.astuple`."""
     return tuple(field.name for field in fields(DamageStatistics))
 
 

@@ -107,7 +107,7 @@ def _measured_row(
 def _values(
     name: str, folder: Path, gt: Path, metrics: Sequence[PictureMetric], pairing: str, track: Track
 ) -> dict[str, dict[str, float]]:
-    """By picture, the value of every metric."""
+    """The value of every metric, by picture."""
     pairs = PairedDataset(name, folder.resolve(), ".", str(gt.resolve()), pairing=pairing, cache_mb=0)
     found: dict[str, dict[str, float]] = {}
     for index in track(range(len(pairs))):

@@ -24,7 +24,7 @@ def difference_interval(
         second: The same tasks and pictures.
         draws: Resampled test sets.
         level: Share of them that lies in the interval.
-        seed: Of the drawing.
+        seed: Seed of the drawing.
 
     Returns:
         Lower and upper end.

@@ -116,7 +116,7 @@ def samples(rgb: np.ndarray, extra: np.ndarray | None, extra_peak: int, form: Fo
         rgb: float (H, W, 3); values outside [0, 1] are clipped.
         extra: (H, W, K) of 0 to `extra_peak`, K at least that of `form.extra`; of another size, it is resized.
         extra_peak: The value of a full sample of `extra`.
-        form: Of the file that is written.
+        form: Form of the file that is written.
 
     Returns:
         uint8 or uint16 (H, W, 1 or 3, and `form.extra`), 0 to `form.peak`.

@@ -13,13 +13,13 @@ class Format:
 
     Attributes:
         name: What people call it.
-        extensions: Of its files, lower case, with the dot.
+        extensions: Extensions of its files, lower case, with the dot.
         peaks: The largest sample values that it can be written with, ascending; any value where empty.
         alpha: Whether it holds opacity.
         extra: Whether it holds channels of any meaning beside the colours.
         turned: Whether it holds an orientation, so that pixels need not be upright.
         pages: Whether it holds several pages.
-        options: Of the writer of libvips; None where it is not libvips that writes it.
+        options: Options of the writer of libvips; None where it is not libvips that writes it.
     """
 
     name: str

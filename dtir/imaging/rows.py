@@ -58,8 +58,8 @@ class RowFile:
 
     Args:
         folder: Where the file lies while it is open.
-        width: Of the picture.
-        channels: Of the picture.
+        width: Width of the picture.
+        channels: Channels of the picture.
         dtype: uint8, uint16 or float32.
 
     Raises:

@@ -23,7 +23,7 @@ def averaged_over_symmetries(restore: Restore, image: Tensor, t: Tensor) -> Tens
 
 
 def averaged_over_flips(restore: Restore, image: Tensor, t: Tensor) -> Tensor:
-    """As `averaged_over_symmetries`, over the four that keep the sides: the picture itself and its flips.
+    """The average over the four symmetries that keep the sides: the picture itself and its flips.
 
     Both flips together are a half turn.
     """

@@ -16,7 +16,7 @@ def jpeg_thumbnail(path: str | os.PathLike, side: int, quality: int = _QUALITY) 
     Args:
         path: The picture.
         side: Its longer side in pixels at most; smaller pictures are not enlarged.
-        quality: Of the JPEG, 1 to 100.
+        quality: Quality of the JPEG, 1 to 100.
 
     Raises:
         ImageFileError: see `dtir.imaging.files.read_rgb`.

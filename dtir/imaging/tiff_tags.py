@@ -91,10 +91,10 @@ def end_plain_file(file: IO[bytes], height: int, width: int, channels: int, dtyp
 
     Args:
         file: Open for reading and writing.
-        height: Of the picture.
-        width: Of the picture.
+        height: Height of the picture.
+        width: Width of the picture.
         channels: Grey or RGB, and others of no meaning.
-        dtype: Of the samples.
+        dtype: Type of the samples.
         strip: Rows that readers take at once.
     """
     colours = 1 if channels < 3 else 3

@@ -1,4 +1,4 @@
-"""As `dtir.imaging.tiling`, of a picture that is read and written in bands of rows and never whole in memory."""
+"""Tiles as in `dtir.imaging.tiling`, of a picture that is read and written in bands of rows, never whole in memory."""
 
 import itertools
 from collections.abc import Callable, Iterator

@@ -182,7 +182,7 @@ def write_vips(file: IO[bytes], pages: Sequence["pyvips.Image"], forms: Sequence
         file: Open for reading and writing, empty.
         pages: Grey or RGB and the channels of `forms`, which the format can hold, 0 to `form.peak`.
         forms: One for each page; what is said of the whole file is that of the first.
-        kind: Of the file.
+        kind: Kind of the file.
 
     Raises:
         pyvips.Error: The disk is full, or libvips cannot write this.

@@ -36,7 +36,7 @@ class ControlTransformer(nn.Module):
         transformer: open_clip's, of an image tower.
 
     Attributes:
-        features: Of the layers in the latest call, first to last.
+        features: Features of the layers in the latest call, first to last.
     """
 
     def __init__(self, transformer: nn.Module) -> None:

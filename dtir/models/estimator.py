@@ -57,7 +57,7 @@ class TaskEstimator(nn.Module):
         return self.logits(judged_part(lq))
 
     def logits(self, part: Tensor) -> Tensor:
-        """Of what `judged_part` has taken of the pictures."""
+        """The logits of what `judged_part` has taken of the pictures."""
         detail = part - F.avg_pool2d(F.pad(part, (1, 1, 1, 1), mode="replicate"), 3, 1)
         y = self.features(torch.cat([2 * part - 1, DETAIL_GAIN * detail], 1)).flatten(2).float()
         spread = (y.var(2, correction=0) + 1e-6).sqrt()

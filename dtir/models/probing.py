@@ -116,7 +116,7 @@ def block_calls(backbone: nn.Module, blocks: Mapping[str, nn.Module]) -> dict[st
 
 
 def pointwise_layers(backbone: nn.Module, blocks: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
-    """By block, the last 1x1 convolution or linear layer in it that gives one output per pixel of the block's output.
+    """The last 1x1 convolution or linear layer of each block that gives one output per pixel of the block's output.
 
     Raises:
         ConfigError: A block has none.

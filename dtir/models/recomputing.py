@@ -51,8 +51,8 @@ def _recomputing(
 
 
 class _Again(AbstractContextManager):
-    """In it blocks run as they did when this was made: modulated alike, and without a trace in running statistics. It
-    may be entered any number of times, as a graph may be walked more than once."""
+    """A context in which blocks run as they did when this was made: modulated alike, without a trace in running
+    statistics. It may be entered any number of times, as a graph may be walked more than once."""
 
     def __init__(self, networks: Sequence[ModulatedNetwork], norms: Sequence[_BatchNorm]) -> None:
         self._contexts = [network.as_now() for network in networks]

@@ -29,9 +29,9 @@ class AnchoredPenalty(Regularizer):
     gradient for the same parameters: under some per cent the term does next to nothing, near 1 it stops the training.
 
     Args:
-        weight: Of the term, lambda_1.
+        weight: Weight of the term, lambda_1.
         before: Stage before which the importances are estimated first.
-        decay: Of the balance w_l over the blocks, 0 for none.
+        decay: Decay of the balance w_l over the blocks, 0 for none.
         reestimate: Whether every later stage estimates anew, with its own start as the anchor.
 
     Raises:

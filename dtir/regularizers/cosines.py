@@ -31,7 +31,7 @@ class GradientSums:
 
     @classmethod
     def of(cls, gradients: Tensor, num_generative: int) -> "GradientSums":
-        """Of gradients (B, F), those of the generative samples first."""
+        """The sums of gradients (B, F), those of the generative samples first."""
         units = unit(gradients)
         parts = [(part[:num_generative], part[num_generative:]) for part in (units, gradients, units.square().sum(1))]
         sums = [torch.stack([first.sum(0), second.sum(0)]) for first, second in parts]

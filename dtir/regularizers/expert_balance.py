@@ -22,7 +22,7 @@ class ExpertBalance(Regularizer):
     `loss_balance`, and `expert_use`, the share of the experts that were chosen at all.
 
     Args:
-        weight: Of the term.
+        weight: Weight of the term.
 
     Raises:
         ConfigError: `weight` is negative, or the network has no experts.

@@ -32,7 +32,7 @@ class ParameterImportance(AnchoredPenalty):
             gradients are thousands of times larger, and `weight` has to be as much smaller.
         num_samples: M.
         chunk: Samples whose gradients are held at once.
-        decay: Of the balance w_l = exp(-decay l) over the blocks, 0 for none.
+        decay: Decay of the balance w_l = exp(-decay l) over the blocks, 0 for none.
         reestimate: Whether every later stage estimates anew, with its own start as the anchor.
 
     Raises:

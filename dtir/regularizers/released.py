@@ -49,7 +49,7 @@ class ReleasedImportance(AnchoredPenalty):
 
     Args:
         weight: lambda.
-        probability: Of a step to have the term.
+        probability: Probability of a step to have the term.
         before: Stage before which the importances are estimated.
         num_batches: Batches that the estimate is the mean of.
         batch_size: Samples of each.
@@ -123,7 +123,7 @@ class ReleasedOrthogonality(Regularizer):
     term to its loss as a number without a graph, so that it changes no gradient; logged is `orthogonality`.
 
     Args:
-        probability: Of a step to be generative.
+        probability: Probability of a step to be generative.
 
     Raises:
         ConfigError: `probability` is outside [0, 1].

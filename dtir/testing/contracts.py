@@ -87,7 +87,7 @@ def check_operator(operator: Operator, shape: tuple[int, int, int] = (3, 16, 8))
 
     Args:
         operator: Maps pictures (B, C, H, W) to measurements.
-        shape: Of the pictures that it takes, (C, H, W).
+        shape: Shape of the pictures that it takes, (C, H, W).
 
     Raises:
         ContractError: It has no gradient; or `<A x, y> = <x, At y>`, `A A_pinv A = A`, or that A_pinv A is an

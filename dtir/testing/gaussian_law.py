@@ -26,9 +26,9 @@ class GaussianPrior:
     """N(mean, cov) over pictures of a few pixels, in float64.
 
     Args:
-        shape: Of the pictures, (C, H, W).
+        shape: Shape of the pictures, (C, H, W).
         correlation: 0 for independent pixels of equal variance, 1 for a random covariance, or between.
-        seed: Of mean and covariance.
+        seed: Seed of mean and covariance.
 
     Attributes:
         mean: (D,), D being C H W.
@@ -75,7 +75,7 @@ class GaussianPrior:
 
 
 class _UnitDraws:
-    """In place of torch.randn: draw number k gives its own block of rows a unit vector each, and 0 to the others."""
+    """A stand-in for torch.randn: draw number k gives its own block of rows a unit vector each, and 0 to the others."""
 
     def __init__(self) -> None:
         self.draws = 0
@@ -107,7 +107,7 @@ def noise_law(
         sampler: The sampler, or a guidance: then `y` is one picture's measurements, (1, ...).
         scheduler: The process, in float64.
         steps: Descending steps.
-        prior: Of x_0.
+        prior: Prior of x_0.
         draws: The most that a step draws.
     """
     a, sigma = (value.item() for value in scheduler.marginal(steps[0]))
@@ -157,7 +157,7 @@ def law_errors(found: Law, true: Law, spread: Tensor | None = None) -> tuple[flo
     Args:
         found: Mean (D,) and covariance (D, D).
         true: The same.
-        spread: Of the coordinates, (D,); by default that of `true`.
+        spread: Spread of the coordinates, (D,); by default that of `true`.
     """
     spread = true[1].diagonal().sqrt() if spread is None else spread
     return (

@@ -14,8 +14,8 @@ class StationaryPrior:
     independent. The denoiser is exact, so that what guidance loses with it is the guidance's own.
 
     Args:
-        height: Of the pictures.
-        width: Of the pictures.
+        height: Height of the pictures.
+        width: Width of the pictures.
         spread: Standard deviation of a pixel.
         corner: Frequency, in cycles per pixel, below which the power is flat.
     """

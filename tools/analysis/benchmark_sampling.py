@@ -48,7 +48,7 @@ def evaluation(device: str, size: int) -> Callable[[], object]:
 
 
 def milliseconds(case: SamplingCase, network: Callable[[], object], args: argparse.Namespace) -> tuple[float, float]:
-    """Of the arithmetic per evaluation, and of the network."""
+    """Milliseconds of the arithmetic per evaluation, and of the network."""
     run = case.prepare(args.device, args.size, args.size)
     evaluations = run(args.steps).num_evals
     rounds = [(seconds_of(lambda: run(args.steps)), seconds_of(network)) for _ in range(args.rounds + 1)]

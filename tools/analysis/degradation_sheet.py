@@ -71,7 +71,7 @@ def _pixels(picture: torch.Tensor) -> np.ndarray:
 
 
 def statistics(pairs: Iterable[Pair]) -> list[DamageStatistics]:
-    """Of each pair."""
+    """The statistics of each pair."""
     return [damage_statistics(*(torch.from_numpy(p).permute(2, 0, 1) / 255 for p in (x.lq, x.gt))) for x in pairs]
 
 

@@ -103,7 +103,7 @@ def count(name: str, size: int) -> tuple[int, int]:
 
 
 class Absent(nn.Module):
-    """In place of an adapter of either kind."""
+    """What stands in for an adapter of either kind."""
 
     def forward(self, x: Tensor, prompt: Tensor) -> Tensor:
         """The block's output."""

@@ -18,8 +18,8 @@ class OutputImportance:
     Args:
         network: The network F(x, t).
         pictures: (N, 3, H, W) in [0, 1].
-        steps: Of the old tasks (K,).
-        weight: Of the term.
+        steps: Steps of the old tasks (K,).
+        weight: Weight of the term.
     """
 
     def __init__(self, network: nn.Module, pictures: Tensor, steps: Tensor, weight: float) -> None:

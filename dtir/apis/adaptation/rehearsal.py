@@ -60,9 +60,9 @@ class Rehearsal:
     Args:
         old: The network, which must not change afterwards.
         sources: Pairs of each of its tasks.
-        share: Of the training samples that are rehearsed.
-        seed: Of the crops.
-        device: Of the network.
+        share: Share of the training samples that are rehearsed.
+        seed: Seed of the crops.
+        device: Device of the network.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Rehearsal:
             lq: New inputs (B, 3, H, W).
             gt: Their targets.
             t: Their steps (B,).
-            iteration: Of the training; what is rehearsed depends on it and on the seed alone.
+            iteration: Iteration of the training; what is rehearsed depends on it and on the seed alone.
         """
         rng = np.random.default_rng((self.seed, 4, iteration))
         lq, gt, t = lq.clone(), gt.clone(), t.clone()
@@ -119,7 +119,7 @@ class Rehearsal:
 
     @torch.inference_mode()
     def losses(self, model: DiffusionRestorer) -> dict[str, float]:
-        """By old task, how many dB of PSNR it has lost, the mean over crops.
+        """How many dB of PSNR each old task has lost, the mean over crops.
 
         Where the outputs have moved by chance to the better, the loss is still what the same change costs where it has
         nothing to do with the error: `10 log10(1 + moved^2 / error^2)`.

@@ -26,11 +26,12 @@ class AdaptationSettings:
         rank: Channels inside of each adapter.
         importance: Weight of what holds the whole network, see `OutputImportance`.
         replay: Folder of pairs of old tasks, `<task>/LQ` and `<task>/GT`; None makes pairs by `old_pictures`.
-        replay_share: Of the whole network's training samples that are of old tasks, with the old outputs as targets.
+        replay_share: Share of the whole network's training samples that are of old tasks, with the old outputs as
+            targets.
         tolerance: Most dB of PSNR that an old task may lose on these pairs by the whole network's training; `math.inf`
             sets no limit.
         interval: Iterations between two looks at the held-out pairs.
-        seed: Of the crops and of the split.
+        seed: Seed of the crops and of the split.
     """
 
     method: str = "adapters"

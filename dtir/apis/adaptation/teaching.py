@@ -284,7 +284,7 @@ def _step(
 
 @torch.inference_mode()
 def _drift(old: DiffusionRestorer, new: DiffusionRestorer, shown: Sequence[dict]) -> dict[str, float]:
-    """By old task, the root mean square difference between what both make of the pictures, in levels of 255."""
+    """The root mean square difference between what both make of the pictures, in levels of 255, by old task."""
     drift = {}
     for task, name in enumerate(old.tasks):
         squares = [(_restored(new, item, task) - _restored(old, item, task)).square().mean() for item in shown[:2]]

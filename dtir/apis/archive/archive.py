@@ -43,12 +43,12 @@ class ArchiveOptions:
     Args:
         file_format: Extension of the outputs, such as "png"; None keeps that of each input.
         suffix: Added to the outputs' names, before the extension.
-        quality: Of JPEG, WebP and AVIF, 1 to 100; None is 95 for JPEG and lossless for the others.
+        quality: Quality of JPEG, WebP and AVIF, 1 to 100; None is 95 for JPEG and lossless for the others.
         log: A JSONL file that says what became of each picture, see `JobLog`. Pictures that it says are done with the
             same model and options are skipped.
         jobs: Processes, each of which loads the model; None is one, or on a cluster all that it has room for.
         imports: Modules that each process imports first.
-        cluster: Of Ray, on which the processes run; None is this machine.
+        cluster: A cluster of Ray, on which the processes run; None is this machine.
         share: The part of the pictures that is restored; others are for other machines, with the same log.
 
     Raises:

@@ -29,7 +29,7 @@ class Done(NamedTuple):
 
     Attributes:
         result: A `Failure`, something false where the output existed and stays, or what was done.
-        origin: Of the input; None where nothing was done.
+        origin: Origin of the input; None where nothing was done.
     """
 
     result: object

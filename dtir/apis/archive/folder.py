@@ -64,7 +64,7 @@ class OutputNames(NamedTuple):
     """How outputs are called: as their inputs, but for these.
 
     Attributes:
-        extension: Of another format, with its dot; "" keeps that of the input.
+        extension: Extension of another format, with its dot; "" keeps that of the input.
         suffix: Added before the extension.
     """
 

@@ -32,7 +32,7 @@ class Preview(NamedTuple):
         planned: Pictures that would be restored.
         skipped: Pictures whose outputs stay.
         failed: Inputs that could not be restored.
-        bytes: Of the files of `planned`.
+        bytes: Bytes of the files of `planned`.
         seconds_per_megapixel: As measured, in one process; None where nothing is to be done.
         jobs: Processes that would share the work.
     """
@@ -46,7 +46,7 @@ class Preview(NamedTuple):
 
     @property
     def megapixels(self) -> float:
-        """Of all pictures that would be restored."""
+        """Megapixels of all pictures that would be restored."""
         return sum(width * height for _, (width, height) in self.planned) / 1e6
 
     @property

@@ -41,7 +41,7 @@ class Item(NamedTuple):
     """A picture on its way.
 
     Attributes:
-        number: Of its job.
+        number: Number of its job.
         job: What is to be done.
         content: Bytes of the input, after restoring of the output; None where the files stay where they are.
         done: What became of it; before that, its origin alone.

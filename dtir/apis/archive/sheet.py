@@ -37,7 +37,7 @@ def write_sheet(
     Args:
         path: The file.
         done: Pictures and what was done to them; their files are read again. Those gone in the meantime are left out.
-        title: Of the page.
+        title: Title of the page.
         left_out: Number of pictures that the page is to mention and not to show.
 
     Returns:

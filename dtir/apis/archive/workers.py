@@ -98,7 +98,7 @@ def _alone(job: Job, recipe: Recipe) -> Done:
 
 
 def ended_twice(job: Job) -> Done:
-    """Of a picture that ended the process that restored it, and the one that tried it again alone."""
+    """What became of a picture that ended the process that restored it, and the one that tried it again alone."""
     failure = Failure(job.source, "the process that restored it was ended twice, perhaps for want of memory.")
     return Done(failure, origin_of(job.source, stamp_of(job.source)))
 

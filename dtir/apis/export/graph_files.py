@@ -269,7 +269,7 @@ def _lack_of_memory() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the tracer's warnings of Python values: what they fear is found by the comparison on other sizes.
+    """A context without the tracer's warnings of Python values: the comparison on other sizes finds what they fear.
 
     The exporter prints the whole graph of what it refuses, from C++, past `sys.stdout`.
     """

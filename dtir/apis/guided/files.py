@@ -75,7 +75,7 @@ class Outputs(NamedTuple):
     """Where the outputs of one picture go.
 
     Attributes:
-        folder: Of all outputs.
+        folder: Folder of all outputs.
         target: The restored picture, in it.
     """
 

@@ -57,7 +57,7 @@ class GuidedRestorer:
         sampler_cfg: `num_steps`, the steps from T that are taken; None takes all T.
         sigma_y: Standard deviation of the noise of simulated measurements, and what a guidance that knows of noise is
             told; for pictures in [-1, 1].
-        seed: Of all noise; every call begins with it anew.
+        seed: Seed of all noise; every call begins with it anew.
         device: Where to compute; None takes CUDA if there is one, else the CPU.
 
     Attributes:
@@ -218,7 +218,7 @@ def checked_part(registry: Registry, name: str, config: Mapping, given: tuple[st
 
     Args:
         registry: Where the class is.
-        name: Of the part, for errors.
+        name: Name of the part, for errors.
         config: `type` and arguments.
         given: Arguments that are not to be in the config, or need not.
 

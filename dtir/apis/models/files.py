@@ -42,7 +42,7 @@ class ModelFacts:
         size: Bytes of the file.
         description: One line for people.
         licence: Under which the weights may be used; "" where nobody said.
-        version: Of dtir, which wrote the file.
+        version: Version of dtir that wrote the file.
         sha256: Of the tensors, hexadecimal.
     """
 

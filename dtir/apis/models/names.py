@@ -29,7 +29,7 @@ def find_model(model: str | Path | None = None, folder: Path = PACKAGED) -> Path
         model: Name of a model of the package or of an index (see `dtir.apis.models.index`), a file (.safetensors, a
             checkpoint of a training, or what `dtir export` wrote), or a folder (written by `save_pretrained`, or the
             work folder of a training, whose newest checkpoint is taken); None is `DEFAULT_MODEL`.
-        folder: Of the models of the package.
+        folder: Folder of the models of the package.
 
     Raises:
         CheckpointError: There is none; the message names those there are. Or it is a URL, or a file that cannot be a

@@ -73,7 +73,7 @@ def restorer_of_weights(path: str | Path, checkpoint: Mapping) -> WeightsRestore
     """The restorer for a checkpoint that holds weights and no description of a model.
 
     Args:
-        path: Of the checkpoint, for messages.
+        path: Path of the checkpoint, for messages.
         checkpoint: What `load_checkpoint` read from it.
 
     Raises:

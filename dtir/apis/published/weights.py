@@ -9,7 +9,7 @@ TASK = "restoration"
 
 
 class SoleTask(nn.Module):
-    """In place of an estimator, for a restorer with one task: it is that one.
+    """What stands in for an estimator of a restorer with one task: it always names that one.
 
     Args:
         task: Its name.

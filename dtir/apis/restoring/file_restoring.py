@@ -43,7 +43,7 @@ class FileRestorer:
         keep_grey: Writes grey files for grey files.
         overwrite: Writes outputs that exist anew.
         large: Pixels above which a file is restored in bands of rows.
-        quality: Of JPEG, WebP and AVIF outputs, 1 to 100; None is fine or lossless.
+        quality: Quality of JPEG, WebP and AVIF outputs, 1 to 100; None is fine or lossless.
     """
 
     passes: PassRestorer

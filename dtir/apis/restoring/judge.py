@@ -14,7 +14,7 @@ class Judge:
 
     Args:
         restorer: With `tasks`, and an `estimator` or None.
-        device: Of the estimator.
+        device: Device of the estimator.
     """
 
     def __init__(self, restorer: nn.Module, device: torch.device) -> None:

@@ -62,7 +62,7 @@ class Outcome:
 
     @property
     def task(self) -> str | None:
-        """Of the first pass; of a picture left as it was, what it was taken for."""
+        """The task of the first pass; of a picture left as it was, what it was taken for."""
         return self.passes[0].task if self.passes else self._left("task")
 
     @property
@@ -80,7 +80,7 @@ class Outcome:
 
     @property
     def pixels(self) -> int:
-        """Of the picture."""
+        """The number of the picture's pixels."""
         return self.size[0] * self.size[1]
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""In which precision a network computes, and whether half precision is worth it on this machine."""
+"""The precision in which a network computes, and whether half precision is worth it on this machine."""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ class Choice(NamedTuple):
     Attributes:
         precision: "float32" or "bf16".
         gain: How many times as fast bf16 was.
-        difference: Of bf16 from float32 on average, the largest over the steps, of pictures in [0, 1].
+        difference: Difference of bf16 from float32 on average, the largest over the steps, of pictures in [0, 1].
         reason: Why nothing was measured; "" where it was.
     """
 

@@ -87,7 +87,7 @@ def scan_all(paths: Iterable[Path], workers: int, title: str) -> dict[Path, Pict
 
 
 def default_workers() -> int:
-    """As many processes as this process may use cores."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

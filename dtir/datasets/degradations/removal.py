@@ -76,7 +76,7 @@ class BicubicDownsampling(Degradation):
     margin = 32
 
     def factor(self, severity: float) -> float:
-        """By what sides become smaller."""
+        """The factor by which sides become smaller."""
         return 16**severity
 
     def degrade(self, image: np.ndarray, rng: np.random.Generator, severity: float) -> np.ndarray:

@@ -129,7 +129,7 @@ class CircularGaussianBlur(CircularBlur):
 
     Args:
         sigma: Standard deviation in pixels.
-        side: Of the kernel in pixels, odd.
+        side: Side of the kernel in pixels, odd.
         threshold: As in `CircularBlur`.
     """
 
@@ -142,9 +142,9 @@ class CircularMotionBlur(CircularBlur):
     """Motion blur along a line, round the border.
 
     Args:
-        length: Of the line in pixels.
+        length: Length of the line in pixels.
         angle: In degrees, counter-clockwise from the right.
-        side: Of the kernel in pixels, odd, at least `length`.
+        side: Side of the kernel in pixels, odd, at least `length`.
         threshold: As in `CircularBlur`.
     """
 

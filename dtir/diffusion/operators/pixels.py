@@ -54,9 +54,9 @@ class BoxInpainting(Inpainting):
     """Inpainting of a rectangle in the middle.
 
     Args:
-        height: Of the pictures.
-        width: Of the pictures.
-        share: Of each side that is missing, in (0, 1).
+        height: Height of the pictures.
+        width: Width of the pictures.
+        share: Share of each side that is missing, in (0, 1).
 
     Raises:
         ConfigError: `share` is outside (0, 1).
@@ -77,10 +77,10 @@ class RandomInpainting(Inpainting):
     """Inpainting of single pixels.
 
     Args:
-        height: Of the pictures.
-        width: Of the pictures.
+        height: Height of the pictures.
+        width: Width of the pictures.
         missing: Share of the pixels that are missing, in (0, 1).
-        seed: Of the choice.
+        seed: Seed of the choice.
 
     Raises:
         ConfigError: `missing` is outside (0, 1).
@@ -99,8 +99,8 @@ class FileInpainting(Inpainting):
 
     Args:
         mask_file: The picture.
-        height: Of the pictures.
-        width: Of the pictures.
+        height: Height of the pictures.
+        width: Width of the pictures.
 
     Raises:
         ImageFileError: The file cannot be read.

@@ -203,8 +203,8 @@ class BicubicDownsampling(SeparableOperator, Downsampling):
 
     Args:
         factor: By which sides become smaller.
-        height: Of the pictures, a multiple of the factor.
-        width: Of the pictures, a multiple of the factor.
+        height: Height of the pictures, a multiple of the factor.
+        width: Width of the pictures, a multiple of the factor.
         threshold: As in `SeparableOperator`.
     """
 

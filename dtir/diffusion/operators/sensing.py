@@ -16,10 +16,10 @@ class WalshHadamard(SpectralOperator):
     Measurements are (B, C, m).
 
     Args:
-        height: Of the pictures; height times width is a power of 2.
-        width: Of the pictures.
+        height: Height of the pictures; height times width is a power of 2.
+        width: Width of the pictures.
         ratio: Share of the coefficients that are measured, in (0, 1].
-        seed: Of the shuffling and the choice.
+        seed: Seed of the shuffling and the choice.
 
     Raises:
         ConfigError: The number of pixels is no power of 2, or `ratio` is outside (0, 1].

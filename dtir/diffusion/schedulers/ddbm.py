@@ -27,8 +27,8 @@ class DDBM(Bridge):
         sigma_min: First time of the grid.
         sigma_max: Last time; the published values are 80 for "ve" and 1 for "vp".
         rho: Exponent of the grid.
-        beta_d: Of "vp".
-        beta_min: Of "vp".
+        beta_d: Parameter of "vp".
+        beta_min: Parameter of "vp".
         predicts: "x0", or "preconditioned": what is left of x_0 after the state's own share, in inputs and targets of
             unit variance (section 4 of the paper).
         sigma_data: Standard deviation of the pictures that the preconditioning assumes.

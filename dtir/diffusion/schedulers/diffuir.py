@@ -96,7 +96,7 @@ class ResidualDiffusion(Bridge):
 
     @override
     def posterior(self, x_t: Tensor, x0: Tensor, mu: Tensor, t: int, t_prev: int) -> tuple[Tensor, Tensor]:
-        """Of a chain whose increments are independent: equation 9 of the paper's appendix."""
+        """The posterior of a chain whose increments are independent: equation 9 of the paper's appendix."""
         now, before = self._at(self.betas_cumsum, t) ** 2, self._at(self.betas_cumsum, t_prev) ** 2
         (a, b, _), (a_prev, b_prev, _) = self.marginal(t), self.marginal(t_prev)
         share = before / now
@@ -105,14 +105,14 @@ class ResidualDiffusion(Bridge):
 
     @override
     def target(self, x_t: Tensor, x0: Tensor, mu: Tensor, eps: Tensor, t: int | Tensor) -> Tensor:
-        """Of two predictions, (B, 2 C, H, W)."""
+        """The targets of both predictions, (B, 2 C, H, W)."""
         if not self._predicts_two:
             return super().target(x_t, x0, mu, eps, t)
         return torch.cat([x0 if self.predicts == "x0 and eps" else mu - x0, eps], 1)
 
     @override
     def x0_from_output(self, x_t: Tensor, out: Tensor, mu: Tensor, t: int | Tensor) -> Tensor:
-        """Of two predictions, by the one that is not the noise."""
+        """The clean picture by the one of the two predictions that is not the noise."""
         if not self._predicts_two:
             return super().x0_from_output(x_t, out, mu, t)
         first = out.chunk(2, dim=1)[0]
@@ -120,7 +120,7 @@ class ResidualDiffusion(Bridge):
 
     @override
     def eps_from_output(self, x_t: Tensor, out: Tensor, mu: Tensor, t: int | Tensor) -> Tensor:
-        """Of two predictions, the noise."""
+        """The noise, which is one of the two predictions."""
         return out.chunk(2, dim=1)[1] if self._predicts_two else super().eps_from_output(x_t, out, mu, t)
 
     def parts(self, x_t: Tensor, out: Tensor, mu: Tensor, t: int, clip: Bounds = None) -> tuple[Tensor, Tensor]:

@@ -50,7 +50,7 @@ class EDMScheduler(Scheduler):
 
     @override
     def marginal(self, t: int | float | Tensor) -> tuple[Tensor, Tensor]:
-        """Of a step, or of a level that is a float.
+        """The marginal at a step, or at a level that is a float.
 
         Raises:
             ValueError: t is an int outside 0..T."""

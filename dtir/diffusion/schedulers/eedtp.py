@@ -22,7 +22,7 @@ class EEDTPScheduler(Scheduler):
         num_timesteps: T.
         max_sigma: Standard deviation at the end; from 1 on for 8-bit pictures.
         schedule: "constant", "linear" or "cosine".
-        eps: Of IR-SDE's process, the share of the difference to the mean that is left at T.
+        eps: Share of the difference to the mean that is left at T by IR-SDE's process.
 
     Attributes:
         sigma_bars: Buffer (T + 1,) of sigma_t in image units, not saved in state dicts.

@@ -103,13 +103,13 @@ class I2SB(Bridge):
         return [round(place) for place in places][::-1]
 
     def target(self, x_t: Tensor, x0: Tensor, mu: Tensor, eps: Tensor, t: int | Tensor) -> Tensor:
-        """As `Bridge.target`; of "forward", `(x_t - x_0) / std_fwd_t`, equation 12 of the paper."""
+        """As `Bridge.target`; for "forward", `(x_t - x_0) / std_fwd_t`, equation 12 of the paper."""
         if self.predicts == "forward":
             return (x_t - x0) / self._at(self.std_fwd, t)
         return super().target(x_t, x0, mu, eps, t)
 
     def x0_from_output(self, x_t: Tensor, out: Tensor, mu: Tensor, t: int | Tensor) -> Tensor:
-        """As `Bridge.x0_from_output`; of "forward", `x_t - std_fwd_t out`."""
+        """As `Bridge.x0_from_output`; for "forward", `x_t - std_fwd_t out`."""
         if self.predicts == "forward":
             return x_t - self._at(self.std_fwd, t) * out
         return super().x0_from_output(x_t, out, mu, t)

@@ -145,7 +145,7 @@ class IRSDE(MeanReverting):
 
     @override
     def x0_from_eps(self, x_t: Tensor, eps: Tensor, mu: Tensor, t: int | Tensor) -> Tensor:
-        """In the published order: 1 / eps enlarges rounding errors at T."""
+        """The clean picture, computed in the published order: 1 / eps enlarges rounding errors at T."""
         return (x_t - mu - self._at(self.sigma_bars, t) * eps) * torch.exp(self._passed(t)) + mu
 
     def start(self, mu: Tensor, eps: Tensor) -> Tensor:

@@ -107,7 +107,7 @@ class ResShift(Bridge):
         return x_t / ((noise + 1).sqrt() if self.latent_flag else 3 * noise.sqrt() + 1), told
 
     def target(self, x_t: Tensor, x0: Tensor, mu: Tensor, eps: Tensor, t: int | Tensor) -> Tensor:
-        """As `Bridge.target`; of "epsilon_scale", the noise as it is in the state."""
+        """As `Bridge.target`; for "epsilon_scale", the noise as it is in the state."""
         if self.predicts == "scaled_eps":
             return self.marginal(t)[2] * eps
         return super().target(x_t, x0, mu, eps, t)

@@ -63,7 +63,7 @@ class StraightPath(Bridge):
 
     @override
     def x0_from_output(self, x_t: Tensor, out: Tensor, mu: Tensor, t: int | Tensor) -> Tensor:
-        """Of a velocity, `x_t - t/T out`."""
+        """The clean picture by a predicted velocity, `x_t - t/T out`."""
         if self.predicts == "velocity":
             return x_t - self._place(t) * out
         return super().x0_from_output(x_t, out, mu, t)

@@ -33,7 +33,7 @@ class RecordedTestLoop(TestLoop):
             have changed since is measured again.
 
     Attributes:
-        folder: Of the records.
+        folder: Folder of the records.
         records: Values of the pictures of this process.
         latest: Records of the pictures of the present iteration.
 

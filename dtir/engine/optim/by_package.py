@@ -35,7 +35,7 @@ def schedule_free_adamw(
         betas: How far y lies towards x, which must not be 0, and the decay of the squared gradients.
         eps: Added to the root of the squared gradients.
         weight_decay: Decoupled, taken at y.
-        warmup_steps: Of the learning rate at the start of each stage, beside the stage's own `warmup_iters`.
+        warmup_steps: Iterations of warm-up at the start of each stage, beside the stage's own `warmup_iters`.
         r: Power of the step's number in its weight in the average.
         weight_lr_power: Power of the largest learning rate so far in that weight.
 

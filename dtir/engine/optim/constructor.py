@@ -22,11 +22,13 @@ class Paramwise:
     Attributes:
         custom_keys: By a part of the parameter's name a dict of `lr_mult` and `decay_mult`, each 1 by default. Of
             several that fit, the longest counts, and the other attributes do not.
-        bias_lr_mult: For the learning rate of biases.
-        bias_decay_mult: For the weight decay of biases.
-        norm_decay_mult: Of the parameters of norms, modules whose class has "norm" in its name.
-        flat_decay_mult: Of parameters that are longer than 1 in at most one direction: scales, temperatures.
-        modulation_decay_mult: Of the layer that gives every block its gain and shift by the time step.
+        bias_lr_mult: Factor for the learning rate of biases.
+        bias_decay_mult: Factor for the weight decay of biases.
+        norm_decay_mult: Factor for the weight decay of norms, modules whose class has "norm" in its name.
+        flat_decay_mult: Factor for the weight decay of parameters that are longer than 1 in at most one direction:
+            scales, temperatures.
+        modulation_decay_mult: Factor for the weight decay of the layer that gives every block its gain and shift by the
+            time step.
     """
 
     custom_keys: dict[str, dict[str, float]] = field(default_factory=dict)

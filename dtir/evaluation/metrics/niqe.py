@@ -104,7 +104,7 @@ def niqe(luma: Tensor, model: PristineModel) -> Tensor:
 
     Args:
         luma: (N, 1, H, W) in [0, 1], as protocol 'y_8bit' prepares it.
-        model: Of pristine pictures.
+        model: Model of pristine pictures.
 
     Raises:
         ValueError: A picture has fewer than two blocks of 96x96 pixels that are not flat.

@@ -9,7 +9,7 @@ class Grid:
     """Cells of text; the first column names the rows.
 
     Attributes:
-        header: Of the columns.
+        header: Header of the columns.
         rows: Cells, as many in each row as in the header.
         caption: What the table shows.
         last_apart: Whether the last row is set apart, such as an average.

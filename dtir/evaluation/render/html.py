@@ -114,7 +114,7 @@ def page(title: str, head: Child, sections: Iterable[tuple[str, str, Html]]) -> 
     Args:
         title: Title of the page.
         head: What stands below the title.
-        sections: Of each, its id, heading and content.
+        sections: Id, heading and content of each.
     """
     template = Environment(autoescape=True, keep_trailing_newline=True).from_string(asset("page.html.j2"))
     text = template.render(

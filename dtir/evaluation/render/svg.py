@@ -266,7 +266,7 @@ def scatter(title: str, points: Sequence[tuple[float, float]], groups: Sequence[
     Args:
         title: Caption.
         points: At least one.
-        groups: Of each point, the index of its name, which gives its colour.
+        groups: Index of each point's name, which gives its colour.
         names: Names of the groups.
     """
     size = 320

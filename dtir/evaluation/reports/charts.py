@@ -53,7 +53,7 @@ def learning_charts(lines: Sequence[dict], boundaries: Sequence[int] = ()) -> li
     """A chart of every logged term, and one of the validation PSNR by task, over the iterations.
 
     Args:
-        lines: Of `scalars.json`, ascending: each holds `step`, and either terms such as losses, or `<task>/PSNR`.
+        lines: Lines of `scalars.json`, ascending: each holds `step`, and either terms such as losses, or `<task>/PSNR`.
         boundaries: Iterations at which stages end.
     """
     marks = [Mark(step) for step in boundaries]

@@ -72,7 +72,7 @@ def write_test_report(folder: str | Path, report: TestReport) -> None:
 
     Args:
         folder: Where to write.
-        report: Of one picture at least.
+        report: What was measured, of one picture at least.
     """
     folder = Path(folder)
     published = report.published

@@ -23,7 +23,7 @@ class ExampleStore:
     Args:
         folder: Where the pictures are kept.
         count: How many of the best and how many of the worst, per task.
-        label: Of the metric that ranks them, larger is better.
+        label: Label of the metric that ranks them, larger is better.
     """
 
     def __init__(self, folder: str | Path, count: int, label: str = "PSNR") -> None:

@@ -14,7 +14,7 @@ def write_expert_use(folder: str | Path, shares: Sequence[Sequence[Sequence[floa
 
     Args:
         folder: Where to write.
-        shares: Of each adapter, shallow to deep, the share of every expert by task: (adapters, tasks, experts).
+        shares: Share of every expert by task in each adapter, shallow to deep: (adapters, tasks, experts).
         tasks: Names of the tasks.
     """
     folder = Path(folder)

@@ -31,8 +31,8 @@ class Method:
     Attributes:
         name: What tables call it.
         runs: Its trainings, which differ by their seed.
-        pictures: Of each run, the values of every picture, or None where no test has measured them.
-        costs: Of each run that was tested, the content of `cost.json`.
+        pictures: Values of every picture in each run, or None where no test has measured them.
+        costs: Content of `cost.json` for each run that was tested.
     """
 
     name: str
@@ -86,7 +86,7 @@ class Difference:
         mean: Difference of the averages.
         low: Lower end of its interval of 95 %.
         high: Upper end.
-        p: Of Wilcoxon's signed-rank test.
+        p: p-value of Wilcoxon's signed-rank test.
         pictures: How many pictures it is over.
     """
 

@@ -25,7 +25,7 @@ def tsne(
         perplexity: Effective number of neighbours; at most (N - 1) / 3 is used.
         iterations: Steps of the descent.
         lr: Step size; None for N / exaggeration, at least 20.
-        seed: Of the random start.
+        seed: Seed of the random start.
 
     Returns:
         Places (N, 2), float64, centred, on the CPU; the same for the same arguments.

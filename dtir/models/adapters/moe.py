@@ -247,5 +247,5 @@ class ParallelMoEAdapter(ParallelAdapter):
 
     @override
     def added(self, output: Tensor, x: Tensor, prompt: Tensor) -> Tensor:
-        """Without a sum of its own."""
+        """The output with what the experts add, summed within their matrix product."""
         return self.experts(x, prompt, base=output)

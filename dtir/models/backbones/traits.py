@@ -58,7 +58,7 @@ class Traits:
         half_precision: Whether float16 and bfloat16 autocast leave the result what it is, to within their rounding.
         residual: Whether the output is what has to be taken from the picture to restore it.
         pictures: How many of several outputs are restored pictures, the final one first; None for all.
-        licence: Of the weights that the authors published, "" where none is stated.
+        licence: Licence of the weights that the authors published, "" where none is stated.
 
     Raises:
         ConfigError: A value is out of its range.
@@ -93,7 +93,7 @@ class Published:
         source: Where the figures stand.
         gflops: Multiply-accumulates in units of 1e9 at `size`, as published, None where none is stated.
         size: Height and width for which `gflops` is stated.
-        channels: Of the input.
+        channels: Channels of the input.
     """
 
     settings: Mapping[str, object] = field(default_factory=dict)

@@ -19,7 +19,7 @@ class Codec(nn.Module, ABC):
         weights: File of published weights that a training starts from; None where there are none to read.
 
     Attributes:
-        channels: Of the codes.
+        channels: Channels of the codes.
         factor: How many times higher and wider pictures are than their codes.
     """
 

@@ -77,7 +77,7 @@ class FeatureFusion(nn.Module):
     """Adds to a decoder's features what they and the encoder's say together.
 
     Args:
-        channels: Of the features.
+        channels: Channels of the features.
         num_block: `RRDB`s.
     """
 

@@ -39,13 +39,13 @@ class ConditionalDiffusionRestorer(SamplingRestorer):
         level: Config of what tells the network how noisy x_t is, `NoiseLevel` or `TimestepLevel`.
         loss: Config of the loss between the prediction and what it should be.
         predicts: What the network predicts: "eps", "x0", "v" or "edm", see `dtir.diffusion.predictions`.
-        loss_weight: Of each sample: "uniform", or "min_snr" (Hang et al., ICCV 2023).
+        loss_weight: Weight of each sample: "uniform", or "min_snr" (Hang et al., ICCV 2023).
         sigma_data: Standard deviation of centred clean pictures that "edm" assumes.
         condition_dropout: Share in [0, 1) of the training samples whose condition is replaced by mid-grey, so that the
             network is an unconditional one too (Ho and Salimans, "Classifier-Free Diffusion Guidance", 2022).
         sampler: Config of a sampler of processes to noise; `DDIMSampler` by default.
         num_steps: Steps of a sampling; None for all of the schedule.
-        spacing: Of these steps, "trailing", "linspace" or "karras", see `Scheduler.sample_steps`.
+        spacing: Spacing of these steps, "trailing", "linspace" or "karras", see `Scheduler.sample_steps`.
         start: What samplings begin with: "noise", or the noised "degraded" picture, as in StableSR.
         sampling_scheduler: Config of the process that is sampled on; by default the training's own.
         guidance_scale: w in `eps = eps_without + w (eps_with - eps_without)`; 1 is the plain conditional network, other

@@ -53,7 +53,7 @@ class DACLIPRestorer(BridgeRestorer):
 
     @property
     def num_timesteps(self) -> int:
-        """Of the last task; see above."""
+        """The time step of the last task; see above."""
         return len(self.tasks) - (self.encoder is None)
 
     def set_encoder(self, place: str | Path) -> None:

@@ -36,8 +36,8 @@ class SamplingRestorer(Restorer):
         tasks: Names of the degradations, in the order of the dataset's tasks.
         sampler: Config of the reverse process.
         num_steps: Steps of a sampling; None for all of the schedule.
-        seed: Of the noise of a sampling, drawn on the CPU and anew for every call of `restore`: a picture comes out
-            the same whatever was restored before it.
+        seed: Seed of the noise of a sampling, drawn on the CPU and anew for every call of `restore`: a picture comes
+            out the same whatever was restored before it.
         tile: As in `Restorer`, in pixels of the picture.
         tile_overlap: As in `Restorer`.
         data_preprocessor: As in `Restorer`.

@@ -147,7 +147,7 @@ class LatentConditionalNAFNet(ConditionalNAFNet):
     added before the last one.
 
     Args:
-        options: Of `ConditionalNAFNet`.
+        options: Options of `ConditionalNAFNet`.
     """
 
     PUBLISHED: ClassVar[Mapping[str, Published]] = {

@@ -100,7 +100,7 @@ class UnetRes(nn.Module):
         num_unet: 1, as in the published code.
         condition: Whether the degraded picture is joined to the state.
         objective: "pred_res" looks at the first given time, "pred_noise" at the second.
-        test_res_or_noise: Of the published sampler; without effect in the network.
+        test_res_or_noise: Setting of the published sampler; without effect in the network.
 
     Raises:
         ConfigError: More than one U-Net is asked for, or another objective.

@@ -33,7 +33,7 @@ class StableSR(nn.Module):
     Args:
         unet: Arguments of `UNetModelDualcondV2`; by default the published ones.
         structure: Arguments of `EncoderUNetModelWT`; by default the published ones.
-        tokens: Of the embedded text.
+        tokens: Tokens of the embedded text.
 
     Attributes:
         context: Buffer (1, tokens, context_dim), the embedded text; zeros until it is read from a checkpoint.

@@ -55,7 +55,7 @@ class DGM(nn.Module):
     Args:
         channels_in: C of features and map.
         channels_out: The same number.
-        kernel_size: Of the deformable convolution.
+        kernel_size: Kernel size of the deformable convolution.
     """
 
     def __init__(self, channels_in: int, channels_out: int, kernel_size: int) -> None:
@@ -73,7 +73,7 @@ class DGB(nn.Module):
 
     Args:
         n_feat: C.
-        kernel_size: Of all convolutions.
+        kernel_size: Kernel size of all convolutions.
     """
 
     def __init__(self, n_feat: int, kernel_size: int) -> None:
@@ -95,7 +95,7 @@ class DGG(nn.Module):
 
     Args:
         n_feat: C.
-        kernel_size: Of all convolutions.
+        kernel_size: Kernel size of all convolutions.
         n_blocks: How many blocks.
     """
 
@@ -143,7 +143,7 @@ class ResBlock(nn.Module):
     Args:
         in_feat: C of the input.
         out_feat: C of the output.
-        stride: Of the first convolution and the skip.
+        stride: Stride of the first convolution and the skip.
     """
 
     def __init__(self, in_feat: int, out_feat: int, stride: int = 1) -> None:

@@ -47,7 +47,7 @@ class SpatialAttention(nn.Module):
     """Weights for the pixels from the largest and the mean channel.
 
     Args:
-        kernel_size: Of the convolution.
+        kernel_size: Kernel size of the convolution.
     """
 
     def __init__(self, kernel_size: int = 5) -> None:
@@ -254,7 +254,7 @@ class MIRNet(nn.Module):
         in_channels: Channels of the picture.
         out_channels: Channels of the output.
         n_feat: Channels of the features.
-        kernel_size: Of the first and last convolution.
+        kernel_size: Kernel size of the first and last convolution.
         stride: 2, the factor between scales.
         n_RRG: Residual groups.
         n_MSRB: Blocks of a group.

@@ -30,8 +30,8 @@ class CAB(nn.Module):
 
     Args:
         n_feat: Channels.
-        kernel_size: Of the convolutions.
-        reduction: Of the channel attention.
+        kernel_size: Kernel size of the convolutions.
+        reduction: Reduction of the channel attention.
         bias: Whether the convolutions have one.
         act: The activation, one module for the whole network.
     """
@@ -54,7 +54,7 @@ class SAM(nn.Module):
 
     Args:
         n_feat: Channels.
-        kernel_size: Of the convolutions.
+        kernel_size: Kernel size of the convolutions.
         bias: Whether they have one.
     """
 
@@ -117,8 +117,8 @@ class Encoder(nn.Module):
 
     Args:
         n_feat: Channels of the first level.
-        kernel_size: Of the convolutions.
-        reduction: Of the channel attention.
+        kernel_size: Kernel size of the convolutions.
+        reduction: Reduction of the channel attention.
         act: The activation, one module for the whole network.
         bias: Whether the convolutions have one.
         scale_unetfeats: Channels that each level adds.
@@ -168,8 +168,8 @@ class Decoder(nn.Module):
 
     Args:
         n_feat: Channels of the first level.
-        kernel_size: Of the convolutions.
-        reduction: Of the channel attention.
+        kernel_size: Kernel size of the convolutions.
+        reduction: Reduction of the channel attention.
         act: The activation, one module for the whole network.
         bias: Whether the convolutions have one.
         scale_unetfeats: Channels that each level adds.
@@ -202,8 +202,8 @@ class ORB(nn.Module):
 
     Args:
         n_feat: Channels.
-        kernel_size: Of the convolutions.
-        reduction: Of the channel attention.
+        kernel_size: Kernel size of the convolutions.
+        reduction: Reduction of the channel attention.
         act: The activation, one module for the whole network.
         bias: Whether the blocks' convolutions have one.
         num_cab: Blocks.
@@ -225,8 +225,8 @@ class ORSNet(nn.Module):
     Args:
         n_feat: Channels of the stages before.
         scale_orsnetfeats: Channels that this one has more.
-        kernel_size: Of the convolutions.
-        reduction: Of the channel attention.
+        kernel_size: Kernel size of the convolutions.
+        reduction: Reduction of the channel attention.
         act: The activation, one module for the whole network.
         bias: Whether the convolutions have one.
         scale_unetfeats: Channels that each level of the stages before adds.
@@ -283,8 +283,8 @@ class MPRNet(nn.Module):
         scale_unetfeats: Channels that each level of their U-Nets adds; 20, 48, 48.
         scale_orsnetfeats: Channels that the last stage has more; 16, 32, 32.
         num_cab: Blocks of each group of the last stage.
-        kernel_size: Of the convolutions.
-        reduction: Of the channel attention.
+        kernel_size: Kernel size of the convolutions.
+        reduction: Reduction of the channel attention.
         bias: Whether the convolutions have one.
     """
 

@@ -214,7 +214,7 @@ class RAMPromptIR(PromptIR):
         bias: As in `PromptIR`.
         LayerNorm_type: As in `PromptIR`.
         decoder: As in `PromptIR`.
-        finetune_type: Of RAM's fine-tuning; it changes nothing in the network.
+        finetune_type: Kind of RAM's fine-tuning; it changes nothing in the network.
         img_size: Side of the pictures that can be masked; masked pixels are 0, the mean of ImageNet.
     """
 

@@ -162,7 +162,7 @@ class RAMSwinIR(nn.Module):
         upsampler: "" or "pixelshuffle".
         resi_connection: "1conv" or "3conv".
         umbed: Whether the last skip starts after the first norm.
-        finetune_type: Of RAM's fine-tuning; it changes nothing in the network.
+        finetune_type: Kind of RAM's fine-tuning; it changes nothing in the network.
 
     Raises:
         ConfigError: An option is not one of those named.

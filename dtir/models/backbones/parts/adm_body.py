@@ -71,7 +71,7 @@ class ADMPlan:
         return nn.ModuleList(self._up())
 
     def level_ends(self) -> list[int]:
-        """Of each level, the place of its last residual block in `down`."""
+        """The place of each level's last residual block in `down`."""
         return [sum(self.counts[: level + 1]) + level for level in range(len(self.widths))]
 
     def _down(self) -> Iterator[TimestepSequential]:

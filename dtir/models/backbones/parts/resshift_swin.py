@@ -20,8 +20,8 @@ def last_row_mask(height: int, width: int, side: int, shift: int, like: Tensor) 
     window. Trained weights know no other mask, so that this one belongs to the network.
 
     Args:
-        height: Of the features, a multiple of `side`.
-        width: Of the features, a multiple of `side`.
+        height: Height of the features, a multiple of `side`.
+        width: Width of the features, a multiple of `side`.
         side: Side of the windows.
         shift: By how many pixels the features were shifted.
         like: A tensor of the type and device of the result.

@@ -50,8 +50,8 @@ def shift_mask(height: int, width: int, side: int, shift: int, like: Tensor) -> 
     """What keeps pixels apart that only a cyclic shift has brought into one window.
 
     Args:
-        height: Of the picture, a multiple of `side`.
-        width: Of the picture, a multiple of `side`.
+        height: Height of the picture, a multiple of `side`.
+        width: Width of the picture, a multiple of `side`.
         side: Side of the windows.
         shift: By how many pixels the picture was shifted up and to the left.
         like: A tensor of the type and device of the result.
