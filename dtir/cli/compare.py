@@ -40,9 +40,9 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from dtir.evaluation.render import terminal_table
-    from dtir.evaluation.reports.method_cautions import cautions
-    from dtir.evaluation.reports.method_page import comparison_tables, write_comparison
-    from dtir.evaluation.reports.methods import read_methods
+    from dtir.evaluation.reports.methods.cautions import cautions
+    from dtir.evaluation.reports.methods.page import comparison_tables, write_comparison
+    from dtir.evaluation.reports.methods.reading import read_methods
 
     console = Console()
     methods = read_methods([_named(text) for text in args.runs], args.seeds)

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         DtirError: See `write_run_report`; or two runs are of one name.
     """
-    from dtir.evaluation.reports.run_report import write_run_report
+    from dtir.evaluation.reports.run.report import write_run_report
 
     names = [name for name, _ in args.compare]
     repeated = sorted({name for name in names if names.count(name) > 1})

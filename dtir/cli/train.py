@@ -88,7 +88,7 @@ def _train_in_small(cfg: "Config", args: argparse.Namespace) -> int:
 def _smoke(cfg: "Config") -> str:
     from dtir.engine.smoke import SmokeHook, plan_text, smoke_config
     from dtir.engine.stages import StagePlan
-    from dtir.evaluation.reports.run_report import write_run_report
+    from dtir.evaluation.reports.run.report import write_run_report
 
     runner = build_runner(smoke_config(cfg))
     runner.train()

@@ -6,8 +6,8 @@ import pytest
 
 from dtir.evaluation.measures import Measure
 from dtir.evaluation.reports import write_results
-from dtir.evaluation.reports.method_cautions import cautions
-from dtir.evaluation.reports.methods import read_methods
+from dtir.evaluation.reports.methods.cautions import cautions
+from dtir.evaluation.reports.methods.reading import read_methods
 from dtir.evaluation.results import ResultRow, ResultTable, average_row
 
 CONFIG = "model = dict(tasks=['noisy'], width={width})\nrandomness = dict(seed={seed})\nwork_dir = '{folder}'\n"

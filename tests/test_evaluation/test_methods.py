@@ -12,9 +12,9 @@ from dtir.core.errors import ConfigError, DtirError
 from dtir.evaluation.measures import Measure
 from dtir.evaluation.metrics import LPIPS
 from dtir.evaluation.reports import write_results
-from dtir.evaluation.reports.method_page import comparison_tables
-from dtir.evaluation.reports.method_pictures import PART, most_different
-from dtir.evaluation.reports.methods import differences, read_methods
+from dtir.evaluation.reports.methods.page import comparison_tables
+from dtir.evaluation.reports.methods.pictures import PART, most_different
+from dtir.evaluation.reports.methods.reading import differences, read_methods
 from dtir.evaluation.results import ResultRow, ResultTable, average_row
 
 TASKS = ("hazy", "noisy", "rainy")

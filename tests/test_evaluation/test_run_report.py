@@ -14,9 +14,9 @@ import torch
 from dtir import cli
 from dtir.core.errors import DtirError, LibraryError
 from dtir.evaluation.published import SETTING_B
-from dtir.evaluation.reports.embedding import purity
-from dtir.evaluation.reports.run_record import read_run
-from dtir.evaluation.reports.run_report import write_run_report
+from dtir.evaluation.reports.run.embedding import purity
+from dtir.evaluation.reports.run.record import read_run
+from dtir.evaluation.reports.run.report import write_run_report
 from dtir.tasks import TASKS
 from dtir.testing.browser import find_browser
 from tools.analysis import features

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dtir.core.errors import DtirError
-from dtir.evaluation.reports.tsne import conditional_probabilities, tsne
+from dtir.evaluation.reports.run.tsne import conditional_probabilities, tsne
 
 
 def clusters() -> torch.Tensor:

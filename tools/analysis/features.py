@@ -18,7 +18,7 @@ from dtir.apis.models.build import load_restorer
 from dtir.cli.importing import add_import_argument
 from dtir.cli.launching import load_config
 from dtir.core.errors import ConfigError, DtirError
-from dtir.evaluation.reports.embedding import crops_of, deepest_block, feature_map, pooled_features, write_embedding
+from dtir.evaluation.reports.run.embedding import crops_of, deepest_block, feature_map, pooled_features, write_embedding
 from dtir.models import Restorer
 from dtir.registry import DATASETS, SCOPE
 

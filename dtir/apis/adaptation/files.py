@@ -17,8 +17,8 @@ from dtir.evaluation.render.grid import Grid
 from dtir.evaluation.render.html import Html, html_table, join, page, tag
 from dtir.evaluation.render.svg import Series, line_chart
 from dtir.evaluation.reports.pictures import INDEX, ReportPicture, save_pictures
-from dtir.evaluation.reports.result_sections import pictures
-from dtir.evaluation.reports.run_record import RunRecord
+from dtir.evaluation.reports.run.record import RunRecord
+from dtir.evaluation.reports.run.result_sections import pictures
 from dtir.models import Restorer
 from dtir.version import __version__
 

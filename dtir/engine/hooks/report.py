@@ -20,7 +20,7 @@ from dtir.evaluation.render import terminal_table
 from dtir.evaluation.reports.charts import plot_learning_curves
 from dtir.evaluation.reports.panels import PanelRow, save_panel
 from dtir.evaluation.reports.pictures import ReportPicture, save_pictures
-from dtir.evaluation.reports.run_facts import run_facts, write_run_facts
+from dtir.evaluation.reports.run.facts import run_facts, write_run_facts
 from dtir.evaluation.reports.tables import result_grid, write_results
 from dtir.evaluation.results import ResultTable, result_table
 from dtir.registry import HOOKS

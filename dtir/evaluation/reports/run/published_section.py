@@ -7,8 +7,8 @@ from dtir.evaluation.render.html import Html, join, tag
 from dtir.evaluation.render.radar import Spoke, scaled_radar
 from dtir.evaluation.render.svg import Series
 from dtir.evaluation.reports.comparison import published_grid
-from dtir.evaluation.reports.run_record import RunRecord
-from dtir.evaluation.reports.training_sections import missing
+from dtir.evaluation.reports.run.record import RunRecord
+from dtir.evaluation.reports.run.training_sections import missing
 from dtir.registry import METRICS
 
 

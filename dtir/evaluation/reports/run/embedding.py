@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from dtir.core.atomic import atomic_write
 from dtir.core.errors import ConfigError, DatasetError
 from dtir.datasets import MultiTaskDataset
-from dtir.evaluation.reports.run_record import EMBEDDING
-from dtir.evaluation.reports.tsne import tsne
+from dtir.evaluation.reports.run.record import EMBEDDING
+from dtir.evaluation.reports.run.tsne import tsne
 from dtir.models import Restorer
 
 

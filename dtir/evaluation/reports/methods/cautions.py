@@ -4,8 +4,8 @@ import ast
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from dtir.evaluation.reports.methods import Method, PictureValues, differences
-from dtir.evaluation.reports.run_record import RunRecord
+from dtir.evaluation.reports.methods.reading import Method, PictureValues, differences
+from dtir.evaluation.reports.run.record import RunRecord
 from dtir.evaluation.statistics import mean_of_finite
 
 # Of so few pictures Wilcoxon's p cannot be below 0.05, and a bootstrap's interval is too narrow.

@@ -6,10 +6,10 @@ from pathlib import Path
 from dtir.core.atomic import atomic_write
 from dtir.core.errors import DtirError
 from dtir.evaluation.render.html import Html, page, tag
-from dtir.evaluation.reports import result_sections as outcome
-from dtir.evaluation.reports import training_sections as course
-from dtir.evaluation.reports.published_section import published_methods
-from dtir.evaluation.reports.run_record import RunRecord, read_run
+from dtir.evaluation.reports.run import result_sections as outcome
+from dtir.evaluation.reports.run import training_sections as course
+from dtir.evaluation.reports.run.published_section import published_methods
+from dtir.evaluation.reports.run.record import RunRecord, read_run
 from dtir.version import __version__
 
 

@@ -10,7 +10,7 @@ from dtir.core.errors import DtirError
 from dtir.diffusion.matching import MatchingCurve
 from dtir.evaluation.reports.forgetting import FORGOTTEN
 from dtir.evaluation.reports.pictures import INDEX
-from dtir.evaluation.reports.run_facts import RUN_FILE
+from dtir.evaluation.reports.run.facts import RUN_FILE
 from dtir.evaluation.reports.tables import read_results
 from dtir.evaluation.results import ResultTable
 

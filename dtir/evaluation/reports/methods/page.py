@@ -13,9 +13,9 @@ from dtir.evaluation.render.html import Html, data_uri, join, page, tag
 from dtir.evaluation.render.radar import radar
 from dtir.evaluation.render.sheet import save_sheet
 from dtir.evaluation.render.svg import Drawing, Series, line_chart
-from dtir.evaluation.reports.method_cautions import cautions
-from dtir.evaluation.reports.method_pictures import write_pictures
-from dtir.evaluation.reports.methods import (
+from dtir.evaluation.reports.methods.cautions import cautions
+from dtir.evaluation.reports.methods.pictures import write_pictures
+from dtir.evaluation.reports.methods.reading import (
     Method,
     compared_measures,
     compared_rows,

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dtir.evaluation.reports.methods import Method
+from dtir.evaluation.reports.methods.reading import Method
 from dtir.evaluation.reports.panels import PanelRow, save_panel
 from dtir.imaging.files import read_rgb
 

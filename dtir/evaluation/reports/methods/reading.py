@@ -12,7 +12,7 @@ from dtir.core.errors import ConfigError, DtirError
 from dtir.evaluation.measures import Measure
 from dtir.evaluation.metrics import InputPSNR
 from dtir.evaluation.metrics.base import AVERAGE
-from dtir.evaluation.reports.run_record import RunRecord, read_run
+from dtir.evaluation.reports.run.record import RunRecord, read_run
 from dtir.evaluation.results import GAIN
 from dtir.evaluation.statistics import difference_interval, mean_and_spread, signed_rank_p
 from dtir.tasks import averaged_rows

@@ -14,9 +14,9 @@ from dtir.evaluation.render.svg import COLORS, Series, legend, scatter
 from dtir.evaluation.reports.experts import expert_chart
 from dtir.evaluation.reports.forgetting import FORGOTTEN, forgotten, shares_lost
 from dtir.evaluation.reports.pictures import KINDS
-from dtir.evaluation.reports.run_record import RunRecord
+from dtir.evaluation.reports.run.record import RunRecord
+from dtir.evaluation.reports.run.training_sections import missing
 from dtir.evaluation.reports.tables import result_grid
-from dtir.evaluation.reports.training_sections import missing
 from dtir.evaluation.results import GAIN
 
 

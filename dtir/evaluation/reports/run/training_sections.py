@@ -6,7 +6,7 @@ from itertools import pairwise
 from dtir.diffusion.matching import MatchingCurve
 from dtir.evaluation.render.html import Html, join, table, tag
 from dtir.evaluation.reports.charts import learning_charts, matching_chart, stage_ends
-from dtir.evaluation.reports.run_record import RunRecord
+from dtir.evaluation.reports.run.record import RunRecord
 
 
 def missing(*sentences: str) -> Html:

@@ -1,0 +1,1 @@
+"""Trainings, and folders of pictures, compared as methods: tables, intervals and one page."""
