@@ -32,6 +32,9 @@ class BuildWithConfigs(build_py):
     """Puts the configs into the wheel, as the folder `dtir/configs`: `_base_ = "dtir::dtir/nafnet_10task.py"`."""
 
     def run(self) -> None:
+        # An earlier build leaves modules there that have been moved since, which would come along.
+        if not self.editable_mode:
+            shutil.rmtree(Path(self.build_lib) / "dtir", ignore_errors=True)
         super().run()
         if not self.editable_mode:
             shutil.copytree(ROOT / "configs", Path(self.build_lib) / "dtir" / "configs", dirs_exist_ok=True)

@@ -2,6 +2,8 @@
 
 import argparse
 
+from dtir.cli.importing import add_import_argument
+
 HELP = "measure a folder of pictures against a folder of GTs"
 DESCRIPTION = (
     "Measures every picture of FOLDER against the one of GT_FOLDER that has its name, without a model or a config. "
@@ -31,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--pairing", default="same", metavar="RULE", help="how names match: docs/datasets.md")
     parser.add_argument("--out", metavar="DIR", help="write the tables and the value of each picture into this folder")
+    add_import_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:

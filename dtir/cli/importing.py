@@ -1,4 +1,4 @@
-"""The argument `--import MODULE` of every command and tool that builds a model."""
+"""The argument `--import MODULE` of every command and tool that builds a model or a metric."""
 
 import argparse
 

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from dtir.core.errors import ConfigError, DatasetError
+from dtir.core.errors import ConfigError, DatasetError, MissingExtraError
 from dtir.core.names import did_you_mean
 from dtir.datasets import PairedDataset
 from dtir.evaluation.measures import Measure
 from dtir.evaluation.metrics import IQA, InputPSNR, PictureMetric
+from dtir.evaluation.metrics.iqa import LISTING, library
 from dtir.evaluation.records import PictureRecord
 from dtir.evaluation.reports.comparison import TestReport
 from dtir.imaging.listing import list_images
@@ -32,12 +33,17 @@ def _metric(name: str, own: str, protocol: str) -> PictureMetric:
     if name in known:
         return known[name](**options)
     try:
+        further = library().list_models()
+        others = f"pyiqa has {len(further)} more, listed by {LISTING}"
+    except MissingExtraError as error:
+        further, others = [], f"Those of pyiqa: {error}".removesuffix(".")
+    if name in further:
         return IQA(name, **options)
-    except ConfigError as error:
-        raise ConfigError(
-            f"unknown metric '{name}'.{did_you_mean(name, known)} Registered: {', '.join(sorted(known))}. "
-            f"As a metric of pyiqa: {error}"
-        ) from error
+    nearest = did_you_mean(name, known) or did_you_mean(name, further)
+    raise ConfigError(
+        f"unknown metric '{name}'.{nearest} Registered: {', '.join(sorted(known))}; one of your own with --import "
+        f"MODULE. {others}."
+    )
 
 
 def evaluate_folder(
@@ -95,6 +101,10 @@ def _rows(folder: Path) -> list[str]:
 def _measured_row(
     row: str, restored: Path, gt: Path, lq: Path | None, metrics: Sequence[PictureMetric], pairing: str, track: Track
 ) -> Iterator[PictureRecord]:
+    for folder, what in ((gt / row, "GTs"), *([(lq / row, "degraded pictures")] if lq else [])):
+        if not folder.is_dir():
+            inside = f", with a folder '{row}' as '{restored}' has one" if row else ""
+            raise DatasetError(f"no folder '{folder}': give the folder of the {what}{inside}.")
     name = row or restored.resolve().name
     values = _values(name, restored / row, gt / row, metrics, pairing, track)
     before = _values(name, lq / row, gt / row, [InputPSNR(metrics[0].protocol.name)], pairing, track) if lq else {}

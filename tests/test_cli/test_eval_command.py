@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 
 import cv2
 import numpy as np
@@ -66,12 +67,54 @@ def test_subfolders_are_rows_that_count_alike(tmp_path):
     [
         (["--metrics", "PSRN"], "unknown metric 'PSRN'. Did you mean 'PSNR'?"),
         (["--protocol", "rbg"], "unknown measuring protocol 'rbg'. Did you mean 'rgb'?"),
-        (["--lq", "nowhere"], "no folder"),
+        (["--metrics", "PSNR", "nothing_like_it"], "Registered: IQA, "),
+        (["--lq", "nowhere"], "no folder 'nowhere': give the folder of the degraded pictures."),
     ],
 )
 def test_what_is_wrong_is_named(folders, capsys, words, message):
     assert evaluated(folders, *words) == 2
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_missing_folder_of_gts_is_named(folders, capsys):
+    assert cli.main(["eval", str(folders / "out"), "nowhere"]) == 2
+    assert "no folder 'nowhere': give the folder of the GTs." in capsys.readouterr().err
+    write(folders / "sorted" / "hazy", a=1)
+    assert cli.main(["eval", str(folders / "sorted"), str(folders / "gt")]) == 2
+    assert "give the folder of the GTs, with a folder 'hazy' as '" in " ".join(capsys.readouterr().err.split())
+
+
+def test_an_unknown_metric_is_said_without_the_library_too(folders, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyiqa", None)
+    assert evaluated(folders, "--metrics", "musiq") == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.startswith("Error: unknown metric 'musiq'.")
+    assert "Those of pyiqa: this metric needs the extra 'metrics'" in said
+
+
+OWN = """
+from dtir.evaluation import PictureMetric
+from dtir.registry import METRICS
+
+
+@METRICS.register_module()
+class OwnLargestError(PictureMetric):
+    name = "LargestError"
+    higher_is_better = False
+    digits = 0
+
+    def measure(self, picture, gt):
+        return 255 * (self.protocol.prepare(picture) - self.protocol.prepare(gt)).abs().flatten(1).amax(1)
+"""
+
+
+def test_a_metric_of_ones_own(folders, capsys):
+    (folders / "own_metric_of_eval.py").write_text(OWN)
+    words = ["--import", folders / "own_metric_of_eval.py", "--metrics", "OwnLargestError", "--out", folders / "report"]
+    assert evaluated(folders, *words) == 0
+    assert "LargestError" in capsys.readouterr().out
+    rows = list(csv.DictReader((folders / "report" / "pictures.csv").open()))
+    assert [float(row["LargestError [rgb]"]) for row in rows] == pytest.approx([10, 20], abs=1e-3)
 
 
 def test_pictures_without_partner_and_empty_folders(folders, capsys):

@@ -1,6 +1,7 @@
 """Metrics of pyiqa under dtir's protocols."""
 
 import sys
+from urllib.error import URLError
 
 import pytest
 import torch
@@ -36,12 +37,15 @@ def fake(monkeypatch):
 
         @staticmethod
         def list_models():
-            return ["difference", "weighty", "fid"]
+            return ["difference", "weighty", "faraway", "fid"]
 
         @staticmethod
         def create_metric(name, device, **options):
             if name == "weighty":
                 raise OSError("no route to host")
+            if name == "faraway":
+                sys.stderr.write('Downloading: "https://example.org/w.pth" to /cache/w.pth\n')
+                raise URLError("unknown name")
             return Fake()
 
     monkeypatch.setitem(sys.modules, "pyiqa", Library)
@@ -64,6 +68,8 @@ def test_what_cannot_be_measured_is_said(fake):
         IQA("diference")
     with pytest.raises(ConfigError, match=r"cannot get the weights of 'weighty' \(no route to host\)"):
         IQA("weighty")
+    with pytest.raises(ConfigError, match=r"get https://example.org/w.pth, and put it here as /cache/w.pth, or name"):
+        IQA("faraway")
     with pytest.raises(ConfigError, match="use an RGB protocol, not 'y'"):
         IQA("difference", protocol="y")
     with pytest.raises(ConfigError, match=r"no metric of sets of pictures; known: fid"):

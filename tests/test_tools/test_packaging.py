@@ -49,3 +49,16 @@ def test_photographs_are_package_data(metadata):
     found = {path.name for pattern in patterns for path in (REPO / "dtir").glob(pattern)}
 
     assert {"coffee.png", "flower.jpg", "astronaut.png"} <= found
+
+
+def test_a_build_has_the_configs_and_nothing_of_an_earlier_one(tmp_path):
+    pytest.importorskip("setuptools")
+    old = tmp_path / "dtir" / "moved_since.py"
+    old.parent.mkdir()
+    old.touch()
+    command = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", str(tmp_path)]
+    subprocess.run(command, cwd=REPO, capture_output=True, check=True)
+
+    assert not old.exists()
+    assert (tmp_path / "dtir" / "version.py").is_file()
+    assert (tmp_path / "dtir" / "configs" / "dtir" / "nafnet_10task_quick.py").is_file()

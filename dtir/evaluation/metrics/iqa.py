@@ -1,8 +1,13 @@
 """Metrics of the library pyiqa (IQA-PyTorch) by their names: DISTS, MUSIQ, CLIP-IQA, FSIM, and many more."""
 
+import contextlib
+import io
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import TextIO
 from urllib.error import URLError
 
 import torch
@@ -19,6 +24,9 @@ from .base import PictureMetric
 # Of sets of pictures, not of a picture.
 SET_METRICS = ("fid", "fid_dinov2", "sfid", "inception_score")
 _PER_PICTURE = ("FR", "NR")
+LISTING = "python -c 'import pyiqa; print(pyiqa.list_models())'"
+# What torch.hub writes as it begins a download.
+_DOWNLOAD = re.compile(r'Downloading: "([^"]+)" to (.+)')
 
 
 @METRICS.register_module()
@@ -95,15 +103,43 @@ def create(metric: str, options: dict) -> nn.Module:
     pyiqa = library()
     known = pyiqa.list_models()
     if metric not in known:
-        raise ConfigError(f"pyiqa has no metric '{metric}'.{did_you_mean(metric, known)} Known: {', '.join(known)}.")
+        raise ConfigError(
+            f"pyiqa has no metric '{metric}'.{did_you_mean(metric, known)} It has {len(known)}, listed by {LISTING}."
+        )
+    heard = _Heard(sys.stderr)
     try:
-        return pyiqa.create_metric(metric, device="cpu", **options)
+        with contextlib.redirect_stderr(heard):
+            return pyiqa.create_metric(metric, device="cpu", **options)
     except (URLError, OSError, RuntimeError) as error:
         raise ConfigError(
-            f"pyiqa cannot get the weights of '{metric}' ({error}). Put them into torch's hub cache, "
-            f"{Path(torch.hub.get_dir()) / 'pyiqa'}, on a machine with a network, or name their file: "
-            "options=dict(pretrained_model_path=...)."
+            f"pyiqa cannot get the weights of '{metric}' ({error}). {_by_hand(heard.text())}, or name a file in the "
+            "config: dict(type='IQA', metric=..., options=dict(pretrained_model_path=...))."
         ) from error
+
+
+class _Heard(io.TextIOBase):
+    """Writes on to a stream, and keeps what was written."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream, self.parts = stream, []
+
+    def write(self, text: str) -> int:
+        self.parts.append(text)
+        return self.stream.write(text)
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+    def text(self) -> str:
+        return "".join(self.parts)
+
+
+def _by_hand(said: str) -> str:
+    """How to get weights that could not be downloaded, from what torch said when it began to."""
+    begun = _DOWNLOAD.findall(said)
+    if begun:
+        return "On a machine with a network get {}, and put it here as {}".format(*begun[-1])
+    return f"Put them into torch's hub cache, {Path(torch.hub.get_dir()) / 'pyiqa'}"
 
 
 def set_metric(metric: str) -> Callable[[str, str], float]:
