@@ -1,6 +1,9 @@
 """`dtir configs`: the configs that come with dtir, with a line each."""
 
 import argparse
+import itertools
+import re
+import textwrap
 from pathlib import Path
 
 HELP = "list the configs that come with dtir"
@@ -9,6 +12,8 @@ DESCRIPTION = (
     "as a base of a config of your own, `_base_ = 'dtir::dtir/...'`."
 )
 PARTS = "_base_"
+LONGEST = 110
+_SENTENCE_END = re.compile(r"(?<=\.)\s+(?=[A-Z])")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,14 +33,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def listing(root: Path, parts: bool = False) -> list[str]:
-    """Names and first lines of all configs in a folder.
+    """Names and first sentences of all configs in a folder.
 
     Args:
         root: The folder.
         parts: Whether those that other configs build on are listed too.
     """
     found = {
-        f"dtir::{path.relative_to(root).as_posix()}": _first_line(path)
+        f"dtir::{path.relative_to(root).as_posix()}": _first_sentence(path)
         for path in sorted(root.rglob("*.py"))
         if parts or PARTS not in path.parts
     }
@@ -43,6 +48,8 @@ def listing(root: Path, parts: bool = False) -> list[str]:
     return [f"{name:{width}}  {text}".rstrip() for name, text in found.items()]
 
 
-def _first_line(path: Path) -> str:
-    first = path.read_text(encoding="utf-8").partition("\n")[0]
-    return first.removeprefix("#").strip() if first.startswith("#") else ""
+def _first_sentence(path: Path) -> str:
+    """Of the comment that the file begins with, cut where it is too long for a line."""
+    lines = itertools.takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
+    text = " ".join(line.removeprefix("#").strip() for line in lines)
+    return textwrap.shorten(_SENTENCE_END.split(text, maxsplit=1)[0], LONGEST, placeholder=" ...")

@@ -1,6 +1,7 @@
 """`dtir init`: a project to begin one's own work with."""
 
 import argparse
+import importlib.util
 import keyword
 from pathlib import Path
 
@@ -26,7 +27,8 @@ def run(args: argparse.Namespace) -> int:
     """Runs `dtir init`; returns 0.
 
     Raises:
-        ConfigError: The name is no name of a Python package, or the folder holds files already.
+        ConfigError: The name is no name of a Python package, or that of an installed one, or the folder holds files
+            already.
     """
     folder = Path(args.folder)
     write_project(folder)
@@ -45,9 +47,17 @@ def write_project(folder: Path) -> None:
         plain = "".join(c if c.isalnum() else "_" for c in name)
         example = plain if plain.isidentifier() and not keyword.iskeyword(plain) else f"my_{plain}"
         raise ConfigError(f"'{name}' is no name of a Python package; take letters, digits and _, such as '{example}'.")
+    if _is_taken(name):
+        raise ConfigError(f"'{name}' is a module that is installed, which the project would hide; take another name.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"'{folder}' is there already and not empty; name a new folder.")
     for source in sorted(path for path in TEMPLATE.rglob("*") if path.suffix in (".py", ".md")):
         target = folder / str(source.relative_to(TEMPLATE)).replace(PLACEHOLDER, name)
         with atomic_write(target, "w", encoding="utf-8") as file:
             file.write(source.read_text(encoding="utf-8").replace(PLACEHOLDER, name))
+
+
+def _is_taken(name: str) -> bool:
+    spec = importlib.util.find_spec(name)
+    # A folder without modules, such as one beside the project, is none.
+    return spec is not None and spec.origin is not None

@@ -28,8 +28,16 @@ def test_the_project_is_green_at_once(tmp_path, capsys):
     assert tests.returncode == 0, tests.stdout[-3000:]
 
 
-@pytest.mark.parametrize(("name", "message"), [("my-project", "such as 'my_project'"), ("class", "such as 'my_class'")])
-def test_a_name_that_python_cannot_import(name, message, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("my-project", "such as 'my_project'"),
+        ("class", "such as 'my_class'"),
+        ("torch", "is a module that is installed"),
+        ("sys", "is a module that is installed"),
+    ],
+)
+def test_a_name_that_python_cannot_import_or_has_already(name, message, tmp_path, capsys):
     assert main(["init", str(tmp_path / name)]) == EXIT_ERROR
     assert message in capsys.readouterr().err
     assert not (tmp_path / name).exists()
