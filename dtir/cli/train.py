@@ -1,6 +1,9 @@
 """`dtir train` and `tools/train.py`: trains a config, or resumes its training."""
 
 import argparse
+import contextlib
+import io
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,9 +82,12 @@ def _train_in_small(cfg: "Config", args: argparse.Namespace) -> int:
         cfg.work_dir = args.work_dir or f"{cfg.work_dir}_smoke"
         print(_smoke(cfg))
         return 0
-    with tempfile.TemporaryDirectory() as folder:
+    print("Measuring the speed by a few steps of every stage, as --smoke does.", file=sys.stderr, flush=True)
+    # What that run prints is of no training, and its files are gone afterwards.
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         cfg.work_dir = folder
-        print(_smoke(cfg))
+        text = _smoke(cfg)
+    print(text)
     return 0
 
 
@@ -97,4 +103,5 @@ def _smoke(cfg: "Config") -> str:
     hook = next(hook for hook in runner.hooks if isinstance(hook, SmokeHook))
     plan = StagePlan(cfg.train_cfg.stages, len(runner.model.tasks))
     kept = cfg.get("default_hooks", {}).get("checkpoint", {}).get("max_keep", 2) + 1
-    return plan_text(hook.costs(plan), Path(cfg.work_dir), kept)
+    validations = plan.validations(cfg.train_cfg.get("val_interval", 0)) if runner.val_loop is not None else 0
+    return plan_text(hook.costs(plan), Path(cfg.work_dir), kept, validations, hook.pictures)

@@ -102,6 +102,7 @@ class SmokeHook(Hook):
         self.factor = factor
         self.times: dict[str, list[float]] = {}
         self.preparation: dict[str, float] = {}
+        self.pictures = 0
         self._since = 0.0
 
     def before_train(self, runner) -> None:
@@ -109,6 +110,7 @@ class SmokeHook(Hook):
         self._since = time.perf_counter()
         if runner.val_loop is not None:
             dataset = runner.val_loop.dataloader.dataset
+            self.pictures = len(dataset)
             starts = [sum(dataset.sizes[:k]) for k in range(len(dataset.sizes))]
             runner.val_loop.dataloader = _odd(loader_of(runner.val_loop.dataloader, starts))
 
@@ -153,13 +155,15 @@ def _cropped(item: dict) -> dict:
     return {**item, "inputs": item["inputs"][:, :height, :width], "data_samples": samples}
 
 
-def plan_text(costs: Sequence[StageCost], work_dir: Path, kept: int) -> str:
+def plan_text(costs: Sequence[StageCost], work_dir: Path, kept: int, validations: int = 0, pictures: int = 0) -> str:
     """What the whole training would do and take, as text.
 
     Args:
         costs: Costs of the stages.
         work_dir: Folder of the smoke run, whose checkpoints are measured.
         kept: Checkpoints that the whole training keeps, the best one included.
+        validations: How many validations it has.
+        pictures: Of how many pictures each.
     """
     width = max(len("stage"), *(len(cost.name) for cost in costs))
     lines = [f"{'stage':{width}}  {'iterations':>10}  {'s/iteration':>11}  {'time':>12}"]
@@ -169,14 +173,15 @@ def plan_text(costs: Sequence[StageCost], work_dir: Path, kept: int) -> str:
     ]
     iterations, seconds = sum(cost.iters for cost in costs), sum(cost.seconds for cost in costs)
     size = max((path.stat().st_size for path in work_dir.glob("iter_*.pth")), default=0)
-    return "\n".join(
-        [
-            "In full, at the speed measured here, without the validations:",
-            *lines,
-            f"{'all':{width}}  {iterations:>10,}  {'':>11}  {_duration(seconds):>12}",
-            f"Checkpoints: {kept} x {size / 2**20:.1f} MiB.",
-        ]
-    )
+    lines = [
+        "In full, at the speed measured here:",
+        *lines,
+        f"{'all':{width}}  {iterations:>10,}  {'':>11}  {_duration(seconds):>12}",
+        f"Checkpoints: {kept} x {size / 2**20:.1f} MiB, {kept * size / 2**30:.3g} GiB in all.",
+    ]
+    if validations:
+        lines.append(f"Validations: {validations}, of {pictures:,} pictures each; their time is not counted.")
+    return "\n".join(lines)
 
 
 def _duration(seconds: float) -> str:

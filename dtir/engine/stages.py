@@ -147,6 +147,22 @@ class StagePlan:
         """The stage of an iteration in [0, max_iters)."""
         return self.stages[bisect.bisect_right(self._starts, iteration) - 1]
 
+    def validates_after(self, iteration: int, interval: int) -> bool:
+        """Whether a validation is due after this many iterations: at the interval, where a stage that asks for it ends, and at
+        the end of all.
+
+        Args:
+            iteration: Iterations that are over, at least 1.
+            interval: Iterations between validations; 0 for none but the others.
+        """
+        at_stage_end = any(stage.settings.validate and iteration == stage.end for stage in self)
+        return at_stage_end or iteration == self.max_iters or (interval > 0 and iteration % interval == 0)
+
+    def validations(self, interval: int) -> int:
+        """The number of validations in all, see `validates_after`."""
+        at_interval = range(interval, self.max_iters + 1, interval) if interval else ()
+        return sum(self.validates_after(n, interval) for n in {stage.end for stage in self}.union(at_interval))
+
 
 def _expand(stage: Stage, num_tasks: int) -> list[Stage]:
     if not stage.per_task:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from tiny_run import tiny_config
+from tiny_run import CONFIG, tiny_config
 
+from dtir import cli
 from dtir.engine.smoke import ODD_SIZE, SmokeHook, StageCost, _cropped, plan_text, smoke_config
 from dtir.engine.stages import StagePlan
 
@@ -55,11 +56,30 @@ def test_costs_are_those_of_the_whole_training():
 def test_the_plan_in_words(tmp_path):
     (tmp_path / "iter_9.pth").write_bytes(bytes(2**20))
 
-    text = plan_text([StageCost("a", 1_000, 3.6, 0), StageCost("finetune", 500, 7.2, 60)], tmp_path, 3)
+    text = plan_text([StageCost("a", 1_000, 3.6, 0), StageCost("finetune", 500, 7.2, 60)], tmp_path, 3, 12, 1_000)
 
     assert "a              1,000        3.600       1:00:00" in text
     assert "all            1,500                    2:01:00" in text
-    assert "3 x 1.0 MiB" in text
+    assert "3 x 1.0 MiB, 0.00293 GiB in all" in text
+    assert "Validations: 12, of 1,000 pictures each; their time is not counted." in text
+
+
+def test_validations_are_counted():
+    plan = StagePlan(STAGES, 3)
+    # At 402, 426, and each 100.
+    assert plan.validations(100) == 6
+    assert plan.validations(0) == 2
+    assert [n for n in range(1, 427) if plan.validates_after(n, 213)] == [213, 402, 426]
+
+
+def test_a_plan_says_what_the_whole_takes_and_nothing_of_the_run_that_measured_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["train", str(CONFIG), "--plan"]) == 0
+
+    said = capsys.readouterr().out
+    assert said.startswith("In full, at the speed measured here:\n")
+    assert "PSNR" not in said
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_validation_pictures_are_odd_sized():

@@ -216,7 +216,7 @@ class StagedTrainLoop(BaseLoop):
         outputs = {**step.losses, **step.logged}
         runner.call_hook("after_train_iter", batch_idx=self._iter, data_batch=None, outputs=outputs)
         self._iter += 1
-        if self._validation_due(stage):
+        if self._validation_due():
             runner.validate()
             runner.model.train()
         runner.call_hook("after_step", stage=stage)
@@ -280,12 +280,8 @@ class StagedTrainLoop(BaseLoop):
         optim.apply_gradients()
         gradients.clear()
 
-    def _validation_due(self, stage: ScheduledStage) -> bool:
-        if self.runner.val_loop is None:
-            return False
-        at_interval = self.val_interval > 0 and self._iter % self.val_interval == 0
-        at_stage_end = stage.settings.validate and self._iter == stage.end
-        return at_interval or at_stage_end or self._iter == self.max_iters
+    def _validation_due(self) -> bool:
+        return self.runner.val_loop is not None and self.plan.validates_after(self._iter, self.val_interval)
 
     def _build_dataloader(self, runner, config: dict) -> DataLoader:
         dataset = DATASETS.build(config.pop("dataset"))
