@@ -82,7 +82,7 @@ def _train_in_small(cfg: "Config", args: argparse.Namespace) -> int:
         cfg.work_dir = args.work_dir or f"{cfg.work_dir}_smoke"
         print(_smoke(cfg))
         return 0
-    print("Measuring the speed by a few steps of every stage, as --smoke does.", file=sys.stderr, flush=True)
+    print("Measuring the speed by a few iterations of every stage, as --smoke does.", file=sys.stderr, flush=True)
     # What that run prints is of no training, and its files are gone afterwards.
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         cfg.work_dir = folder
