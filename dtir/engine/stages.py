@@ -148,8 +148,8 @@ class StagePlan:
         return self.stages[bisect.bisect_right(self._starts, iteration) - 1]
 
     def validates_after(self, iteration: int, interval: int) -> bool:
-        """Whether a validation is due after this many iterations: at the interval, where a stage that asks for it ends, and at
-        the end of all.
+        """Whether a validation is due after this many iterations: at the interval, where a stage that asks for it ends,
+        and at the end of all.
 
         Args:
             iteration: Iterations that are over, at least 1.
