@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from rich.progress import track
 from torch import Tensor
+from typing_extensions import override
 
 from benchmarks.guided import CONFIGS
 from benchmarks.lab import markdown
@@ -37,8 +38,8 @@ class ExactRestorer(DiffusionRestorer):
         super().__init__({"type": "TimeConditioning", "backbone": backbone}, ["noisy"])
         self.denoiser = prior.denoiser(self.scheduler)
 
+    @override
     def predict_eps(self, x: Tensor, t: Tensor) -> Tensor:
-        """As `DiffusionRestorer.predict_eps`."""
         return self.denoiser(to_centred(x), t)
 
 

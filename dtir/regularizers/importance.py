@@ -7,6 +7,7 @@ import torch.distributed as dist
 from mmengine.dist import get_rank, get_world_size
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
+from typing_extensions import override
 
 from dtir.core.errors import ConfigError
 from dtir.registry import REGULARIZERS
@@ -63,8 +64,8 @@ class ParameterImportance(AnchoredPenalty):
         mean, square = self.estimate(runner, seed_stage)
         return {"mean": mean, "square": square}
 
+    @override
     def coefficients(self, name: str) -> tuple[Tensor, Tensor]:
-        """As in `AnchoredPenalty`."""
         mean, square = self.state["mean"][name].abs(), self.state["square"][name]
         return (torch.zeros_like(mean) if self.order == "fisher" else mean), square
 

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from mmengine.dist import get_rank, get_world_size
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from dtir.core.errors import ConfigError
 from dtir.core.seeding import derive_seed
@@ -90,8 +91,8 @@ class ReleasedImportance(AnchoredPenalty):
             tensor.div_(self.num_batches)
         return {"omega": {name: value.cpu().float() for name, value in sums.items()}}
 
+    @override
     def coefficients(self, name: str) -> tuple[Tensor, Tensor]:
-        """As in `AnchoredPenalty`."""
         omega = self.state["omega"][name]
         return omega, omega.square()
 

@@ -102,7 +102,7 @@ class LargePage:
         return made
 
     def _blind(self, wish: Wish, on_tile: OnTile | None) -> tuple[Rows, list[Pass], Estimate | None]:
-        """As `PassRestorer` does; the estimator sees the middle."""
+        """What was restored, the passes, found as by `PassRestorer` but in the middle, and their last estimate."""
         judge, passes, latest = self.passes.judge, [], None
         spared = self.passes.spared(wish)
         for _ in range(judge.most_passes(wish.passes)):
@@ -116,7 +116,7 @@ class LargePage:
     def _middle(self, rows: Rows) -> torch.Tensor:
         top, left = (max(0, (length - SIDE) // 2) for length in self.size)
         seen = rows(top, min(top + SIDE, self.size[0]))[:, left : left + SIDE]
-        return torch.from_numpy(np.ascontiguousarray(seen)).permute(2, 0, 1)[None]
+        return torch.from_numpy(seen.copy()).permute(2, 0, 1)[None]
 
     def _written(self, bands: Iterator[np.ndarray], strength: float, form: Form) -> "pyvips.Image":
         before, done = self.reopened(), 0

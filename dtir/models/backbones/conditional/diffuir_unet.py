@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from dtir.core.errors import ConfigError
 from dtir.models.backbones.parts.layers import PointwiseConv2d
@@ -34,8 +35,8 @@ TIME_OF = {"pred_res": 0, "pred_noise": 1}
 class WeightStandardizedConv2d(nn.Conv2d):
     """A convolution whose filters have mean 0 and variance 1 (Qiao et al., arXiv 1903.10520)."""
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
-        """As `nn.Conv2d`."""
         weight = self.weight.float()
         variance, mean = torch.var_mean(weight, dim=(1, 2, 3), correction=0, keepdim=True)
         weight = ((weight - mean) * (variance + 1e-5).rsqrt()).to(self.weight.dtype)

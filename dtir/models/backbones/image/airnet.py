@@ -249,7 +249,7 @@ class CBDE(nn.Module):
         self.E = MoCo(n_feats, K=batch_size * 4 * n_feats)
 
     def forward(self, x_query: Tensor, x_key: Tensor | None = None) -> tuple[Tensor, ...]:
-        """As `MoCo`."""
+        """What `MoCo` makes of the pictures."""
         return self.E(x_query, x_key)
 
     def degradation_map(self, x: Tensor) -> Tensor:
