@@ -14,6 +14,7 @@ from dtir.core.errors import ConfigError
 from dtir.registry import ADAPTERS, BACKBONES
 
 from .adapters import ParallelAdapter
+from .backbones.parts.layers import scale_channels
 from .backbones.parts.pictures import restored_picture
 from .probing import block_calls, channels_of, named_blocks, pointwise_channels, pointwise_layers, try_backbone
 
@@ -115,6 +116,9 @@ class BlockHooks:
 
 
 def _scale_and_shift(x: Tensor, modulation: Modulation) -> Tensor:
+    alike = x.ndim == 4 and x.element_size() == 2 and len(modulation.gain) == 1
+    if alike and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        return scale_channels(x, modulation.gain[0], modulation.shift[0])
     places = (..., None, None) if x.ndim == 4 else (slice(None), None)
     # Gain and shift stay in float32 under autocast: rounding them would be an error shared by all pixels.
     return torch.addcmul(modulation.shift[places], x, modulation.gain[places]).to(x.dtype)

@@ -54,10 +54,8 @@ class NAFBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
         y = self.sg(self.conv2(self.conv1(self.norm1(x))))
-        y = self.conv3(y * self.sca(y))
-        x = torch.addcmul(x, y, self.beta)
-        y = self.conv5(self.sg(self.conv4(self.norm2(x))))
-        return torch.addcmul(x, y, self.gamma)
+        x = self.conv3.onto(x, y, self.beta, self.sca(y))
+        return self.conv5.onto(x, self.sg(self.conv4(self.norm2(x))), self.gamma)
 
 
 class NAFUNet(nn.Module):

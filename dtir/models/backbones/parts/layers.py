@@ -4,6 +4,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dtir.models.precision import autocast_dtype
+
+# Numbers of half precision that a CPU's kernel of the layer norm takes at once.
+HALF_LANES = 32
+
 
 class LayerNorm2d(nn.Module):
     """Layer normalisation over the channels of (B, C, H, W), at every pixel.
@@ -11,6 +16,9 @@ class LayerNorm2d(nn.Module):
     The permuted view goes to the native kernel, for which a channels-last picture already has the right layout. The
     output is channels last whatever the input is: convolutions then keep that layout, and a network that is given a
     contiguous picture pays for one copy per norm instead of the several passes of a mean, a variance and a product.
+
+    Pictures in half precision with fewer channels than the kernel takes at once are normalised in float32: a channel at
+    a time takes twice as long as the two conversions do.
 
     Args:
         channels: C.
@@ -25,8 +33,10 @@ class LayerNorm2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape, channels last in memory."""
-        y = F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, self.eps)
-        return y.permute(0, 3, 1, 2)
+        few = x.element_size() == 2 and x.shape[1] < HALF_LANES and x.device.type == "cpu"
+        rows = (x.float() if few else x).permute(0, 2, 3, 1)
+        y = F.layer_norm(rows, self.weight.shape, self.weight, self.bias, self.eps)
+        return (y.to(x.dtype) if few else y).permute(0, 3, 1, 2)
 
 
 class PointwiseConv2d(nn.Conv2d):
@@ -47,6 +57,55 @@ class PointwiseConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, out_channels, H, W)."""
         return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+
+    def onto(self, base: Tensor, x: Tensor, gain: Tensor, weights: Tensor | None = None) -> Tensor:
+        """`base + gain * self(weights * x)`: how a block with a scaled residual ends.
+
+        Without gradients it is one matrix product, gain and weights being put into the matrix, which is small, and not
+        into the pictures; in bfloat16 the sum is then rounded to it.
+
+        Args:
+            base: (B, out_channels, H, W).
+            x: (B, in_channels, H, W).
+            gain: (1, out_channels, 1, 1).
+            weights: (B, in_channels, 1, 1) or of x's shape; None for ones.
+        """
+        hooked = bool(self._forward_hooks or self._forward_pre_hooks)
+        if hooked or _steps_apart(x) or (weights is not None and weights[0, 0].numel() > 1):
+            return torch.addcmul(base, self(x if weights is None else x * weights), gain)
+        gain = gain.flatten()
+        matrix = self.weight.flatten(1) * gain[:, None]
+        matrix = (matrix if weights is None else matrix * weights.flatten(1)[:, None]).expand(len(x), -1, -1)
+        rows, onto = (z.permute(0, 2, 3, 1).flatten(1, 2) for z in (x, base))
+        y = torch.baddbmm(onto, rows, matrix.transpose(1, 2).to(x.dtype))
+        y = y.unflatten(1, x.shape[-2:]).permute(0, 3, 1, 2)
+        return y if self.bias is None else scale_channels(y, torch.ones_like(gain), self.bias * gain)
+
+
+def _steps_apart(x: Tensor) -> bool:
+    """Whether to compute step by step: for gradients, which are less exact in half precision otherwise, in float16,
+    whose range is too small for the sum of blocks, and where the graph is another's to make faster."""
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return True
+    return autocast_dtype(x.device, x.dtype) == torch.float16
+
+
+def scale_channels(x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
+    """`gain * x + shift` per channel, without rounding gain and shift to the type of x, in one pass.
+
+    This is what a batch norm does whose statistics are 0 and 1; a sum of tensors of two types first converts whole
+    pictures.
+
+    Args:
+        x: (B, C, H, W), in half precision or in the type of the others.
+        gain: (C,).
+        shift: (C,).
+
+    Returns:
+        (B, C, H, W), in the type of x.
+    """
+    zero = torch.zeros_like(gain)
+    return F.batch_norm(x, zero, torch.ones_like(gain), gain, shift, training=False, eps=0.0)
 
 
 def channels_last(x: Tensor) -> Tensor:
