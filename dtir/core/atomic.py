@@ -5,12 +5,15 @@ import fcntl
 import os
 import re
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from dtir.core.errors import ConfigError
 
+# The mask is known only by setting it, for all threads.
+_ASKING = threading.Lock()
 # As `tempfile.mkstemp` makes them.
 _TEMPORARY = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.tmp")
 
@@ -113,8 +116,9 @@ def require_writable_folder(path: str | Path, name: str) -> None:
 
 
 def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
+    with _ASKING:
+        mask = os.umask(0)
+        os.umask(mask)
     return mask
 
 

@@ -1,7 +1,8 @@
 """Reading and writing pictures as arrays: RGB, upright, in [0, 1]."""
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -71,7 +72,11 @@ def picture_of(source: Source) -> Picture:
     Raises:
         ImageFileError: It is damaged or ends early.
     """
-    pixels, form = source.read(), source.form
+    return picture_from(source.read(), source.form)
+
+
+def picture_from(pixels: np.ndarray, form: Form) -> Picture:
+    """The picture of pixels (H, W, bands) that an opened file of this form holds, see `Source.read`."""
     colours = 1 if form.was_grey else 3
     unit = pixels[:, :, :colours].astype(np.float32) / np.float32(form.peak)
     rgb = np.repeat(unit, 3, axis=2) if form.was_grey else unit
@@ -143,10 +148,21 @@ def write_samples(path: str | os.PathLike, pages: Sequence["pyvips.Image"], form
     Raises:
         ImageFileError: The format is unknown, or the folder cannot be written to, or the disk is full.
     """
+    with samples_written(path, pages, forms):
+        pass
+
+
+@contextlib.contextmanager
+def samples_written(path: str | os.PathLike, pages: Sequence["pyvips.Image"], forms: Sequence[Form]) -> Iterator[None]:
+    """As `write_samples`; the file has its name once the block ends without an error."""
     kind = format_of(path)
     try:
         with output_file(path) as file:
             _write(file, kind, pages, forms)
+            # The disk's time is the writer's, and not that of whoever gives the name.
+            file.flush()
+            os.fsync(file.fileno())
+            yield
     except libvips().Error as error:
         raise cannot_write(path, reason_of(error)) from error
 

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     import pyvips
 
 File = str | os.PathLike | bytes
+
+# Warnings are filtered for all threads; two that did it at once would leave the filter behind.
+_FILTERS = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def open_source(file: File, origin: str | os.PathLike | None = None, page: int =
         LibraryError: libvips cannot be loaded.
     """
     origin = file if origin is None else origin
-    with open_stream(file, origin) as stream, damage_named(origin), warnings.catch_warnings():
+    with open_stream(file, origin) as stream, damage_named(origin), _FILTERS, warnings.catch_warnings():
         # Pillow tells of damaged tags by warnings.
         warnings.simplefilter("ignore")
         return Source(*_opened(stream, file, page, in_order), origin)

@@ -21,6 +21,7 @@ from dtir.apis.archive.folder import (
     plan_jobs,
 )
 from dtir.apis.archive.job_log import JobLog
+from dtir.apis.archive.overlap import run_overlapped
 from dtir.apis.archive.preview import Preview, preview_jobs
 from dtir.apis.archive.progress import PictureProgress
 from dtir.apis.archive.share import ALL, Share
@@ -160,7 +161,7 @@ class Archive:
         if options.cluster is not None:
             return functools.partial(self._run_on_cluster, restorer)
         if options.jobs in (None, 1):
-            return functools.partial(run_here, restorer)
+            return functools.partial(run_overlapped, restorer)
         recipe = Recipe(*model.recipe(restorer), options.imports)
         return lambda jobs, begin: run_in_processes(jobs, recipe, options.jobs)
 
