@@ -36,10 +36,8 @@ class RestorationInferencer:
     Args:
         checkpoint: Name of a model of the package, path of a model file, of a checkpoint or of a folder of either (see
             `dtir.apis.models.names.find_model`), None for the model of the package; or a restorer: a module with
-            `tasks` (names), `matched_t` (long, one per task, -1 = not matched), `num_timesteps` and
-            `restore(lq (B, 3, H, W) in [0, 1], t (B,) long)`; it may also have `traits`
-            (`dtir.models.backbones.traits`), an `apply_in_tiles` of its own in place of `tiled_apply`, and an
-            `estimator` of the task.
+            `tasks`, `matched_t`, `num_timesteps` and `restore`, which may also have traits, tiles and an estimator of
+            its own (see `dtir.apis.restoring.contract`).
         device: Where the network runs; None takes CUDA if there is one, else the CPU. Pictures stay on the CPU.
         tile: Side of the tiles in pixels; None restores every picture whole; "auto" restores pictures up to
             1024 x 1024 pixels whole and larger ones in tiles of 512.
@@ -107,8 +105,8 @@ class RestorationInferencer:
             self.restorer, self.device, tile, overlap, precision, self_ensemble, batch_size, compiled
         )
         self.steps = TaskSteps(self.restorer)
-        self.judge = Judge(self.restorer, self.device)
-        self.planner = Planner(self.restorer, self.steps)
+        self.judge = Judge(self.runner.offer.estimator, self.tasks, self.device)
+        self.planner = Planner(self.tasks, self.steps, self.runner.offer.instruct)
         self.passes = PassRestorer(self.runner, self.steps, self.judge, self.planner)
 
     @property

@@ -13,13 +13,13 @@ from dtir.apis.export.exported import estimator_beside
 from dtir.apis.export.graph_files import Graph, Signature, open_graph, torchscript_graph, weights_beside, write_graph
 from dtir.apis.models.files import SUFFIX, write_model_file
 from dtir.apis.models.graph_names import SUFFIXES, backend_of
+from dtir.apis.restoring.contract import restorer_traits
 from dtir.apis.restoring.steps import TaskSteps
 from dtir.apis.restoring.wish import AUTO
 from dtir.core.atomic import atomic_write
 from dtir.core.digests import file_sha256
 from dtir.core.errors import ConfigError
 from dtir.models import ConditionedNetwork
-from dtir.models.backbones.traits import traits_of
 from dtir.models.estimator import LEAST_SIDE, SIDE, TaskEstimator
 from dtir.models.folding import fold
 from dtir.registry import RESTORERS
@@ -122,7 +122,7 @@ def export_model(
             "models that restore in one call of their network are exported."
         )
     task = restorer.tasks[0] if task == AUTO and len(restorer.tasks) == 1 else task
-    name, licence = name or path.stem, licence or traits_of(getattr(restorer, "backbone", restorer)).licence
+    name, licence = name or path.stem, licence or restorer_traits(restorer).licence
     if kind == "safetensors":
         return _folded_file(restorer, path, task, name, licence)
     parts = _for_all(restorer) if task == AUTO else _for_one(restorer, task)
@@ -221,7 +221,7 @@ class _Writer:
         return Exported(tuple(reversed(placed)), tuple(parts.steps), max(compared), parts.notes)
 
     def _restorer(self, restorer: nn.Module, parts: _Parts, about: dict) -> float:
-        traits = traits_of(getattr(restorer, "backbone", restorer))
+        traits = restorer_traits(restorer)
         chosen = isinstance(parts.network, _WithStep)
         facts = {
             **about,

@@ -1,8 +1,11 @@
 """Which damage a picture has, and whether that is ground enough to change it."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
+from dtir.apis.restoring.contract import Judgement, judgement_of
 from dtir.apis.restoring.outcome import Estimate
 from dtir.apis.restoring.steps import TaskSteps
 from dtir.core.errors import ConfigError
@@ -13,14 +16,18 @@ class Judge:
     """The estimator of a restorer, if it has one.
 
     Args:
-        restorer: With `tasks`, and an `estimator` or None.
+        estimator: From pictures (B, 3, H, W) in [0, 1] to logits, see `Judgement`; or None.
+        tasks: Names of what the restorer restores.
         device: Device of the estimator.
     """
 
-    def __init__(self, restorer: nn.Module, device: torch.device) -> None:
-        self.estimator = getattr(restorer, "estimator", None)
-        self.tasks = tuple(restorer.tasks)
-        self.device = device
+    def __init__(self, estimator: nn.Module | None, tasks: Sequence[str], device: torch.device) -> None:
+        self.estimator, self.tasks, self.device = estimator, tuple(tasks), device
+
+    @property
+    def judgement(self) -> Judgement:
+        """How the estimator's answers are taken."""
+        return judgement_of(self.estimator, self.tasks)
 
     def check(self) -> None:
         """Raises ConfigError if there is no estimator."""
@@ -32,11 +39,12 @@ class Judge:
 
     def most_passes(self, wished: int) -> int:
         """How often a picture may be restored by estimates: fewer than wished where the estimator says so."""
-        return min(wished, getattr(self.estimator, "most_passes", wished))
+        most = self.judgement.most_passes
+        return wished if most is None else min(wished, most)
 
     def step_of(self, estimate: Estimate, steps: TaskSteps) -> int:
         """The time step for what was estimated: the task's, unless the estimator only says what the restorer sees."""
-        own = getattr(self.estimator, "step", None)
+        own = self.judgement.step
         return steps.of_task(estimate.task) if own is None else own
 
     @torch.inference_mode()
@@ -49,9 +57,9 @@ class Judge:
         self.check()
         chances = self.estimator(image.to(self.device)).float().softmax(1)[0]
         best = int(chances.argmax())
-        return Estimate((getattr(self.estimator, "classes", ()) or self.tasks)[best], float(chances[best]))
+        return Estimate(self.judgement.classes[best], float(chances[best]))
 
     def calls_for(self, estimate: Estimate) -> bool:
         """Whether the estimate is a damage, known well enough, that the restorer was trained on."""
-        least = getattr(self.estimator, "least_confidence", 0.0)
-        return estimate.task != CLEAN and estimate.task in self.tasks and estimate.confidence >= least
+        sure = estimate.confidence >= self.judgement.least_confidence
+        return estimate.task != CLEAN and estimate.task in self.tasks and sure

@@ -10,14 +10,14 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from dtir.apis.restoring.precision import AUTO, EXACT, HALF, Choice, check_precision, in_precision, measured_choice
+from dtir.apis.restoring.contract import offer_of
+from dtir.apis.restoring.precision import AUTO, EXACT, HALF, Choice, check_precision, measured_choice
 from dtir.apis.restoring.wish import OnTile
 from dtir.core.errors import ConfigError, ImageFileError
 from dtir.imaging.rows import Rows
 from dtir.imaging.self_ensemble import averaged_over_symmetries
 from dtir.imaging.tiled_rows import tiled_rows
-from dtir.imaging.tiling import check_tiling, tiled_apply
-from dtir.models.backbones.traits import Traits, traits_of
+from dtir.imaging.tiling import check_tiling
 
 logger = logging.getLogger(__name__)
 
@@ -52,24 +52,21 @@ class NetworkRunner:
     ) -> None:
         check_precision(precision)
         _check_batch(batch_size)
-        own = getattr(restorer, "traits", None)
-        self.traits = own if isinstance(own, Traits) else traits_of(getattr(restorer, "backbone", restorer))
+        self.offer = offer_of(restorer, device)
+        self.traits = self.offer.traits
         _check_tile(tile, overlap, self.traits.size_multiple)
         self.tile, self.overlap, self.batch_size = tile, overlap, batch_size
         self.device = device
-        self._at_precision = getattr(restorer, "at_precision", functools.partial(in_precision, device))
-        self._apply_in_tiles = getattr(restorer, "apply_in_tiles", tiled_apply)
-        # Whether each tile is restored by itself, so that the whole picture is never needed.
-        alone = getattr(restorer, "tiles_alone", not hasattr(restorer, "apply_in_tiles"))
-        self.in_bands = alone and tile is not None and self.traits.scale == 1
+        # Where each tile is restored by itself, the whole picture is never needed.
+        self.in_bands = self.offer.tiles_alone and tile is not None and self.traits.scale == 1
         restore = restorer.restore
         self._restore = functools.partial(averaged_over_symmetries, restore) if self_ensemble else restore
         self._tiles_that_fit: dict[tuple[int, ...], int] = {}
         # Why the precision is what it is; None where it was named.
         self.choice = self._chosen(restorer) if precision == AUTO else None
-        self.precision = self._precise(restorer, precision) if self.choice is None else self.choice.precision
+        self.precision = self._precise(precision) if self.choice is None else self.choice.precision
         if compiled:
-            _compile(restorer, device)
+            self._compile(restorer)
 
     def restore(
         self, image: Tensor, step: int, on_tile: OnTile | None = None, notes: list[str] | None = None
@@ -122,7 +119,7 @@ class NetworkRunner:
         self, image: Tensor, step: int, on_tile: OnTile | None, precision: str, tile: int | None, batch_size: int
     ) -> Tensor:
         with torch.inference_mode():
-            output = self._apply_in_tiles(
+            output = self.offer.apply_in_tiles(
                 lambda tiles: self._restore_tiles(tiles, step, precision),
                 image,
                 tile=tile,
@@ -190,8 +187,8 @@ class NetworkRunner:
         except _NotFiniteError as error:
             raise ImageFileError(f"{error} The checkpoint may come from a run that diverged.") from error
 
-    def _precise(self, restorer: nn.Module, precision: str) -> str:
-        offered = getattr(restorer, "precisions", None)
+    def _precise(self, precision: str) -> str:
+        offered = self.offer.precisions
         if offered is not None and precision not in offered:
             raise ConfigError(f"precision='{precision}': this exported model runs in {' or '.join(offered)}.")
         if precision == EXACT or self.traits.half_precision:
@@ -202,11 +199,24 @@ class NetworkRunner:
     def _chosen(self, restorer: nn.Module) -> Choice:
         if not self.traits.half_precision:
             return Choice(EXACT, reason="this network is not exact enough in bf16")
-        if HALF not in getattr(restorer, "precisions", (HALF,)):
+        if self.offer.is_exported and HALF not in self.offer.precisions:
             return Choice(EXACT, reason="this runtime computes in nothing else here")
         if hasattr(restorer, "set_sampling"):
             return Choice(EXACT, reason="sampling in many steps is not measured; name bf16 to have it")
         return measured_choice(self._restore_tiles, restorer.matched_t.clamp(min=0).tolist(), self.device)
+
+    def _compile(self, restorer: nn.Module) -> None:
+        """Has the network compiled when it is first called.
+
+        Raises:
+            ConfigError: It is an exported model, or there is no compiler.
+        """
+        if self.offer.is_exported:
+            raise ConfigError("an exported model is compiled by its runtime; leave out compiling.")
+        compilers = (os.environ.get("CXX", ""), "g++", "clang++", "cl")
+        if self.device.type == "cpu" and not any(map(shutil.which, compilers)):
+            raise ConfigError("compiling for a CPU needs a C++ compiler, and none is here: install g++ or set CXX.")
+        getattr(restorer, "network", restorer.backbone).compile()
 
     def _batch_for(self, size: tuple[int, int], tile: int | None, step: int) -> int:
         """Tiles per call: on a GPU as many as its free memory holds; on a CPU more than one gain nothing."""
@@ -247,7 +257,7 @@ class NetworkRunner:
 
     def _restore_tiles(self, tiles: Tensor, step: int, precision: str) -> Tensor:
         t = torch.full((len(tiles),), step, dtype=torch.long, device=tiles.device)
-        with self._at_precision(precision):
+        with self.offer.at_precision(precision):
             output = self._restore(tiles.contiguous(), t).float()
         if not torch.isfinite(output).all():
             raise _NotFiniteError("the network's output has infinite or undefined values.")
@@ -267,19 +277,6 @@ def _tiles_that_fit(restore: Callable[[Tensor], Tensor], size: tuple[int, ...], 
     torch.cuda.empty_cache()
     free, _ = torch.cuda.mem_get_info(device)
     return max(1, min(MOST_TILES, int(BATCH_SHARE * free / max(one, 1))))
-
-
-def _compile(restorer: nn.Module, device: torch.device) -> None:
-    """Has the network compiled when it is first called.
-
-    Raises:
-        ConfigError: It is an exported model, or there is no compiler.
-    """
-    if hasattr(restorer, "precisions"):
-        raise ConfigError("an exported model is compiled by its runtime; leave out compiling.")
-    if device.type == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", ""), "g++", "clang++", "cl"))):
-        raise ConfigError("compiling for a CPU needs a C++ compiler, and none is here: install g++ or set CXX.")
-    getattr(restorer, "network", restorer.backbone).compile()
 
 
 def _note(notes: list[str], text: str) -> None:

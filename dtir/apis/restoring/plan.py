@@ -1,9 +1,8 @@
 """What a prompt comes to with a model: the passes, in order, and what is left alone."""
 
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-from torch import nn
 
 from dtir.apis.restoring.outcome import Pass
 from dtir.apis.restoring.steps import TaskSteps
@@ -54,18 +53,15 @@ class Plan:
 class Planner:
     """Makes plans of prompts for one restorer.
 
-    A restorer that reads prompts by itself has `instruct(prompt) -> Pass`, which sets what its network is told until
-    the next call; for any other the words are read by `dtir.language`.
-
     Args:
-        restorer: With `tasks`.
+        tasks: Names of what the restorer restores.
         steps: Time steps of its tasks.
+        instruct: As of `Offer`; where it is None, the words are read by `dtir.language`.
     """
 
-    def __init__(self, restorer: nn.Module, steps: TaskSteps) -> None:
-        self.tasks = tuple(restorer.tasks)
-        self.steps = steps
-        self.instruct = getattr(restorer, "instruct", None)
+    def __init__(self, tasks: Sequence[str], steps: TaskSteps, instruct: Callable[[str], Pass] | None = None) -> None:
+        self.tasks, self.steps = tuple(tasks), steps
+        self.instruct = instruct
         self._shown: set[Plan] = set()
 
     def plan(self, prompt: str) -> Plan:
