@@ -102,17 +102,17 @@ def test_regularizer_and_hook(parts):
     p, lines = nn.Parameter(torch.zeros(2)), []
     p.grad = torch.tensor([1e-9, 1.0])
     runner = SimpleNamespace(
-        iter=3, train_loop=SimpleNamespace(trainable_parameters=[p]), logger=SimpleNamespace(info=lines.append)
+        train_loop=SimpleNamespace(trainable_parameters=[p]), logger=SimpleNamespace(info=lines.append)
     )
 
     parts["Regularizer"]().before_optim_step(runner, TrainStep(None, 0))
     hook, stage = parts["Hook"](), SimpleNamespace(name="pretrain")
-    hook.before_stage(runner, stage, fresh=True)
-    runner.iter = 8
-    hook.after_stage(runner, stage)
+    for fresh in (True, False):
+        hook.before_stage(runner, stage, fresh=fresh)
+        hook.after_stage(runner, stage)
 
     assert p.grad.tolist() == [0, 1]
-    assert lines == ["pretrain: 5 steps"]
+    assert lines == ["pretrain: 0 s since it was begun", "pretrain: 0 s since it was resumed"]
 
 
 def test_scheduler_and_sampler(parts):

@@ -98,6 +98,33 @@ def check_state(model: nn.Module, state: dict[str, Tensor], source: str | Path) 
         )
 
 
+_PLAIN = frozenset({str, int, float, bool, bytes, type(None), torch.Size, torch.dtype, torch.device})
+
+
+def check_plain(value: object, place: str = "checkpoint") -> None:
+    """Holds nested dicts, lists and tuples to tensors and plain values, as `load_checkpoint` reads no others.
+
+    Args:
+        value: What is to be written.
+        place: Where it stands, for the message.
+
+    Raises:
+        CheckpointError: Something else is among them; the message says where.
+    """
+    if isinstance(value, dict):
+        for key, item in value.items():
+            check_plain(item, f"{place}[{key!r}]")
+    elif type(value) in (list, tuple):
+        for index, item in enumerate(value):
+            check_plain(item, f"{place}[{index}]")
+    elif not isinstance(value, Tensor) and type(value) not in _PLAIN:
+        raise CheckpointError(
+            f"{place} is a {type(value).__module__}.{type(value).__qualname__}, which could not be read again: a "
+            "checkpoint holds tensors, numbers, texts, and dicts, lists and tuples of them. Convert it in the "
+            "state_dict, or the hook, that gives it."
+        )
+
+
 def to_cpu(value: object) -> object:
     """A copy of nested dicts, lists and tuples with all tensors detached on the CPU."""
     if isinstance(value, Tensor):

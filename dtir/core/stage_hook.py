@@ -8,6 +8,10 @@ from mmengine.hooks import Hook
 from torch import Tensor
 
 
+class EstimateStopped(Exception):  # noqa: N818 - no error
+    """Raised in `on_estimate` to end a training before the stage whose estimates are under way."""
+
+
 @dataclass
 class TrainStep:
     """One optimiser step of a staged training, as its hooks see it.

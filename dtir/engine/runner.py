@@ -5,7 +5,7 @@ import functools
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import get_rank
+from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, Runner
@@ -22,10 +23,11 @@ from torch import nn
 
 from dtir.config.imports import imports_of
 from dtir.core.atomic import atomic_save
-from dtir.core.checkpoint import check_state, find_last_checkpoint, load_checkpoint, load_state, to_cpu
-from dtir.core.errors import CheckpointError, DtirError
+from dtir.core.checkpoint import check_plain, check_state, find_last_checkpoint, load_checkpoint, load_state, to_cpu
+from dtir.core.errors import CheckpointError, ConfigError, DtirError
 from dtir.datasets import MultiTaskDataset
 from dtir.engine.sharding import ShardedModel, state_like, whole
+from dtir.evaluation import PictureMetric
 from dtir.registry import RUNNERS
 from dtir.version import __version__
 
@@ -93,6 +95,7 @@ class StagedRunner(Runner):
 
         Raises:
             TaskError: The model does not know a task of the data.
+            ConfigError: Two metrics have one name.
         """
         return _with_numbered_tasks(super().build_val_loop(loop), self.model)
 
@@ -234,7 +237,7 @@ class StagedRunner(Runner):
         The first process writes; under FSDP all have to call this together, and what is written is whole.
 
         Raises:
-            DtirError: The file cannot be written; older checkpoints are untouched.
+            DtirError: The file cannot be written, or what hooks give is not plain; older checkpoints are untouched.
         """
         path = Path(out_dir) / filename
         if get_rank() and self.shards is None:
@@ -244,6 +247,7 @@ class StagedRunner(Runner):
             checkpoint = self._checkpoint() if self.shards is None else whole(self._checkpoint())
             if get_rank():
                 return
+            check_plain(checkpoint)
             try:
                 atomic_save(to_cpu(checkpoint), path)
             except (OSError, RuntimeError) as error:
@@ -283,11 +287,22 @@ def _is_short(record: logging.LogRecord) -> bool:
 
 
 def _with_numbered_tasks(loop: BaseLoop, model: nn.Module) -> BaseLoop:
+    _require_distinct(getattr(loop.evaluator, "metrics", []))
     # A test may be of some of the model's tasks only, or of other sets: their own numbering is not the model's.
     dataset = loop.dataloader.dataset
     if isinstance(dataset, MultiTaskDataset):
         dataset.number_tasks(model.tasks)
     return loop
+
+
+def _require_distinct(metrics: Sequence[BaseMetric]) -> None:
+    labels = [metric.label for metric in metrics if isinstance(metric, PictureMetric)]
+    twice = sorted({label for label in labels if labels.count(label) > 1})
+    if twice:
+        raise ConfigError(
+            f"two metrics of one evaluator are called '{twice[0]}': leave one out, give a class of your own another "
+            "`name`, or one of the two a prefix: dict(type=..., prefix='y')."
+        )
 
 
 def _plain(value: object) -> object:

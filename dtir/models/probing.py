@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dtir.core.errors import ConfigError
+from dtir.diffusion.schedulers import Scheduler
 
 from .backbones.parts.pictures import restored_picture
 from .backbones.traits import traits_of
@@ -55,6 +56,24 @@ def try_backbone(backbone: nn.Module) -> None:
     """
     if type(backbone).__module__.partition(".")[0] != "dtir":
         check_picture(backbone)
+
+
+def try_scheduler(scheduler: nn.Module) -> None:
+    """Asks a forward process once for its first and last step.
+
+    Raises:
+        ConfigError: Its `marginal` does not give a mean coefficient and a standard deviation, each (B, 1, 1, 1).
+    """
+    if not isinstance(scheduler, Scheduler):
+        return
+    t = torch.tensor([0, scheduler.num_timesteps])
+    given = scheduler.marginal(t)
+    shapes = [tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__ for value in given]
+    if shapes != [(2, 1, 1, 1)] * 2:
+        raise ConfigError(
+            f"scheduler {type(scheduler).__name__}: marginal of 2 steps gives {', '.join(map(str, shapes))}; expected "
+            "a_t and sigma_t, each (2, 1, 1, 1): end with .view(-1, 1, 1, 1)."
+        )
 
 
 def check_picture(backbone: nn.Module, size: tuple[int, int] = TRIAL_SIZE) -> None:

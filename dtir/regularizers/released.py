@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from dtir.core.errors import ConfigError
 from dtir.core.seeding import derive_seed
+from dtir.models.losses import per_sample
 from dtir.models.restorers.draws import BatchDraws
 from dtir.registry import REGULARIZERS
 from dtir.regularizers.anchored import AnchoredPenalty
@@ -82,7 +83,9 @@ class ReleasedImportance(AnchoredPenalty):
         size, mine = self.batch_size, range(get_rank(), self.num_batches, get_world_size())
         chunks = [range(k * size, (k + 1) * size) for k in mine]
         for batch in generative_batches(runner, seed_stage, chunks, self.num_batches * size):
-            loss = model.generative_loss(batch["x"] - network(batch["x"], batch["t"]), batch["noise"]).mean()
+            loss = per_sample(
+                model.generative_loss, batch["x"] - network(batch["x"], batch["t"]), batch["noise"]
+            ).mean()
             for name, magnitude in gradient_magnitudes(loss, params).items():
                 sums[name] += magnitude
         for tensor in sums.values():

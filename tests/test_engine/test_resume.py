@@ -69,6 +69,23 @@ def test_a_run_that_the_system_ends_saves_and_resumes_to_the_same_bits(tmp_path,
     assert_same_state(last_state(tmp_path), uninterrupted)
 
 
+class AskedWithinAnEstimate(StageHook):
+    def on_estimate(self, runner, what, done, total):
+        if done == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_signal_ends_an_estimate_at_once(tmp_path, uninterrupted):
+    runner = StagedRunner.from_cfg(tiny_config(tmp_path, custom_hooks=HOOKS))
+    runner.register_hook(AskedWithinAnEstimate(), priority="HIGHEST")
+    runner.train()
+    # Pre-training has four iterations, and the matching comes after them.
+    assert last_state(tmp_path)["meta"]["iter"] == 4
+    assert not (tmp_path / "matching").exists()
+    train(tmp_path, resume=True, custom_hooks=HOOKS)
+    assert_same_state(last_state(tmp_path), uninterrupted)
+
+
 def test_workers_do_not_change_the_result(tmp_path, uninterrupted):
     train(tmp_path, custom_hooks=HOOKS, **{"train_dataloader.num_workers": 2})
     assert_same_state(last_state(tmp_path), uninterrupted)

@@ -5,6 +5,8 @@ from abc import ABC, abstractmethod
 import cv2
 import numpy as np
 
+from dtir.core.errors import DatasetError
+
 GAMMA = 2.2
 
 
@@ -32,8 +34,20 @@ class Degradation(ABC):
 
         Returns:
             float32 (H, W, 3) in [0, 1].
+
+        Raises:
+            DatasetError: `degrade` gives another shape, or values that are no numbers.
         """
-        return np.clip(self.degrade(image, rng, severity), 0, 1).astype(np.float32, copy=False)
+        degraded = np.asarray(self.degrade(image, rng, severity))
+        kind = type(self).__name__
+        if degraded.shape != image.shape:
+            raise DatasetError(
+                f"{kind}.degrade gives shape {degraded.shape} for a picture {image.shape}; expected the same."
+            )
+        clipped = np.clip(degraded, 0, 1).astype(np.float32, copy=False)
+        if np.isnan(clipped).any():
+            raise DatasetError(f"{kind}.degrade gives NaN at severity {severity:.3g}; expected numbers about [0, 1].")
+        return clipped
 
     @abstractmethod
     def degrade(self, image: np.ndarray, rng: np.random.Generator, severity: float) -> np.ndarray:

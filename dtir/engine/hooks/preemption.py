@@ -6,8 +6,9 @@ import time
 
 import torch
 import torch.distributed as dist
+from mmengine.dist import get_world_size
 
-from dtir.core.stage_hook import StageHook
+from dtir.core.stage_hook import EstimateStopped, StageHook
 from dtir.registry import HOOKS
 
 SIGNALS = ("SIGTERM", "SIGUSR1")
@@ -18,7 +19,8 @@ INTERVAL, SECONDS = 10, 5.0
 
 @HOOKS.register_module()
 class PreemptionHook(StageHook):
-    """Stops a training after the present step, with a checkpoint, when its process gets SIGTERM or SIGUSR1.
+    """Stops a training after the present step, with a checkpoint, when its process gets SIGTERM or SIGUSR1; in what is
+    estimated before a stage, at once.
 
     With several processes all of them stop after the same step, at most 10 steps or some seconds later. A run that is
     resumed ends with the same bits as one that was never stopped.
@@ -53,8 +55,18 @@ class PreemptionHook(StageHook):
             runner.logger.warning(f"{self.asked}: stopping with a checkpoint; --resume goes on.")
             runner.train_loop.stop_training = True
 
+    def on_estimate(self, runner, what: str, done: int, total: int) -> None:
+        """Ends a training of one process in the middle of an estimate, which may take longer than the system waits.
+
+        Raises:
+            EstimateStopped: A signal came. The checkpoint is that of the stage before, which a resumed run estimates
+                from again.
+        """
+        if self.asked is not None and get_world_size() == 1 and done < total:
+            raise EstimateStopped(f"{self.asked}: stopping at {done} of {total} of '{what}'.")
+
     def _any_asked(self, runner) -> bool:
-        if not dist.is_initialized() or dist.get_world_size() == 1:
+        if get_world_size() == 1:
             return self.asked is not None
         if runner.iter < self._next:
             return False

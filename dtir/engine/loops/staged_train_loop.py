@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from dtir.core.errors import ConfigError
 from dtir.core.ranges import NonNegativeInt, PositiveInt
 from dtir.core.seeding import derive_seed
-from dtir.core.stage_hook import TrainStep
+from dtir.core.stage_hook import EstimateStopped, TrainStep
 from dtir.datasets import MultiTaskBatchSampler
 from dtir.engine.gradients import LossGradients, ShardedGradients, SummedGradients
 from dtir.engine.optim import learning_rate
@@ -150,8 +150,11 @@ class StagedTrainLoop(BaseLoop):
             return self.runner.model
         self.runner.call_hook("before_train")
         self.runner.call_hook("before_train_epoch")
-        while self._iter < self.max_iters and not self.stop_training:
-            self._run_stage(self.plan.at(self._iter))
+        try:
+            while self._iter < self.max_iters and not self.stop_training:
+                self._run_stage(self.plan.at(self._iter))
+        except EstimateStopped as stopped:
+            self.runner.logger.warning(f"{stopped} The stage has not begun; --resume goes on from the one before.")
         self.runner.call_hook("after_train_epoch")
         self.runner.call_hook("after_train")
         return self.runner.model
@@ -244,6 +247,7 @@ class StagedTrainLoop(BaseLoop):
         with self.gradients.micro_batch(last=micro == self.accumulate - 1):
             losses = self._losses(self.gradients.module, data)
             runner.call_hook("after_loss", step=step, losses=losses)
+            _require_scalars(losses)
             self.gradients.backward({name: optim.scale_loss(loss / self.accumulate) for name, loss in losses.items()})
         step.add_losses(losses)
 
@@ -362,3 +366,10 @@ def _single_threaded(worker_id: int) -> None:
 
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+
+
+def _require_scalars(losses: Mapping[str, Tensor]) -> None:
+    for name, loss in losses.items():
+        if not isinstance(loss, Tensor) or loss.ndim:
+            found = f"has shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"is a {type(loss).__name__}"
+            raise ConfigError(f"the loss '{name}' {found}; the restorer and after_loss have to give scalar tensors.")

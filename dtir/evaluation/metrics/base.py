@@ -7,7 +7,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
-from dtir.core.errors import DatasetError
+from dtir.core.errors import ConfigError, DatasetError
 from dtir.evaluation.measures import Measure
 from dtir.evaluation.metrics.protocols import get_protocol
 from dtir.evaluation.statistics import mean_of_finite
@@ -86,7 +86,10 @@ class PictureMetric(BaseMetric):
 
         Raises:
             DatasetError: A picture is too small for the metric, or not of its GT's size; the message names it.
+            ConfigError: The metric has no `name`, or does not give one value for each picture.
         """
+        if not self.name:
+            raise ConfigError(f"{type(self).__name__} has no `name`; give the class one, which tables show.")
         # One read from the device per batch.
         values = torch.stack([self._value(sample) for sample in data_samples]).tolist()
         for sample, value in zip(data_samples, values, strict=True):
@@ -96,13 +99,20 @@ class PictureMetric(BaseMetric):
         device = sample["pred"].device
         picture, gt = (_to_unit(sample[key].to(device))[None] for key in (self.source, "gt"))
         try:
-            return self.measure(picture, gt)[0]
+            values = self.measure(picture, gt)
         except ValueError as error:
             raise DatasetError(
                 f"{self.name} (protocol '{self.protocol.name}') of picture '{sample['name']}' of task "
                 f"'{sample['task_name']}': {error} Mend or remove the picture, or leave {self.name} out of "
                 "val_evaluator and test_evaluator."
             ) from error
+        if not isinstance(values, Tensor) or values.shape != (1,):
+            found = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else f"a {type(values).__name__}"
+            raise ConfigError(
+                f"{type(self).__name__}.measure gives {found} for one picture (1, 3, H, W); expected a tensor with one "
+                "value for each, (1,): end with .flatten(1).mean(1)."
+            )
+        return values[0]
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Means per task and set, in the order in which they appear, and the mean of `averaged_rows`.

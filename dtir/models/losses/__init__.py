@@ -4,6 +4,7 @@ from .edge import EdgeLoss
 from .frequency import FFTLoss
 from .perceptual import PerceptualLoss
 from .pixel import CharbonnierLoss, L1Loss, L2Loss, PixelLoss, PSNRLoss
+from .samples import per_sample
 from .structural import SSIMLoss
 from .weighted import WeightedLosses
 
@@ -18,4 +19,5 @@ __all__ = [
     "PixelLoss",
     "SSIMLoss",
     "WeightedLosses",
+    "per_sample",
 ]

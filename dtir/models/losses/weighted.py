@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from dtir.core.errors import ConfigError
 from dtir.registry import LOSSES
 
+from .samples import per_sample
+
 
 @LOSSES.register_module()
 class WeightedLosses(nn.Module):
@@ -32,4 +34,6 @@ class WeightedLosses(nn.Module):
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
         """Loss (B,) of each sample."""
-        return sum(weight * part(pred, target) for weight, part in zip(self.weights, self.parts, strict=True))
+        return sum(
+            weight * per_sample(part, pred, target) for weight, part in zip(self.weights, self.parts, strict=True)
+        )

@@ -11,6 +11,7 @@ from dtir.diffusion.samplers import gaussian_like
 from dtir.diffusion.samplers.bridges import BridgeSampler
 from dtir.diffusion.schedulers import DenoisingSDE, optimal_transport_pairs
 from dtir.diffusion.schedulers.bridge import Bridge, SDEBridge
+from dtir.models.losses import per_sample
 from dtir.registry import LOSSES, RESTORERS, SCHEDULERS
 
 from .draws import BatchDraws
@@ -141,13 +142,13 @@ class BridgeRestorer(SamplingRestorer):
         return mu, torch.zeros_like(eps)
 
     def _output_loss(self, out: Tensor, x_t: Tensor, x0: Tensor, mu: Tensor, eps: Tensor, t: Tensor) -> Tensor:
-        return self.loss(out, self.scheduler.target(x_t, x0, mu, eps, t))
+        return per_sample(self.loss, out, self.scheduler.target(x_t, x0, mu, eps, t))
 
     def _step_loss(self, out: Tensor, x_t: Tensor, x0: Tensor, mu: Tensor, eps: Tensor, t: Tensor) -> Tensor:
         predicted = self.scheduler.eps_from_output(x_t, out, mu, t)
         drift, _ = self.scheduler.reverse_sde(x_t, predicted, mu, t, t - 1)
         mean, _ = self.scheduler.posterior(x_t, x0, mu, t, t - 1)
-        return self.loss(x_t - drift, mean)
+        return per_sample(self.loss, x_t - drift, mean)
 
     def _check(self) -> None:
         for name, value, known in (("matching", self.matching, MATCHING), ("source", self.source, SOURCES)):

@@ -12,6 +12,8 @@ from dtir.diffusion.domain import to_centred
 from dtir.diffusion.predictions import Coefficients, check_prediction, coefficients
 from dtir.diffusion.samplers import Denoiser, Sampler, gaussian_like
 from dtir.models.codecs import CentredCodec
+from dtir.models.losses import per_sample
+from dtir.models.probing import try_scheduler
 from dtir.registry import LEVELS, LOSSES, RESTORERS, SCHEDULERS
 
 from .draws import BatchDraws
@@ -101,6 +103,7 @@ class ConditionalDiffusionRestorer(SamplingRestorer):
         states = {"codec": codec, "condition": condition, "tile_blend": tile_blend}
         super().__init__(backbone, tasks, sampler, num_steps, seed, tile, tile_overlap, data_preprocessor, **states)
         self.scheduler = SCHEDULERS.build(scheduler or {"type": "DDPMScheduler", "num_timesteps": 1000})
+        try_scheduler(self.scheduler)
         self.sampling_scheduler = SCHEDULERS.build(sampling_scheduler) if sampling_scheduler else self.scheduler
         self.level = LEVELS.build(level or {"type": "NoiseLevel"})
         self.loss = LOSSES.build(loss or {"type": "L2Loss"})
@@ -130,7 +133,7 @@ class ConditionalDiffusionRestorer(SamplingRestorer):
         of = coefficients(self.predicts, a, sigma, self.sigma_data)
         target, weight = of.target(x0, eps), of.loss_weight(a, sigma, self.loss_weight)
         if self.missing is None:
-            loss = self.loss(self.call_network(of.scale * x_t, condition, level), target)
+            loss = per_sample(self.loss, self.call_network(of.scale * x_t, condition, level), target)
         else:
             missing = missing_pixels(lq, self.missing)
             state = of.scale * torch.where(missing, x_t, condition)

@@ -15,6 +15,7 @@ from dtir.core.checkpoint import load_checkpoint, load_state
 from dtir.core.errors import CheckpointError, ConfigError
 from dtir.diffusion.predictions import coefficients
 from dtir.diffusion.schedulers import Bridge, Scheduler
+from dtir.models.losses import per_sample
 from dtir.registry import BACKBONES, RESTORERS
 
 from .bridge_restorer import BridgeRestorer
@@ -72,7 +73,9 @@ class ConsistencyRestorer(BridgeRestorer):
             # A network knows no step 0, where the state is the clean picture.
             later = self._predicted(None, state, condition, given, before.clamp(min=1))
             target = torch.where((before == 0).view(-1, 1, 1, 1), state, later)
-        return {"loss_consistency": self.loss(self._predicted(None, x_t, condition, given, t), target).mean()}
+        return {
+            "loss_consistency": per_sample(self.loss, self._predicted(None, x_t, condition, given, t), target).mean()
+        }
 
     def _predicted(self, network: nn.Module | None, x: Tensor, mu: Tensor, given: Tensor, t: Tensor) -> Tensor:
         """The clean pictures that a network, or this model's, finds in states (B, C, H, W) at steps (B,)."""
@@ -123,7 +126,7 @@ class ConditionalConsistencyRestorer(ConditionalDiffusionRestorer):
             # A network knows no step 0, where the state is the clean picture.
             later = self._predicted(None, state, condition, before.clamp(min=1))
             target = torch.where((before == 0).view(-1, 1, 1, 1), guess, later)
-        return {"loss_consistency": self.loss(self._predicted(None, x_t, condition, t), target).mean()}
+        return {"loss_consistency": per_sample(self.loss, self._predicted(None, x_t, condition, t), target).mean()}
 
     def _predicted(self, network: nn.Module | None, x: Tensor, condition: Tensor, t: Tensor) -> Tensor:
         of = coefficients(self.predicts, *self.scheduler.marginal(t), self.sigma_data)

@@ -10,6 +10,8 @@ from dtir.core.errors import ConfigError
 from dtir.diffusion.objectives import generative_pair
 from dtir.imaging.self_ensemble import averaged_over_flips
 from dtir.models.adapters import draw_router_noise
+from dtir.models.losses import per_sample
+from dtir.models.probing import try_scheduler
 from dtir.registry import CONDITIONING, LOSSES, RESTORERS, SCHEDULERS
 from dtir.tasks import CLEAN, TASKS, check_task
 
@@ -76,6 +78,7 @@ class DiffusionRestorer(Restorer):
         super().__init__(tasks, UNMATCHED, tile, tile_overlap, data_preprocessor)
         self.network = CONDITIONING.build(network)
         self.scheduler = SCHEDULERS.build(scheduler or {"type": "DDPMScheduler"})
+        try_scheduler(self.scheduler)
         if getattr(self.network, "num_timesteps", math.inf) < self.num_timesteps:
             raise ConfigError(
                 f"model.network.num_timesteps={self.network.num_timesteps} is less than the "
@@ -148,21 +151,21 @@ class DiffusionRestorer(Restorer):
         # Of an objective without samples. It has no graph: a backward pass of zeros would cost as much as any.
         absent = lq.new_zeros(())
         if n == 0:
-            loss = self.restoration_loss(self.network(y, t), gt).sum()
+            loss = per_sample(self.restoration_loss, self.network(y, t), gt).sum()
             return {"loss_restoration": loss / len(lq), "loss_generative": absent}
         t_gen, eps = self._noise(gt, samples)
         x, target = self.noised(gt[:n], t_gen, eps)
         weight = self.scheduler.loss_weight(t_gen, self.generative_weight).flatten()
         if n == len(lq):
-            self.generative_terms = weight * self.generative_loss(x - self.network(x, t_gen), target) / n
+            self.generative_terms = weight * per_sample(self.generative_loss, x - self.network(x, t_gen), target) / n
             return {"loss_restoration": absent, "loss_generative": self.generative_terms.sum()}
         if self.separate_objectives:
             generated, restored = self.network(x, t_gen), self.network(y, t)
         else:
             generated, restored = self.network(torch.cat([x, y]), torch.cat([t_gen, t])).tensor_split([n])
-        self.generative_terms = weight * self.generative_loss(x - generated, target) / len(lq)
+        self.generative_terms = weight * per_sample(self.generative_loss, x - generated, target) / len(lq)
         return {
-            "loss_restoration": self.restoration_loss(restored, gt[n:]).sum() / len(lq),
+            "loss_restoration": per_sample(self.restoration_loss, restored, gt[n:]).sum() / len(lq),
             "loss_generative": self.generative_terms.sum(),
         }
 
@@ -179,7 +182,7 @@ class DiffusionRestorer(Restorer):
     def generative_losses(self, gt: Tensor, t: Tensor, eps: Tensor) -> Tensor:
         """The unweighted generative loss (B,) of clean pictures (B, 3, H, W) at steps (B,) with noise eps."""
         x, target = self.noised(gt, t, eps)
-        return self.generative_loss(self.residual(x, t), target)
+        return per_sample(self.generative_loss, self.residual(x, t), target)
 
     def _noise(self, gt: Tensor, samples: dict) -> tuple[Tensor, Tensor]:
         """Steps and noise of the generative samples."""
