@@ -16,6 +16,7 @@ from dtir.apis.restoring.passes import FILLING
 from dtir.apis.restoring.wish import AUTO
 from dtir.app.pictures import WAITING, Limits, Picture
 from dtir.app.visit import Visit, Wishes
+from dtir.core.errors import DtirError
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,11 @@ class Page:
         self.strength = gr.Slider(
             0, 1, 1, step=0.05, label="Strength", info="share of the change that is applied", elem_id="strength"
         )
+        self.prompt = gr.Textbox(
+            label="Or in words, instead of kind and strength",
+            placeholder="remove the rain, then brighten it a little",
+            elem_id="prompt",
+        )
         with gr.Row():
             self.all = gr.Button("Restore", variant="primary", min_width=120, elem_id="restore")
             self.one = gr.Button("Only this one", min_width=120, elem_id="restore-one")
@@ -81,7 +87,7 @@ class Page:
         self.gallery = gr.Gallery(
             label="Queue", fit_columns=False, allow_preview=False, buttons=[], elem_id="queue", **shown
         )
-        self.text = gr.Textbox(label="What was found and done", interactive=False, elem_id="text")
+        self.text = gr.Textbox(label="What was found and done", interactive=False, max_lines=12, elem_id="text")
         self.slider = gr.ImageSlider(label="Before and after", type="filepath", buttons=["fullscreen"], **shown)
         with gr.Row():
             self.download = gr.DownloadButton("Download", variant="primary", visible=False, elem_id="download")
@@ -111,7 +117,7 @@ class Page:
         for button, restore in ((self.all, self._restore_all), (self.one, self._restore_one)):
             button.click(
                 restore,
-                [*seen, self.task, self.strength, self.rest],
+                [*seen, self.task, self.strength, self.rest, self.prompt],
                 view,
                 show_progress_on=self.text,
                 concurrency_limit=1,
@@ -139,22 +145,28 @@ class Page:
         return [visit, _paper(visit)]
 
     def _restore_all(
-        self, visit: Visit, editor: dict | None, task: str, strength: float, rest: bool, progress=_PROGRESS
+        self, visit: Visit, editor: dict | None, task: str, strength: float, rest: bool, prompt: str, progress=_PROGRESS
     ) -> Iterator[list]:
         visit.keep_paint(_opacity(editor))
-        yield from self._restore(visit, visit.pictures, Wishes(task, strength, rest), progress)
+        yield from self._restore(visit, visit.pictures, Wishes(task, strength, rest, prompt.strip()), progress)
 
     def _restore_one(
-        self, visit: Visit, editor: dict | None, task: str, strength: float, rest: bool, progress=_PROGRESS
+        self, visit: Visit, editor: dict | None, task: str, strength: float, rest: bool, prompt: str, progress=_PROGRESS
     ) -> Iterator[list]:
         visit.keep_paint(_opacity(editor))
         chosen = [visit.picture] if visit.picture else []
-        yield from self._restore(visit, chosen, Wishes(task, strength, rest), progress)
+        yield from self._restore(visit, chosen, Wishes(task, strength, rest, prompt.strip()), progress)
 
     def _restore(self, visit: Visit, among: list[Picture], wishes: Wishes, progress: gr.Progress) -> Iterator[list]:
         """Restores what is not yet as wished, one after the other; pictures that come meanwhile too."""
         visit.stopping, visit.archive, tried = False, None, []
         visit.note = "" if among else "Drop a picture first."
+        try:
+            visit.plan = str(self.inferencer.plan(wishes.prompt)) if wishes.prompt else ""
+        except DtirError as error:
+            visit.plan = str(error)
+            yield _view(visit)
+            return
         while not visit.stopping and (picture := visit.next(wishes, among, tried)):
             tried.append(picture)
             picture.begin()

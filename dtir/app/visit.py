@@ -21,14 +21,18 @@ class Wishes:
         task: Kind of damage, or "auto".
         strength: Share of the change that is applied, in [0, 1].
         rest: Whether a picture that was painted on is restored beside the paint too.
+        prompt: What is to be done in words, in place of the task and the strength; "" for nothing said.
     """
 
     task: str
     strength: float = 1.0
     rest: bool = False
+    prompt: str = ""
 
     def of(self, picture: Picture) -> Wish:
         """What is to be done with one of them."""
+        if self.prompt and (self.rest or not picture.mask):
+            return Wish(prompt=self.prompt)
         return Wish(None if picture.mask and not self.rest else self.task, strength=self.strength)
 
 
@@ -43,6 +47,7 @@ class Visit:
         stopping: Whether the run is to end.
         archive: A ZIP file of the restored pictures of the last run, None where they were less than two.
         note: What there is to say where no picture has anything to say.
+        plan: What the words of the last run come to; "" where there were none.
     """
 
     pictures: list[Picture] = field(default_factory=list)
@@ -51,6 +56,7 @@ class Visit:
     stopping: bool = False
     archive: Path | None = None
     note: str = ""
+    plan: str = ""
 
     @property
     def picture(self) -> Picture | None:
@@ -59,9 +65,9 @@ class Visit:
 
     @property
     def text(self) -> str:
-        """What there is to say of the picture that is shown."""
+        """What there is to say of the run, and of the picture that is shown."""
         said = f"{self.picture.name}: {self.picture.text}" if self.picture and self.picture.text else ""
-        return said or self.note
+        return "\n".join(filter(None, (self.plan, said or self.note)))
 
     def take(self, paths: Iterable[Path], folder: Path, limits: Limits) -> list[str]:
         """Puts files into the queue, and shows the first; returns why others were not taken."""
@@ -102,4 +108,4 @@ class Visit:
         self.stopping = True
         for picture in self.pictures:
             picture.remove()
-        self.pictures, self.chosen, self.archive, self.note = [], 0, None, ""
+        self.pictures, self.chosen, self.archive, self.note, self.plan = [], 0, None, "", ""

@@ -8,6 +8,7 @@ import pytest
 
 from dtir import cli
 from dtir.apis.restoring.outcome import Estimate
+from dtir.apis.restoring.wish import Wish
 from dtir.app.pictures import FAILED, LEFT, RESTORED, WAITING, Limits, take_in
 from dtir.app.visit import Visit, Wishes
 from dtir.core.errors import ConfigError
@@ -151,3 +152,11 @@ def test_limits_are_sizes():
         Limits(megabytes=0)
     with pytest.raises(ConfigError, match="--max-megapixels nan is no limit"):
         Limits(megapixels=float("nan"))
+
+
+def test_words_are_in_place_of_kind_and_strength_and_paint_alone_is_filled(pictures, work):
+    wishes, picture = Wishes("noisy", 0.5, prompt="remove the rain"), take_in(pictures / "scan.jpg", work, Limits())
+    assert wishes.of(picture) == Wish(prompt="remove the rain")
+    picture.paint(np.full(picture.size[::-1], 255, np.uint8))
+    assert wishes.of(picture) == Wish(strength=0.5)
+    assert Wishes("noisy", 0.5, True, "remove the rain").of(picture) == Wish(prompt="remove the rain")

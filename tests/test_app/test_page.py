@@ -170,6 +170,23 @@ def test_several_pictures_go_through_the_queue_and_into_one_file(tab, pictures):
 
 
 @pytest.mark.parametrize("tab", ["phone"], indirect=True)
+def test_what_is_said_in_words_is_done_and_its_plan_shown(tab, pictures, tmp_path, capsys):
+    drop(tab, pictures / "scan.jpg")
+    words = "remove half of the noise"
+    tab.locator("#prompt textarea, #prompt input").fill("make me a sandwich")
+    tab.click("#restore")
+    tab.wait_for_function("document.querySelector('#text textarea').value.includes('not understood: sandwich')")
+    tab.locator("#prompt textarea, #prompt input").fill(words)
+    tab.click("#restore")
+    _, data = downloaded(tab, "#download")
+    assert data == command(pictures / "scan.jpg", tmp_path / "out", "--prompt", words)
+    plan, said = capsys.readouterr().out.split("\n", 2)[:2], text(tab, "#text").split("\n")
+    assert plan == said[:2]
+    assert said[2].startswith("scan.jpg: noisy, step")
+    assert overflow(tab) == 0
+
+
+@pytest.mark.parametrize("tab", ["phone"], indirect=True)
 def test_on_a_phone_nothing_is_wider_than_the_page_and_the_brush_fills(tab, pictures):
     assert overflow(tab) == 0
     drop(tab, pictures / "cut out.png")
@@ -209,7 +226,7 @@ class Watched:
 
 
 def run(page, visit, progress):
-    return list(page._restore_all(visit, None, "noisy", 1.0, False, progress))
+    return list(page._restore_all(visit, None, "noisy", 1.0, False, "", progress))
 
 
 def test_a_run_that_is_stopped_leaves_the_picture_waiting(page, pictures):
