@@ -27,6 +27,7 @@ SPHINX_APIDOC_OPTIONS=members,show-inheritance "$VENV_PYTHON" -m sphinx.ext.apid
 "$VENV_PYTHON" tools/misc/check_site.py docs/_build/html
 if [ -n "$external" ]; then
     say "Checking the links to other sites"
-    "$VENV_PYTHON" -m sphinx "${options[@]}" -b linkcheck docs docs/_build/linkcheck
+    "$VENV_PYTHON" -m sphinx "${options[@]}" -b linkcheck docs docs/_build/linkcheck ||
+        die "links to other sites do not answer: docs/_build/linkcheck/output.txt lists them. Without a network none does."
 fi
 say "The site: $REPO/docs/_build/html/index.html"

@@ -22,6 +22,7 @@ case "$*" in
     *cuda*) echo 0 ;;
     "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
     "-m pip install"*) exit "${FAKE_PIP:-0}" ;;
+    *linkcheck*) exit "${FAKE_LINKS:-0}" ;;
 esac
 """
 
@@ -115,6 +116,9 @@ def test_build_docs(shell):
 
     _, calls = shell("build_docs.sh", "--external")
     assert calls[-1].endswith("-m sphinx -W --keep-going -q -b linkcheck docs docs/_build/linkcheck")
+    result, _ = shell("build_docs.sh", "--external", FAKE_LINKS="1")
+    assert result.returncode == 1
+    assert "links to other sites do not answer: docs/_build/linkcheck/output.txt lists them." in result.stderr
 
 
 @pytest.mark.parametrize(
