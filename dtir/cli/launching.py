@@ -73,6 +73,7 @@ def build_runner(cfg: "Config") -> "Runner":
         ConfigError: A section is there without those that belong to it, or the work folder is none or cannot be
             written.
     """
+    from dtir.config.blame import blamed
     from dtir.registry import RUNNERS, SCOPE
 
     _require_whole_sections(cfg)
@@ -81,7 +82,8 @@ def build_runner(cfg: "Config") -> "Runner":
     cfg.setdefault("default_scope", SCOPE)
     if cfg.get("optim_wrapper") is not None:
         cfg.optim_wrapper.setdefault("type", "StagedOptimWrapper")
-    return RUNNERS.build(cfg)
+    with blamed(cfg):
+        return RUNNERS.build(cfg)
 
 
 def _require_whole_sections(cfg: "Config") -> None:

@@ -71,9 +71,10 @@ def _list(args: argparse.Namespace) -> None:
     from dtir.apis.models.index import listed_models
     from dtir.apis.models.names import PACKAGED, packaged_models
 
-    models, listed = packaged_models(), listed_models()
+    models = packaged_models()
     for path in models.values():
-        print(_described(read_facts(path), path))
+        print(_described(read_facts(path), path), flush=True)
+    listed = listed_models()
     for model in listed.values():
         print(_described_listed(model))
     if not (models or listed):

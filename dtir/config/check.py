@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from types import FunctionType
+from typing import Literal
 
 from mmengine.config import Config
 from mmengine.registry import Registry
@@ -21,7 +22,7 @@ from dtir.config.families import EVALUATORS, family_of, find_type, type_problem
 from dtir.config.values import misfit, shown
 from dtir.core.errors import ConfigError
 from dtir.core.names import did_you_mean
-from dtir.core.ranges import PositiveInt, Seed
+from dtir.core.ranges import Positive, PositiveInt, Seed
 
 Keys = frozenset[str]
 Family = tuple[Registry, ...]
@@ -51,6 +52,18 @@ ENVIRONMENT = {
     "mp_cfg": Argument(dict, required=False),
     "dist_cfg": Argument(dict, required=False),
     "resource_limit": Argument(PositiveInt, required=False),
+}
+# What is read of the dicts in `env_cfg`.
+ENVIRONMENT_DICTS = {
+    "mp_cfg": {
+        "mp_start_method": Argument(Literal["fork", "spawn", "forkserver"], required=False),
+        "opencv_num_threads": Argument(int, required=False),
+    },
+    "dist_cfg": {
+        "backend": Argument(str, required=False),
+        "init_backend": Argument(Literal["torch"], required=False),
+        "timeout": Argument(Positive, required=False),
+    },
 }
 AUTO_SCALE = {"base_batch_size": Argument(PositiveInt, required=True), "enable": Argument(bool, required=False)}
 IMPORTS = {
@@ -185,6 +198,8 @@ def _section(key: str, value: object, schema: Schema) -> Iterator[str]:
         yield f"{key} has no 'type', the name of its class."
     elif key in EVALUATORS and not value and value is not None:
         yield f"{key} is empty; expected at least one metric, dict(type='PSNR') for example."
+    if key == "env_cfg" and isinstance(value, dict):
+        yield from _environment(value)
     if key == "default_hooks" and isinstance(value, dict):
         yield from _default_hooks(value, schema.default_hooks)
     if key == "train_cfg" and isinstance(value, dict):
@@ -203,6 +218,13 @@ def _fixed(section: str) -> Arguments | None:
         return Arguments(named, False)
     own = {"env_cfg": ENVIRONMENT, "auto_scale_lr": AUTO_SCALE, "custom_imports": IMPORTS}.get(section)
     return None if own is None else Arguments(own, False)
+
+
+def _environment(value: dict) -> Iterator[str]:
+    for name, known in ENVIRONMENT_DICTS.items():
+        if isinstance(value.get(name), dict):
+            # What a backend takes of its own, nobody knows here.
+            yield from _arguments(value[name], f"env_cfg.{name}", Arguments(known, any_keyword=name == "dist_cfg"))
 
 
 def _default_hooks(hooks: dict, types: Mapping[str, str]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from mmengine.config import Config
 
 from dtir.config.imports import add_import_folders
 from dtir.config.locations import locate, located_bases
+from dtir.config.options import read_options
 from dtir.config.values import shown
 from dtir.core.errors import ConfigError
 from dtir.core.names import nearest_name
@@ -156,18 +157,8 @@ def _frames(error: Exception) -> list[tuple[str, int]]:
 
 
 def _merge(cfg: Config, options: Sequence[str], path: str | Path) -> Config:
-    # DictAction is where mmengine's syntax of values is written (numbers, lists, tuples, quotes).
-    import argparse
-
-    from mmengine.config import DictAction
-
-    wrong = [option for option in options if "=" not in option]
-    if wrong:
-        raise ConfigError(f"--cfg-options takes key=value, got '{wrong[0]}'.")
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--options", nargs="+", action=DictAction)
     try:
-        cfg.merge_from_dict(parser.parse_args(["--options", *options]).options)
+        cfg.merge_from_dict(read_options(options))
     except (KeyError, TypeError, IndexError, AttributeError, AssertionError, ValueError) as error:
         raise ConfigError(f"{path}: --cfg-options {' '.join(options)} cannot be applied: {_message(error)}") from error
     return cfg

@@ -49,10 +49,10 @@ class Misfit:
         return f"{self.path} is {shown(self.value)}; expected {self.expected}."
 
 
-def shown(value: object) -> str:
+def shown(value: object, longest: int = LONGEST_VALUE) -> str:
     """A value as Python writes it, shortened where it is long."""
     text = repr(value)
-    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
+    return text if len(text) <= longest else f"{text[:longest]}..."
 
 
 def misfit(value: object, kind: object, path: str) -> Misfit | None:

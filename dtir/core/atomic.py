@@ -1,6 +1,7 @@
 """Writing a file so that a reader sees either the old content or the new, never a part."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -14,6 +15,8 @@ from dtir.core.errors import ConfigError
 
 # The mask is known only by setting it, for all threads.
 _ASKING = threading.Lock()
+# What file systems without locks answer, such as some of networks and of FUSE.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
 # As `tempfile.mkstemp` makes them.
 _TEMPORARY = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.tmp")
 
@@ -34,10 +37,12 @@ def atomic_write(path: str | Path, mode: str = "wb", encoding: str | None = None
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
-        os.fchmod(handle, 0o666 & ~_umask())
+        # Some file systems of other systems have no rights to set.
+        with contextlib.suppress(PermissionError):
+            os.fchmod(handle, 0o666 & ~_umask())
         with os.fdopen(handle, mode, encoding=encoding) as file:
             # Held until the file has its name, so that another run can tell it from what a killed one has left.
-            fcntl.flock(file, fcntl.LOCK_EX)
+            _lock(file)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -51,7 +56,8 @@ def atomic_write(path: str | Path, mode: str = "wb", encoding: str | None = None
 def append_line(path: str | Path, line: bytes) -> None:
     """Appends a line to a file that other processes append to as well, on other machines too; makes the file.
 
-    The line is written whole, beside nobody else's, and not to the end of one that a killed process left unfinished.
+    The line is written whole, beside nobody else's, and not to the end of one that a killed process left unfinished;
+    on a file system without locks by one call of the system, which keeps lines of one machine apart.
 
     Args:
         path: The file.
@@ -62,7 +68,7 @@ def append_line(path: str | Path, line: bytes) -> None:
     """
     with open(path, "a+b") as file:
         # Ends with the file's closing. A network file system shows another machine's lines once the lock is held.
-        fcntl.flock(file, fcntl.LOCK_EX)
+        _lock(file)
         if file.seek(0, os.SEEK_END):
             file.seek(-1, os.SEEK_END)
             line = b"\n" * (line != b"" and file.read(1) != b"\n") + line
@@ -76,10 +82,21 @@ def temporary_of(name: str) -> str | None:
 
 
 def remove_abandoned(temporary: Path) -> None:
-    """Removes a temporary file of `atomic_write`, unless a process is still writing it."""
+    """Removes a temporary file of `atomic_write`, unless a process is still writing it, or nobody can tell."""
     with contextlib.suppress(FileNotFoundError, BlockingIOError), open(temporary, "rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        temporary.unlink()
+        if _lock(file, fcntl.LOCK_NB):
+            temporary.unlink()
+
+
+def _lock(file: IO, flags: int = 0) -> bool:
+    """Locks a file until it is closed; returns whether its file system has locks."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | flags)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return False
+    return True
 
 
 def require_writable(path: str | Path, name: str) -> None:

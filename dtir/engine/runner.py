@@ -21,6 +21,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
+from dtir.config.blame import blamed
 from dtir.config.imports import imports_of
 from dtir.core.atomic import atomic_save
 from dtir.core.checkpoint import check_plain, check_state, find_last_checkpoint, load_checkpoint, load_state, to_cpu
@@ -114,11 +115,34 @@ class StagedRunner(Runner):
         return self.cfg.pretty_text
 
     def train(self) -> nn.Module:
-        """Trains, and lets hooks give back what they hold (`close(runner)`), after an error too."""
+        """Trains, and lets hooks give back what they hold (`close(runner)`), after an error too.
+
+        Raises:
+            ConfigError: A part of the config cannot be built; the message has its path.
+        """
         try:
-            return super().train()
+            with blamed(self.cfg):
+                return super().train()
         finally:
             self.call_hook("close")
+
+    def val(self) -> dict[str, float]:
+        """Validates.
+
+        Raises:
+            ConfigError: See `train`.
+        """
+        with blamed(self.cfg):
+            return super().val()
+
+    def test(self) -> dict[str, float]:
+        """Tests.
+
+        Raises:
+            ConfigError: See `train`.
+        """
+        with blamed(self.cfg):
+            return super().test()
 
     def _init_model_weights(self) -> None:
         """Initialises the weights as `init_cfg` says, the same in all processes; of a model in shards the loop had it

@@ -54,7 +54,7 @@ class Stage:
 
     def __post_init__(self) -> None:
         lengths = self.iters if isinstance(self.iters, tuple) else (self.iters,)
-        _require(self, "iters", all(n >= 1 for n in lengths), "an integer >= 1")
+        _require(self, "iters", lengths != () and all(n >= 1 for n in lengths), "an integer >= 1")
         _require(self, "iters", self.per_task or not isinstance(self.iters, tuple), "one integer, without per_task")
         _require(self, "lr", self.lr > 0, "a number > 0")
         _require(self, "generative_share", 0 <= self.generative_share <= 1, "a number in [0, 1]")

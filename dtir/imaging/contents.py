@@ -1,6 +1,7 @@
 """What a picture file holds beside its pixels, and what of it a restored file lacks: for one line to its owner."""
 
 import os
+import warnings
 from collections.abc import Iterator
 from typing import IO
 
@@ -110,7 +111,11 @@ def _in_container(stream: IO[bytes], form: Form) -> Iterator[str]:
         if _SUB_PICTURES in read_tags(stream):
             yield "smaller copies inside the page"
     if start.startswith(_JPEG_SIGNATURE):
-        yield from _segments(JpegImageFile(stream))
+        with warnings.catch_warnings():
+            # Pillow tells of damaged EXIF by warnings.
+            warnings.simplefilter("ignore")
+            segments = list(_segments(JpegImageFile(stream)))
+        yield from segments
 
 
 def _segments(image: JpegImageFile) -> Iterator[str]:

@@ -82,6 +82,8 @@ def open_source(file: File, origin: str | os.PathLike | None = None, page: int =
 def _opened(stream: IO[bytes], file: File, page: int, in_order: bool) -> tuple["pyvips.Image", Form, int]:
     start = stream.read(16)
     stream.seek(0)
+    if start[4:12] == b"ftypavis":
+        raise ImageFileError("is an AVIF animation, which is not read: convert it to WebP or to single pictures.")
     if start.startswith(b"BM"):
         return *pillow_files.open_bmp(stream), 1
     if PNM_MAGIC.match(start):
@@ -112,6 +114,10 @@ def damage_named(origin: str | os.PathLike) -> Iterator[None]:
         raise ImageFileError(f"'{origin}' {error}") from error
     except libvips().Error as error:
         reason = reason_of(error)
+        if "not configured" in reason or "not implemented" in reason:
+            raise ImageFileError(
+                f"'{origin}' is compressed in a way that is not read here ({reason}): save it again with LZW."
+            ) from error
         if "known format" in reason:
             reason = f"its content is of no known format; supported: {', '.join(IMAGE_EXTENSIONS)}"
         raise ImageFileError(
@@ -120,6 +126,9 @@ def damage_named(origin: str | os.PathLike) -> Iterator[None]:
     except MemoryError as error:
         raise ImageFileError(f"'{origin}' says it has more pixels than there is memory for.") from error
     except (ValueError, SyntaxError, EOFError, OSError, IndexError) as error:
+        if str(error).startswith("Unsupported"):
+            # Pillow's word for what is whole and foreign to it.
+            raise ImageFileError(f"'{origin}' is of a kind that is not read here ({error}): convert it.") from error
         raise ImageFileError(f"'{origin}' is damaged: {error}. Copy or download it again.") from error
 
 

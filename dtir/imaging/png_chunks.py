@@ -1,6 +1,7 @@
 """Chunks of PNG files that say something about the picture and that libvips loses or, texts, writes in another code."""
 
 import struct
+import zlib
 from collections.abc import Iterator
 from typing import IO
 
@@ -11,6 +12,9 @@ _XMP = b"XML:com.adobe.xmp\0"
 # Those that are pixels, and those that libvips carries or that are part of how pixels are stored.
 _CARRIED = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"iCCP", b"eXIf", b"pHYs", b"bKGD", b"hIST", b"sBIT", b"sPLT")
 _ANIMATION = (b"acTL", b"fcTL", b"fdAT")
+# Those that say what the pixels are.
+_CRITICAL = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+_MOST_PIXELS_ACROSS = 1_000_000
 # Signature and header chunk, which stay in front of all others.
 HEAD_BYTES = len(SIGNATURE) + 25
 
@@ -30,9 +34,36 @@ def lost_chunks(file: IO[bytes]) -> list[str]:
 
 
 def frames(file: IO[bytes]) -> int:
-    """How many frames a PNG file shows one after another; 1 where it is no animation."""
-    controls = [chunk for kind, chunk in _chunks(file) if kind == _ANIMATION[0]]
-    return int.from_bytes(controls[0][8:12], "big") if controls else 1
+    """How many pictures a PNG file holds, to be shown one after another or in place of the others; 1 where it is no
+    animation."""
+    chunks = list(_chunks(file))
+    kinds = [kind for kind, _ in chunks]
+    if b"acTL" not in kinds:
+        return 1
+    shown = int.from_bytes(chunks[kinds.index(b"acTL")][1][8:12], "big")
+    # Without a control of its own, the still picture is none of the frames.
+    apart = b"IDAT" in kinds and b"fcTL" not in kinds[: kinds.index(b"IDAT")]
+    return shown + apart
+
+
+def bare_png(data: bytes) -> bytes | None:
+    """A PNG file with nothing but what the pixels need; None where it is damaged, or turned by an EXIF block.
+
+    libpng has nothing to complain of in it.
+    """
+    parts, place, kind = [data[: len(SIGNATURE)]], len(SIGNATURE), b""
+    while kind != b"IEND":
+        length, kind = struct.unpack(">I4s", data[place : place + 8]) if place + 8 <= len(data) else (0, b"eXIf")
+        end = place + 12 + length
+        if kind == b"eXIf" or end > len(data):
+            return None
+        if kind in _CRITICAL:
+            if zlib.crc32(memoryview(data)[place + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+                return None
+            parts.append(data[place:end])
+        place = end
+    width, height = struct.unpack(">II", data[16:24])
+    return b"".join(parts) if 0 < width <= _MOST_PIXELS_ACROSS and 0 < height <= _MOST_PIXELS_ACROSS else None
 
 
 def text_keywords(chunks: bytes) -> list[str]:

@@ -93,10 +93,10 @@ class RowFile:
 
     def __call__(self, start: int, stop: int) -> np.ndarray:
         """See `Rows`; in any order."""
-        row = self.width * self.channels * self.dtype.itemsize
+        rows = np.empty((stop - start, self.width, self.channels), self.dtype)
         self._file.flush()
-        data = os.pread(self._file.fileno(), row * (stop - start), len(BIG_HEAD) + row * start)
-        return np.frombuffer(data, self.dtype).reshape(stop - start, self.width, self.channels)
+        os.preadv(self._file.fileno(), [rows.data.cast("B")], len(BIG_HEAD) + rows[:1].nbytes * start)
+        return rows
 
     def as_image(self) -> "pyvips.Image":
         """The rows as an image that is read when it is written; no more are added, and the file stays open until then.

@@ -36,7 +36,9 @@ def libvips() -> ModuleType:
 def reason_of(error: "pyvips.Error") -> str:
     """What libvips says went wrong, in one line."""
     lines = [line.strip() for line in (error.detail or str(error)).splitlines() if line.strip()]
-    return lines[-1] if lines else str(error)
+    reason = lines[-1] if lines else str(error)
+    # libvips's own words where the decoder gives none.
+    return "its header is malformed, or says too many pixels" if reason.startswith("unable to call") else reason
 
 
 def copy_fields(source: "pyvips.Image", target: "pyvips.Image", names: Iterable[str]) -> None:

@@ -37,6 +37,8 @@ _FIELDS = (
     "loop",
     "delay",
 )
+# libvips also draws SVG and reads tables of numbers.
+_LOADERS = ("jpeg", "png", "webp", "tiff", "gif", "heif")
 _COLOURS = {"b-w": 1, "grey16": 1, "srgb": 3, "rgb": 3, "rgb16": 3}
 _PALETTE = 3
 # Compressed it may be smaller, but that is known too late; the rest is room for the tags.
@@ -78,6 +80,9 @@ def open_vips(
     """
     options = {"page": page} if page else {}
     image = _load(file, options)
+    loader = image.get("vips-loader").partition("load")[0]
+    if loader not in _LOADERS:
+        raise ImageFileError(f"is of a kind that is not restored ({loader}): convert it to PNG or TIFF.")
     orientation = _field(image, "orientation", 1)
     # What is turned is not read from top to bottom.
     image = _load(file, options | {"access": "sequential" if in_order and orientation == 1 else "random"})

@@ -35,6 +35,14 @@ def test_a_checkpoint_is_packed_and_then_listed(checkpoint, tmp_path, monkeypatc
     assert f"card: {tmp_path / 'mine.md'}" in listed
 
 
+def test_the_models_of_the_package_are_listed_when_an_index_cannot_be_read(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("DTIR_MODEL_INDEX", str(tmp_path / "nowhere.json"))
+    assert cli.main(["models"]) == 2
+    printed = capsys.readouterr()
+    assert "universal" in printed.out
+    assert "nowhere.json' cannot be read" in printed.err
+
+
 def test_a_wrong_ending_is_refused(checkpoint, tmp_path, capsys):
     assert cli.main(["models", "pack", str(checkpoint), str(tmp_path / "mine.pth")]) == 2
     assert "ends in .safetensors" in capsys.readouterr().err

@@ -11,6 +11,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
+import dtir.testing.models  # noqa: F401 - registers TinyBackbone.
 from dtir.cli import EXIT_ERROR, main
 from dtir.cli.launching import load_config
 from dtir.config.arguments import arguments_of
@@ -174,6 +175,10 @@ def test_a_wrong_option_is_an_error_with_path_value_and_what_is_expected(option,
         ("default_scope=nowhere", "default_scope is 'nowhere'; expected 'dtir'"),
         ("train_cfg.stages.0.warmup_iters=9999", "train_cfg.stages[0]: stage 'pretrain': warmup_iters must be"),
         ("train_cfg.stages.9.lr=1", "cannot be applied"),
+        ("train_cfg.stages.2.iters=[]", "iters must be an integer >= 1, got ()"),
+        ("env_cfg.mp_cfg.mp_start_method=spoon", "env_cfg.mp_cfg.mp_start_method is 'spoon'; expected one of 'fork'"),
+        ("env_cfg.dist_cfg.timeout=-1", "env_cfg.dist_cfg.timeout is -1; expected a number > 0"),
+        ("model.generative_weight=abc", "model.generative_weight is 'abc'; expected one of 'uniform', 'min_snr'"),
         ("custom_hooks.0=3", "cannot be applied"),
         ("model.network.embed_dim=[1", "model.network.embed_dim is '[1'; expected an integer >= 1"),
         ("=3", "unknown key ''"),

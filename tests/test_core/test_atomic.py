@@ -1,5 +1,6 @@
 """Outputs that cannot be written are refused before the work, and lines of several processes stay whole."""
 
+import errno
 import multiprocessing
 import os
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dtir.cli import EXIT_ERROR, main
-from dtir.core.atomic import append_line, require_writable, require_writable_folder
+from dtir.core.atomic import append_line, atomic_write, remove_abandoned, require_writable, require_writable_folder
 from dtir.core.errors import ConfigError
 
 TINY = Path(__file__).parents[1] / "configs" / "tiny_3task.py"
@@ -73,6 +74,32 @@ def test_lines_of_several_processes_stay_whole(tmp_path):
     first, *lines = path.read_bytes().splitlines()
     assert first == b"unfinished"
     assert sorted(lines) == sorted(letter * 100 * n for letter in (b"a", b"b") for n in range(1, 200))
+
+
+def without_locks(file, flags):
+    raise OSError(errno.ENOLCK, "No locks available")
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    monkeypatch.setattr("fcntl.flock", without_locks)
+    with atomic_write(tmp_path / "a") as file:
+        file.write(b"x")
+    append_line(tmp_path / "a", b"y\n")
+    assert (tmp_path / "a").read_bytes() == b"x\ny\n"
+    # Nobody can tell whether it is still being written.
+    (tmp_path / ".a.12345678.tmp").touch()
+    remove_abandoned(tmp_path / ".a.12345678.tmp")
+    assert (tmp_path / ".a.12345678.tmp").exists()
+
+
+def test_other_answers_to_a_lock_are_errors(tmp_path, monkeypatch):
+    def refuse(file, flags):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(OSError, match="Input/output"), atomic_write(tmp_path / "a"):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_line_makes_the_file_and_ends_none(tmp_path):

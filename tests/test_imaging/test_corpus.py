@@ -5,9 +5,11 @@ import logging
 import numpy as np
 import pytest
 import tifffile
-from corpus import ALPHA, FILES, GREY, IPTC, PALETTE, RGB, SRGB, XMP, chunk, pillow
+from corpus import ALPHA, FILES, GREY, IPTC, PALETTE, RGB, SRGB, XMP, chunk, exif, pillow
 from PIL import Image
+from torch.utils.data import DataLoader, Dataset
 
+from dtir.core.errors import ImageFileError
 from dtir.imaging.contents import losses
 from dtir.imaging.files import open_pages, picture_of, read_picture, read_rgb, samples, write_samples, written_form
 from dtir.imaging.vips import libvips
@@ -133,6 +135,71 @@ def test_other_chunks_of_a_png_are_named(tmp_path):
     data = pillow(RGB, "PNG")
     (tmp_path / "a.png").write_bytes(data[:33] + chunk(b"oFFs", bytes(9)) + data[33:])
     assert losses(tmp_path / "a.png", through(tmp_path / "a.png", tmp_path / "b.png")) == "not kept: PNG chunk oFFs"
+
+
+def test_a_still_picture_beside_the_frames_counts(tmp_path):
+    frames = {"save_all": True, "append_images": [Image.fromarray(255 - RGB)], "default_image": True}
+    (tmp_path / "a.png").write_bytes(pillow(RGB, "PNG", **frames))
+    said = losses(tmp_path / "a.png", through(tmp_path / "a.png", tmp_path / "b.png"))
+    assert said == "of 2 pages only the first was restored"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.png", b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"></svg>', r"not restored \(svg\)"),
+        ("a.avif", b"\0\0\0,ftypavis" + bytes(40), "is an AVIF animation"),
+        ("a.png", pillow(RGB, "PNG")[:33], "its header is malformed"),
+    ],
+)
+def test_what_is_whole_but_not_read_is_named_for_what_it_is(tmp_path, name, content, reason):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ImageFileError, match=reason):
+        read_picture(tmp_path / name)
+
+
+def test_a_compression_that_is_not_read_is_no_damage(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", RGB, compression="lzma")
+    with pytest.raises(ImageFileError, match=r"a\.tif' is compressed in a way that is not read here"):
+        read_picture(tmp_path / "a.tif")
+
+
+def test_training_reads_odd_files_without_a_word_of_the_decoders(tmp_path, capfd):
+    jpeg = pillow(RGB, "JPEG", quality=98)
+    table = jpeg.index(b"\xff\xdb")
+    (tmp_path / "padded.jpg").write_bytes(jpeg[:table] + bytes(9) + jpeg[table:])
+    (tmp_path / "plain.jpg").write_bytes(jpeg)
+    png = pillow(RGB, "PNG")
+    (tmp_path / "odd.png").write_bytes(png[:33] + chunk(b"sPLT", b"x") + chunk(b"iCCP", b"x\0\0") + png[33:])
+    (tmp_path / "turned.png").write_bytes(pillow(RGB, "PNG", exif=exif(6)))
+    np.testing.assert_array_equal(read_rgb(tmp_path / "padded.jpg"), read_rgb(tmp_path / "plain.jpg"))
+    np.testing.assert_array_equal(read_rgb(tmp_path / "odd.png"), RGB)
+    np.testing.assert_array_equal(read_rgb(tmp_path / "turned.png"), np.rot90(RGB, -1))
+    for name, content in {"crc.png": png[:60] + b"x" + png[61:], "cut.png": png[:-30], "cut.jpg": jpeg[:-60]}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ImageFileError, match=name):
+            read_rgb(tmp_path / name)
+    assert capfd.readouterr() == ("", "")
+
+
+class Pictures(Dataset):
+    def __init__(self, path):
+        self.path = path
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        return int(read_rgb(self.path).shape[0])
+
+
+def test_damage_among_the_pixels_prints_nothing_in_workers(tmp_path, capfd):
+    jpeg = bytearray(pillow(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8), "JPEG", quality=98))
+    middle = len(jpeg) // 2
+    jpeg[middle : middle + 40] = b"\x55\xff\x00" * 13 + b"\x11"
+    (tmp_path / "a.jpg").write_bytes(bytes(jpeg))
+    assert list(DataLoader(Pictures(tmp_path / "a.jpg"), batch_size=None, num_workers=1)) == [64, 64]
+    assert capfd.readouterr() == ("", "")
 
 
 def test_what_another_format_cannot_hold_is_said(made, tmp_path):

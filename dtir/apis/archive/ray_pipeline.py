@@ -132,7 +132,7 @@ def _items(ray: ModuleType, dataset: "Dataset") -> Iterator[Item]:
                 last = str(error).strip().splitlines()[-1]
                 raise ConfigError(
                     f"the cluster cannot go on: {last}. Pictures that are done stay, and with --log are not done "
-                    "again; the files of Ray, in /tmp/ray on its machines, say more."
+                    "again; Ray's own files on its machines say more: `ray logs` finds them."
                 ) from error
             if row is None:
                 return

@@ -58,7 +58,9 @@ class LargePage:
         start = time.perf_counter()
         passes, stopped = [], None
         planned = self.passes.planned(wish)
-        if planned is None:
+        if wish.strength == 0:
+            bands = map(self.reopened().rgb, *zip(*spans(self.size[0]), strict=True))
+        elif planned is None:
             rows, passes, stopped = self._blind(wish, on_tile)
             bands = (rows(first, last) for first, last in spans(self.size[0]))
         else:

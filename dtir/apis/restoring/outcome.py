@@ -91,6 +91,8 @@ class Outcome:
         return "; ".join(map(str, self.passes)) + partly
 
     def _reason(self) -> str:
+        if self.strength == 0:
+            return "strength 0"
         if self.stopped_at is None:
             return "nothing to do"
         return str(self.stopped_at) if self.stopped_at.task == CLEAN else f"unsure, {self.stopped_at} at most"

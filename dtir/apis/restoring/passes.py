@@ -83,7 +83,10 @@ class PassRestorer:
         whole, filled = self._fill(image, mask, run)
         restored, passes, stopped = whole, [], None
         planned = self.planned(wish, bool(filled))
-        if planned:
+        if wish.strength == 0:
+            # Left as it is, which is more than all but unchanged.
+            pass
+        elif planned:
             restored, passes = self._in_turn(whole, planned, run), planned
         elif planned is None and (wish.prompt is not None or wish.estimates(mask is not None)):
             restored, passes, stopped = self._blind(whole, wish, run)

@@ -7,9 +7,13 @@ from mmengine.runner import BaseLoop
 
 from dtir.core.atomic import atomic_write
 from dtir.core.checkpoint import LAST_CHECKPOINT
+from dtir.core.errors import ConfigError
 from dtir.core.ranges import PositiveInt
 from dtir.core.stage_hook import StageHook
+from dtir.evaluation.metrics.base import AVERAGE, PictureMetric
 from dtir.registry import HOOKS
+
+DEFAULT_BEST = "average/PSNR"
 
 
 @HOOKS.register_module()
@@ -23,18 +27,42 @@ class AtomicCheckpointHook(StageHook):
     Args:
         interval: Iterations between checkpoints.
         max_keep: Number of `iter_N.pth` files kept.
-        save_best: Metric whose largest value marks the best checkpoint, or None.
+        save_best: Metric whose best value, by the metric's own direction, marks the best checkpoint, or None:
+            "average/LPIPS", or "hazy/PSNR" of one task. Where the validation does not measure the default, none is
+            kept.
+
+    Raises:
+        ConfigError: As a training starts: the validation has no such metric.
     """
 
     priority = "VERY_LOW"
 
     def __init__(
-        self, interval: PositiveInt = 1000, max_keep: PositiveInt = 2, save_best: str | None = "average/PSNR"
+        self, interval: PositiveInt = 1000, max_keep: PositiveInt = 2, save_best: str | None = DEFAULT_BEST
     ) -> None:
         self.interval = interval
         self.max_keep = max_keep
         self.save_best = save_best
         self.best = {"value": float("-inf"), "file": ""}
+        self.sign = 1
+
+    def before_train(self, runner) -> None:
+        """Finds the metric that marks the best checkpoint."""
+        if self.save_best is None or runner.val_loop is None:
+            return
+        metrics = runner.val_loop.evaluator.metrics
+        own = {metric.label: metric for metric in metrics if isinstance(metric, PictureMetric)}
+        row, _, label = self.save_best.partition("/")
+        if label in own:
+            # The best value is kept as one of which more is better.
+            self.sign = -1 if own[label].higher_is_better is False else 1
+        known = [f"{AVERAGE}/{name}" for name in own]
+        rows = (AVERAGE, *runner.model.tasks)
+        if len(own) == len(metrics) and self.save_best != DEFAULT_BEST and not (label in own and row in rows):
+            raise ConfigError(
+                f"default_hooks.checkpoint.save_best is {self.save_best!r}; expected None or a value of val_evaluator: "
+                f"{', '.join(known)}, or that of a task in place of {AVERAGE}."
+            )
 
     def after_step(self, runner, stage) -> None:
         """Saves when due."""
@@ -58,11 +86,11 @@ class AtomicCheckpointHook(StageHook):
         """Saves the best checkpoint when a validation during training improves on it."""
         value = (metrics or {}).get(self.save_best) if self.save_best else None
         trains = isinstance(runner._train_loop, BaseLoop)
-        if value is None or not trains or value <= self.best["value"]:
+        if value is None or not trains or self.sign * value <= self.best["value"]:
             return
         previous = self.best["file"]
         name = f"best_{self.save_best.replace('/', '_')}_iter_{runner.iter}.pth"
-        self.best = {"value": float(value), "file": name}
+        self.best = {"value": self.sign * float(value), "file": name}
         runner.save_checkpoint(runner.work_dir, name)
         if get_rank() == 0 and previous and previous != name:
             (Path(runner.work_dir) / previous).unlink(missing_ok=True)

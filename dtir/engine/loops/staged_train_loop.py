@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from dtir.core.errors import ConfigError
+from dtir.core.names import did_you_mean
 from dtir.core.ranges import NonNegativeInt, PositiveInt
 from dtir.core.seeding import derive_seed
-from dtir.core.stage_hook import EstimateStopped, TrainStep
+from dtir.core.stage_hook import EstimateStopped, StageHook, TrainStep
 from dtir.datasets import MultiTaskBatchSampler
 from dtir.engine.gradients import LossGradients, ShardedGradients, SummedGradients
 from dtir.engine.optim import learning_rate
@@ -140,9 +141,11 @@ class StagedTrainLoop(BaseLoop):
         """Runs all stages from the present iteration and returns the model.
 
         Raises:
-            ConfigError: A stage lowers the learning rate of an optimiser that averages the weights instead.
+            ConfigError: A stage lowers the learning rate of an optimiser that averages the weights instead; or a hook
+                waits for a stage that there is not.
         """
         self._check_schedules()
+        self._check_hooks()
         if self.shards is not None:
             refuse_optimizer(self.runner.optim_wrapper)
         if self._iter >= self.max_iters:
@@ -316,6 +319,17 @@ class StagedTrainLoop(BaseLoop):
             # Options that contradict each other, or what the loop decides itself.
             raise ConfigError(f"train_dataloader: {error}.") from error
 
+    def _check_hooks(self) -> None:
+        """A hook that waits for a stage that never comes would do nothing, in silence."""
+        names = [stage.name for stage in self.plan]
+        for hook in self.runner.hooks:
+            before = getattr(hook, "before", None)
+            if isinstance(hook, StageHook) and before is not None and before not in names:
+                raise ConfigError(
+                    f"{type(hook).__name__}: before is {before!r}; expected the name of a stage of train_cfg.stages: "
+                    f"{', '.join(names)}.{did_you_mean(before, names)}"
+                )
+
     def _check_schedules(self) -> None:
         lowering = [stage for stage in self.plan if stage.settings.schedule != "constant"]
         if self.runner.optim_wrapper.averages and lowering:
@@ -338,9 +352,15 @@ class StagedTrainLoop(BaseLoop):
         """Says before any work what would else end the training at a later stage."""
         parameters = [name for name, _ in model.named_parameters()]
         for stage in self.plan:
-            if isinstance(stage.settings.tasks, tuple):
-                for name in stage.settings.tasks:
+            tasks = stage.settings.tasks
+            if isinstance(tasks, tuple):
+                for name in tasks:
                     check_task(name, tuple(model.tasks))
+            if tasks == () or (isinstance(tasks, int) and tasks > len(model.tasks)):
+                raise ConfigError(
+                    f"stage '{stage.name}': tasks is {tasks!r}; expected 'all', a list of names, or a number of 1 to "
+                    f"the {len(model.tasks)} tasks of the model."
+                )
             for pattern in stage.settings.trainable:
                 if not any(fnmatchcase(name, pattern) for name in parameters):
                     raise ConfigError(

@@ -99,6 +99,12 @@ class StagedOptimWrapperConstructor:
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """The wrapper of the optimiser of all parameters of a model."""
         optimizer = OPTIMIZERS.build({**self.optimizer, "params": self._groups(model)})
+        closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+        if closure is not None and closure.default is inspect.Parameter.empty:
+            raise ConfigError(
+                f"optim_wrapper.optimizer.type is {self.optimizer['type']!r}, which runs the network several times in "
+                "a step; expected an optimizer that takes one gradient, such as AdamW."
+            )
         return OPTIM_WRAPPERS.build({"type": "OptimWrapper", **self.wrapper, "optimizer": optimizer})
 
     def _groups(self, model: nn.Module) -> list[dict]:

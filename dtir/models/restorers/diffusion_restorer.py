@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -66,7 +67,7 @@ class DiffusionRestorer(Restorer):
         scheduler: dict | None = None,
         restoration_loss: dict | None = None,
         generative_loss: dict | None = None,
-        generative_weight: str = "uniform",
+        generative_weight: Literal["uniform", "min_snr"] = "uniform",
         noise_units: str = "eps",
         matched_t: Mapping[str, int] | None = None,
         flip_average: bool = False,

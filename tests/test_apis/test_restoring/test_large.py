@@ -10,6 +10,8 @@ from dtir.apis import RestorationInferencer
 from dtir.apis.restoring.file_restoring import FileRestorer
 from dtir.apis.restoring.wish import Wish
 from dtir.core.errors import ImageFileError
+from dtir.imaging.files import read_picture
+from dtir.imaging.rows import RowFile
 
 
 class Smoothing(nn.Module):
@@ -56,6 +58,26 @@ def test_bands_give_the_same_file(pages, tmp_path, wish, estimator):
     bands, whole = (tifffile.imread(tmp_path / str(n) / "a.tif").astype(int) for n in (1, 10**9))
     assert np.abs(bands - whole).max() <= 1
     assert [path.name for path in (tmp_path / "1").iterdir()] == ["a.tif"]
+
+
+@pytest.mark.parametrize("large", [1, 10**9])
+def test_no_strength_is_the_file_bit_for_bit(pages, tmp_path, large):
+    outcome = restored(pages, tmp_path / "out/a.tif", large, Wish("noisy", strength=0))
+    assert str(outcome) == "left as it is: strength 0"
+    assert (tmp_path / "out/a.tif").read_bytes() == pages.read_bytes()
+    other = tmp_path / "out/a.png"
+    restored(pages, other, large, Wish("noisy", strength=0))
+    np.testing.assert_array_equal(read_picture(other).rgb, read_picture(pages).rgb)
+
+
+def test_kept_rows_may_be_written_to(tmp_path):
+    rows = RowFile(tmp_path, 5, 3, np.float32)
+    given = np.arange(60, dtype=np.float32).reshape(4, 5, 3)
+    rows.append(given)
+    read = rows(1, 3)
+    np.testing.assert_array_equal(read, given[1:3])
+    # PyTorch warns of arrays that may not be.
+    assert read.flags.writeable
 
 
 def test_a_large_file_that_ends_early_leaves_nothing(pages, tmp_path):
