@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from dtir.cli.importing import add_import_argument
 from dtir.core.errors import ConfigError
 
 HELP = "learn a new kind of damage from a few pairs"
@@ -49,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--report", metavar="DIR", help="folder of the report page (default: NEW_CKPT without suffix)")
     parser.add_argument("--overwrite", action="store_true", help="replace NEW_CKPT if it exists")
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... (default: cuda if there is one)")
+    add_import_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:

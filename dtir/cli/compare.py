@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from dtir.cli.importing import add_import_argument
+
 HELP = "set trained methods side by side: page, tables, figures"
 DESCRIPTION = (
     "Reads the work folders of trainings that were tested (dtir test), and writes one page, tables for a paper "
@@ -29,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("svg", "pdf", "png"),
         help="kinds of the figures' files (default svg); pdf needs the extra 'publish'",
     )
+    add_import_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:

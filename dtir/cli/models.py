@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dtir.apis.models.files import ModelFacts, read_facts, write_model_file
+from dtir.cli.importing import add_import_argument
 from dtir.core.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pack.add_argument("--description", default="", help="one line for people")
     pack.add_argument("--licence", default="", help="under which the weights may be used, such as Apache-2.0")
     pack.add_argument("--full", action="store_true", help="store 32-bit weights; 16 bits by default")
+    add_import_argument(pack)
     pack.set_defaults(action=_pack)
     index = actions.add_parser(
         "index",

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.runner import LogProcessor, Runner
 from mmengine.visualization import Visualizer
@@ -21,13 +22,15 @@ NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
 RANGES_OF_OTHERS = {
     # None drops a hook.
     Runner: {
-        "log_level": Literal["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "NOTSET"] | int,
+        "log_level": Literal["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "NOTSET"] | NonNegativeInt,
+        "param_scheduler": Mapping | Sequence[Mapping] | None,
         "launcher": Literal["none", "pytorch", "slurm", "mpi"],
         "default_hooks": Mapping[str, Hook | Mapping | None] | None,
         "val_evaluator": Mapping | Sequence[Mapping] | None,
         "test_evaluator": Mapping | Sequence[Mapping] | None,
     },
-    LogProcessor: {"by_epoch": bool, "window_size": PositiveInt, "num_digits": PositiveInt},
+    LogProcessor: {"by_epoch": bool, "window_size": PositiveInt, "num_digits": PositiveInt, "mean_pattern": str},
+    BaseMetric: {"collect_device": Literal["cpu", "gpu"]},
     Visualizer: {"vis_backends": Sequence[Mapping] | None},
     DataLoader: {
         "batch_size": PositiveInt | None,
@@ -40,6 +43,9 @@ RANGES_OF_OTHERS = {
         "eps": NonNegative,
         "weight_decay": NonNegative,
         "momentum": NonNegative,
+        # Steps that are replayed on a GPU, or differentiated: no training here takes such.
+        "capturable": Literal[False],
+        "differentiable": Literal[False],
     },
 }
 # What published networks and processes call alike, where they annotate it with the bare type.
@@ -49,22 +55,37 @@ POSITIVE_INTS = (
     "window_size patch_size kernel_size stride heads num_heads channel_heads spatial_heads spatial_dim_head ch_mult "
     "channel_mult dim_mults num_experts top_k rank recurrent_iter img_size image_size train_size num_timesteps "
     "train_timesteps timesteps T N steps num_steps sample_T timestep_respacing tile size num_samples chunk interval "
-    "factor height side resamplings max_size"
+    "factor height side resamplings max_size upscale resnet_block_groups num_unet txtdim swin_depth swin_embed_dim "
+    "lq_size transformer_depth n_embed semb_channels tokens n_groups n_blocks num_stages num_groups "
+    "num_supervision_scales block_size_hr block_size_lr grid_size_hr num_bottleneck_blocks block_gmlp_factor "
+    "grid_gmlp_factor input_proj_factor channels_reduction num_outputs n_RRG n_MSRB num_cab reduction depth_rate "
+    "num_dense_layer growth_rate round batch_size world_size num_batches num_fuse_block ode_steps langevin_steps "
+    "gradient_steps jump_length length quality num_res_blocks out_dim intervals"
 )
 COUNTS = (
     "enc_blk_nums dec_blk_nums middle_blk_num num_blocks num_refinement_blocks depths depth tile_overlap margin seed "
-    "corrections"
+    "corrections mask_nc high_res_stages scale_unetfeats scale_orsnetfeats"
 )
-POSITIVES = "eps sigma sigma_min sigma_max beta_start beta_end beta_max max_sigma lambda_square time_scale"
-NOT_NEGATIVE = "weight strength cache_mb noise router_noise sigma_y"
-SHARES = "shallow condition_dropout dropout drop_path_rate"
+POSITIVES = (
+    "eps sigma sigma_min sigma_max beta_start beta_end beta_max max_sigma lambda_square time_scale "
+    "rho beta_d sigma_data mlp_ratio mlp_ratios ffn_expansion_factor kappa etas_end std gamma lr "
+    "scale_factor T_ref"
+)
+NOT_NEGATIVE = (
+    "weight strength cache_mb noise router_noise sigma_y guidance_scale guidance eta eta_b churn churn_noise spread "
+    "damping zeta decay a beta_min delta_end sum_scale overlap_ratio attn_ratio"
+)
+SHARES = (
+    "shallow condition_dropout dropout drop_path_rate dropout_rate probability "
+    "label_smoothing share missing min_noise_level fusion_w churn_step_ratio"
+)
 RANGES_BY_NAME = {
     (base, name): ranged
     for names, pairs in (
         (POSITIVE_INTS, {int: PositiveInt, int | None: PositiveInt | None, Sequence[int]: Sequence[PositiveInt]}),
         (COUNTS, {int: NonNegativeInt, int | None: NonNegativeInt | None, Sequence[int]: Sequence[NonNegativeInt]}),
-        (POSITIVES, {float: Positive, float | None: Positive | None}),
-        (NOT_NEGATIVE, {float: NonNegative, float | None: NonNegative | None}),
+        (POSITIVES, {float: Positive, float | None: Positive | None, Sequence[float]: Sequence[Positive]}),
+        (NOT_NEGATIVE, {float: NonNegative, float | None: NonNegative | None, Sequence[float]: Sequence[NonNegative]}),
         (SHARES, {float: Share}),
     )
     for name in names.split()

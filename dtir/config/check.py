@@ -88,6 +88,9 @@ DEFAULT_TYPES = {
 GIVEN = frozenset(
     {"runner", "dataloader", "evaluator", "params", "prompt_dim", "channels", "in_channels", "out_channels"}
 )
+# What the runner hands to loops, samplers and optimisers, and no config.
+FROM_THE_RUNNER = frozenset({"runner", "dataloader", "evaluator", "dataset", "params"})
+RUN_WITH = (dtir.registry.LOOPS, dtir.registry.DATA_SAMPLERS, dtir.registry.OPTIMIZERS)
 PLAIN = (str, int, float, bool, bytes, type(None))
 
 
@@ -314,6 +317,9 @@ def _typed_dict(node: dict, path: str, place: Place, targets: Sequence[Callable]
 
 def _of_class(node: dict, path: str, place: Place, target: Callable) -> Iterator[str]:
     arguments = arguments_of(target)
+    taken = FROM_THE_RUNNER if place.family and place.family[0] in RUN_WITH else frozenset()
+    named = {key: argument for key, argument in arguments.named.items() if key not in taken}
+    arguments = Arguments(named, arguments.any_keyword)
     # Classes of mmengine and torch get more from their builders than is listed here.
     own = not str(target.__module__).startswith(("mmengine.", "torch.", "mmcv."))
     given = place.given if own else frozenset(arguments.named)

@@ -57,6 +57,10 @@ def test_a_part_that_is_in_no_config_is_named_by_its_type():
             "train_dataloader.dataset.datasets.0.task=foggy",
             "train_dataloader.dataset.datasets[0]: unknown task 'foggy'",
         ),
+        (
+            "param_scheduler=[dict(type='StepLR', step_size=1)]",
+            "expected none: the learning rate is that of the stages",
+        ),
         ("optim_wrapper.optimizer.type=LBFGS", "optim_wrapper.optimizer.type is 'LBFGS'"),
         ("train_cfg.stages.1.tasks=11", "train_cfg: stage 'finetune': tasks is 11; expected 'all'"),
         ("custom_hooks.1.before=nothing", "before is 'nothing'; expected the name of a stage"),

@@ -59,4 +59,5 @@ def extended(old: DiffusionRestorer, name: str, step: int, start: int, rank: int
     state["matched_t"] = torch.cat([old.matched_t, old.matched_t.new_tensor([step])])
     restorer.load_state_dict(state)
     restorer.model_cfg, restorer.estimator = config, old.estimator
+    restorer.custom_imports = getattr(old, "custom_imports", ())
     return restorer.eval()

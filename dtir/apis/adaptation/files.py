@@ -56,6 +56,7 @@ def save_adapted(result: Adaptation, path: str | Path) -> None:
         "dtir_version": __version__,
         "tasks": list(restorer.tasks),
         "model_cfg": restorer.model_cfg,
+        "custom_imports": list(getattr(restorer, "custom_imports", ())),
         "adapted": {"task": result.name, "step": result.step, "start": result.start, "pairs": len(result.trained)},
     }
     _check_estimator(restorer)

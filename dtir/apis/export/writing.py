@@ -190,7 +190,7 @@ def folded_restorer(restorer: nn.Module, task: str) -> nn.Module:
     made = RESTORERS.build(config)
     made.network.load_state_dict(folded.state_dict())
     made.matched_t.fill_(step)
-    made.model_cfg = config
+    made.model_cfg, made.custom_imports = config, getattr(restorer, "custom_imports", ())
     return made.eval()
 
 

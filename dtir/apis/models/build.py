@@ -32,7 +32,7 @@ def load_restorer(path: str | Path, device: str | torch.device = "cpu") -> Resto
 
     Returns:
         The restorer in eval mode, in float32; `estimator` is its `TaskEstimator`, or None; `model_cfg` is the config
-        that it was built from.
+        that it was built from, and `custom_imports` the modules that its training imported.
 
     Raises:
         CheckpointError: The file is missing, damaged, unsafe, not written by dtir, an exported model, or has parts of
@@ -58,7 +58,7 @@ def _from_checkpoint(path: str | Path) -> Restorer | WeightsRestorer:
 
 def _from_model_file(path: str | Path) -> Restorer:
     facts, state, estimator_state = read_model_file(path)
-    model = _build(facts.config, path)
+    model = _build(facts.config, path, facts.custom_imports)
     load_state(model, state, path)
     if facts.estimator is not None:
         model.estimator = _estimator(facts.estimator, estimator_state, path)
@@ -73,6 +73,12 @@ def _estimator(settings: dict, state: dict[str, Tensor], path: str | Path) -> Ta
 
 def _build(config: dict, path: str | Path, imports: Sequence[str] = ()) -> Restorer:
     """Builds a restorer; modules that the training imported are imported where a part is not known without them."""
+    model = _built_or_imported(config, path, imports)
+    model.model_cfg, model.custom_imports = config, tuple(imports)
+    return model
+
+
+def _built_or_imported(config: dict, path: str | Path, imports: Sequence[str]) -> Restorer:
     try:
         return _built(config, path)
     except KeyError:
@@ -97,10 +103,8 @@ def _is_there(module: str) -> bool:
 def _built(config: dict, path: str | Path) -> Restorer:
     try:
         with DefaultScope.overwrite_default_scope(SCOPE):
-            model = RESTORERS.build(config)
-    except (TypeError, ConfigError) as error:
+            return RESTORERS.build(config)
+    except (TypeError, ValueError, ArithmeticError, AssertionError, AttributeError, ConfigError) as error:
         raise CheckpointError(
             f"'{path}' describes a model that this version of dtir ({__version__}) cannot build: {error}"
         ) from error
-    model.model_cfg = config
-    return model

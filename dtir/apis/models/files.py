@@ -1,7 +1,8 @@
 """A trained restorer in one safetensors file: weights in half precision, and beside them, as JSON, what rebuilds it.
 
 The header holds `format`, `config` (of the restorer), `tasks`, `steps` (time step by task), `estimator` (its width,
-classes and least confidence, or null), `parameters`, `name`, `description`, `licence`, `dtir_version` and `sha256` of
+classes and least confidence, or null), `parameters`, `custom_imports` (modules that its training imported; may be
+missing), `name`, `description`, `licence`, `dtir_version` and `sha256` of
 the tensors. The tensors are those of the restorer below `model.` and those of the estimator below `estimator.`.
 """
 
@@ -44,6 +45,7 @@ class ModelFacts:
         licence: Under which the weights may be used; "" where nobody said.
         version: Version of dtir that wrote the file.
         sha256: Of the tensors, hexadecimal.
+        custom_imports: Modules that its training imported, which register parts of somebody's own.
     """
 
     name: str
@@ -57,6 +59,7 @@ class ModelFacts:
     licence: str
     version: str
     sha256: str
+    custom_imports: tuple[str, ...] = ()
 
     @property
     def damages(self) -> tuple[str, ...]:
@@ -102,6 +105,7 @@ def _facts(path: Path, header: dict[str, str]) -> ModelFacts:
         values = {key: json.loads(header[key]) for key in ("config", "tasks", "steps", "estimator", "parameters")}
         texts = {key: header[key] for key in ("name", "description", "licence", "sha256")}
         values["tasks"] = tuple(values["tasks"])
+        values["custom_imports"] = tuple(json.loads(header.get("custom_imports", "[]")))
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise CheckpointError(f"'{path}': its header is incomplete or damaged ({error}).") from error
     return ModelFacts(**values, **texts, size=path.stat().st_size, version=header.get("dtir_version", ""))
@@ -134,7 +138,8 @@ def write_model_file(
 
     Args:
         path: The file, which ends in .safetensors.
-        restorer: With `model_cfg`, the config it was built from.
+        restorer: With `model_cfg`, the config it was built from, and perhaps `custom_imports`, the modules that
+            register its parts.
         name: What it is called; by default the file's name without its ending.
         description: One line for people.
         licence: Under which the weights may be used.
@@ -179,6 +184,7 @@ def _described(restorer: "Restorer") -> dict[str, object]:
         "steps": dict(zip(restorer.tasks, restorer.matched_t.tolist(), strict=True)),
         "estimator": None if estimator is None else estimator.settings(),
         "parameters": sum(p.numel() for p in restorer.parameters()) - _numel(estimator),
+        "custom_imports": list(getattr(restorer, "custom_imports", ())),
     }
 
 

@@ -14,6 +14,7 @@ from mmengine.runner import BaseLoop
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from dtir.config.values import shown
 from dtir.core.errors import ConfigError
 from dtir.core.names import did_you_mean
 from dtir.core.ranges import NonNegativeInt, PositiveInt
@@ -146,6 +147,7 @@ class StagedTrainLoop(BaseLoop):
         """
         self._check_schedules()
         self._check_hooks()
+        self._check_rates(self.runner.cfg)
         if self.shards is not None:
             refuse_optimizer(self.runner.optim_wrapper)
         if self._iter >= self.max_iters:
@@ -328,6 +330,17 @@ class StagedTrainLoop(BaseLoop):
                 raise ConfigError(
                     f"{type(hook).__name__}: before is {before!r}; expected the name of a stage of train_cfg.stages: "
                     f"{', '.join(names)}.{did_you_mean(before, names)}"
+                )
+
+    @staticmethod
+    def _check_rates(cfg: Mapping) -> None:
+        """What mmengine's loops read and this one does not would do nothing, in silence."""
+        scaled = (cfg.get("auto_scale_lr") or {}).get("enable", False)
+        for key, given in (("param_scheduler", cfg.get("param_scheduler")), ("auto_scale_lr.enable", scaled)):
+            if given:
+                raise ConfigError(
+                    f"{key} is {shown(given)}; expected none: the learning rate is that of the stages (lr, schedule, "
+                    "min_lr and warmup_iters in train_cfg.stages)."
                 )
 
     def _check_schedules(self) -> None:

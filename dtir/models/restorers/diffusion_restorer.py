@@ -68,7 +68,7 @@ class DiffusionRestorer(Restorer):
         restoration_loss: dict | None = None,
         generative_loss: dict | None = None,
         generative_weight: Literal["uniform", "min_snr"] = "uniform",
-        noise_units: str = "eps",
+        noise_units: Literal["eps", "image"] = "eps",
         matched_t: Mapping[str, int] | None = None,
         flip_average: bool = False,
         task_steps: Mapping[str, int] | None = None,

@@ -8,9 +8,10 @@ from mmengine.registry import DefaultScope
 
 from dtir.apis import RestorationInferencer
 from dtir.apis.models.build import load_restorer
+from dtir.apis.models.files import write_model_file
 from dtir.core.atomic import atomic_save
 from dtir.core.errors import CheckpointError
-from dtir.registry import RESTORERS, SCOPE
+from dtir.registry import BACKBONES, RESTORERS, SCOPE
 
 MODEL = {
     "type": "DiffusionRestorer",
@@ -83,4 +84,11 @@ def test_the_modules_of_a_checkpoint_are_imported_where_they_are_found(checkpoin
     content["meta"]["custom_imports"] = ["stored_net_module", "module_that_is_gone"]
     atomic_save(content, checkpoint)
 
-    assert type(load_restorer(checkpoint).backbone).__name__ == "StoredNet"
+    restorer = load_restorer(checkpoint)
+    assert type(restorer.backbone).__name__ == "StoredNet"
+    # A model file of it knows them too.
+    facts = write_model_file(tmp_path / "packed.safetensors", restorer)
+    assert facts.custom_imports == ("stored_net_module", "module_that_is_gone")
+    BACKBONES.module_dict.pop("StoredNet")
+    monkeypatch.delitem(sys.modules, "stored_net_module")
+    assert type(load_restorer(tmp_path / "packed.safetensors").backbone).__name__ == "StoredNet"
