@@ -59,7 +59,7 @@ def test_a_part_that_is_in_no_config_is_named_by_its_type():
         ),
         (
             "param_scheduler=[dict(type='StepLR', step_size=1)]",
-            "expected none: the learning rate is that of the stages",
+            "expected none: the learning rate",
         ),
         ("optim_wrapper.optimizer.type=LBFGS", "optim_wrapper.optimizer.type is 'LBFGS'"),
         ("train_cfg.stages.1.tasks=11", "train_cfg: stage 'finetune': tasks is 11; expected 'all'"),

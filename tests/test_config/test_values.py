@@ -182,7 +182,7 @@ def test_a_wrong_option_is_an_error_with_path_value_and_what_is_expected(option,
         ("param_scheduler=[3]", "param_scheduler[0] is 3; expected a dict"),
         (
             "val_evaluator.0.collect_device=abc",
-            "val_evaluator[0].collect_device is 'abc'; expected one of 'cpu', 'gpu'",
+            "val_evaluator[0].collect_device is 'abc'; expected one of 'cpu'",
         ),
         ("env_cfg.dist_cfg.timeout=-1", "env_cfg.dist_cfg.timeout is -1; expected a number > 0"),
         ("model.generative_weight=abc", "model.generative_weight is 'abc'; expected one of 'uniform', 'min_snr'"),
