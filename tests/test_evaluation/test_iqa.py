@@ -44,7 +44,7 @@ def fake(monkeypatch):
             if name == "weighty":
                 raise OSError("no route to host")
             if name == "faraway":
-                sys.stderr.write('Downloading: "https://example.org/w.pth" to /cache/w.pth\n')
+                getattr(sys, options["stream"]).write('Downloading: "https://example.org/w.pth" to /cache/w.pth\n')
                 raise URLError("unknown name")
             return Fake()
 
@@ -69,7 +69,9 @@ def test_what_cannot_be_measured_is_said(fake):
     with pytest.raises(ConfigError, match=r"cannot get the weights of 'weighty' \(no route to host\)"):
         IQA("weighty")
     with pytest.raises(ConfigError, match=r"get https://example.org/w.pth, and put it here as /cache/w.pth, or name"):
-        IQA("faraway")
+        IQA("faraway", options={"stream": "stderr"})
+    with pytest.raises(ConfigError, match=r"get https://example.org/w.pth, and put it here as /cache/w.pth, or name"):
+        IQA("faraway", options={"stream": "stdout"})
     with pytest.raises(ConfigError, match="use an RGB protocol, not 'y'"):
         IQA("difference", protocol="y")
     with pytest.raises(ConfigError, match=r"no metric of sets of pictures; known: fid"):

@@ -106,14 +106,15 @@ def create(metric: str, options: dict) -> nn.Module:
         raise ConfigError(
             f"pyiqa has no metric '{metric}'.{did_you_mean(metric, known)} It has {len(known)}, listed by {LISTING}."
         )
-    heard = _Heard(sys.stderr)
+    # Where torch says so depends on its version.
+    out, err = _Heard(sys.stdout), _Heard(sys.stderr)
     try:
-        with contextlib.redirect_stderr(heard):
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             return pyiqa.create_metric(metric, device="cpu", **options)
     except (URLError, OSError, RuntimeError) as error:
         raise ConfigError(
-            f"pyiqa cannot get the weights of '{metric}' ({error}). {_by_hand(heard.text())}, or name a file in the "
-            "config: dict(type='IQA', metric=..., options=dict(pretrained_model_path=...))."
+            f"pyiqa cannot get the weights of '{metric}' ({error}). {_by_hand(out.text() + err.text())}, "
+            "or name a file in the config: dict(type='IQA', metric=..., options=dict(pretrained_model_path=...))."
         ) from error
 
 
