@@ -94,7 +94,7 @@ _sources = {
     "clean": [(1.0, _clean("NoDamage", 0.0))],
 }
 # How often each is trained, against 1000.
-_weights = {"snowy": 600, "clean": 300, "rainy": 1300, "low-light": 1200}
+_weights = {"snowy": 400, "clean": 300, "noisy": 800, "jpeg-compressed": 800, "rainy": 1500, "inpainting": 1200}
 
 _tasks = list(_sources)
 train_dataloader = dict(
