@@ -326,7 +326,7 @@ class StagedTrainLoop(BaseLoop):
         names = [stage.name for stage in self.plan]
         for hook in self.runner.hooks:
             before = getattr(hook, "before", None)
-            if isinstance(hook, StageHook) and before is not None and before not in names:
+            if isinstance(hook, StageHook) and isinstance(before, str) and before not in names:
                 raise ConfigError(
                     f"{type(hook).__name__}: before is {before!r}; expected the name of a stage of train_cfg.stages: "
                     f"{', '.join(names)}.{did_you_mean(before, names)}"

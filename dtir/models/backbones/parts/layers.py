@@ -33,10 +33,13 @@ class LayerNorm2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape, channels last in memory."""
-        few = x.element_size() == 2 and x.shape[1] < HALF_LANES and x.device.type == "cpu"
-        rows = (x.float() if few else x).permute(0, 2, 3, 1)
-        y = F.layer_norm(rows, self.weight.shape, self.weight, self.bias, self.eps)
-        return (y.to(x.dtype) if few else y).permute(0, 3, 1, 2)
+        if x.element_size() == 2 and x.shape[1] < HALF_LANES and x.device.type == "cpu":
+            return self._normed(x.float(), self.weight.float(), self.bias.float()).to(x.dtype)
+        return self._normed(x, self.weight, self.bias)
+
+    def _normed(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        y = F.layer_norm(x.permute(0, 2, 3, 1), weight.shape, weight, bias, self.eps)
+        return y.permute(0, 3, 1, 2)
 
 
 class PointwiseConv2d(nn.Conv2d):
