@@ -16,7 +16,7 @@ import dtir
 # A path, a PIL image, an array, a tensor, a batch or a list goes in, and the same kind comes back. ``with_details``
 # says what was found and done as well.
 
-photo = Image.open(Path(dtir.__file__).parent / "assets" / "damaged" / "dark_and_noisy.jpg")
+photo = Image.open(Path(dtir.__file__).parent / "assets" / "damaged" / "dark.jpg")
 restored, outcome = dtir.restore(photo, with_details=True)
 print(outcome)
 
