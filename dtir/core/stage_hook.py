@@ -54,7 +54,12 @@ class StageHook(Hook):
     A training calls `before_stage`; for every optimiser step `before_step`, for each of its micro-batches `after_loss`,
     then `gradient_policy`, `before_optim_step` and `after_step`; then `after_stage`; and `close` when it ends. A
     subclass overrides what it needs.
+
+    Attributes:
+        before: Name of the stage that the hook waits for, None for none; a training without it is refused.
     """
+
+    before: str | None = None
 
     def before_stage(self, runner, stage, fresh: bool) -> None:
         """A stage begins.

@@ -29,13 +29,13 @@ class SeenWeights(StageHook):
     """The weights at a validation, at the end of the step before it, and at the start of the step after it."""
 
     def __init__(self):
-        self.validated, self.before, self.after = {}, {}, {}
+        self.validated, self.ended, self.started = {}, {}, {}
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        self.before[runner.iter + 1] = copies(runner.model)
+        self.ended[runner.iter + 1] = copies(runner.model)
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
-        self.after[runner.iter] = copies(runner.model)
+        self.started[runner.iter] = copies(runner.model)
 
     def before_val_epoch(self, runner):
         self.validated[runner.iter] = copies(runner.model)
@@ -58,8 +58,8 @@ def test_what_is_validated_and_saved_is_the_average(tmp_path):
     assert sorted(seen.validated) == [3, 6, 8]
     # A validation leaves no trace in the weights that train.
     for k in (3, 6):
-        assert same(seen.before[k], seen.after[k])
-        assert not same(seen.before[k], seen.validated[k])
+        assert same(seen.ended[k], seen.started[k])
+        assert not same(seen.ended[k], seen.validated[k])
     state, weights = last_state(tmp_path), copies(runner.model)
     assert same(seen.validated[8], state["state_dict"])
     # x = (y - (1 - beta_1) z) / beta_1 (Defazio et al., arXiv 2405.15682, Eq. 3).

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from fnmatch import fnmatchcase
 from functools import partial
 from typing import Literal
 
@@ -14,14 +13,13 @@ from mmengine.runner import BaseLoop
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from dtir.config.values import shown
 from dtir.core.errors import ConfigError
-from dtir.core.names import did_you_mean
 from dtir.core.ranges import NonNegativeInt, PositiveInt
 from dtir.core.seeding import derive_seed
-from dtir.core.stage_hook import EstimateStopped, StageHook, TrainStep
+from dtir.core.stage_hook import EstimateStopped, TrainStep
 from dtir.datasets import MultiTaskBatchSampler
 from dtir.engine.gradients import LossGradients, ShardedGradients, SummedGradients
+from dtir.engine.loops.checks import check_checkpointing, check_hooks, check_rates, check_schedules, check_stages
 from dtir.engine.optim import learning_rate
 from dtir.engine.sharding import (
     ShardedModel,
@@ -30,10 +28,8 @@ from dtir.engine.sharding import (
     refuse_what_needs_the_whole,
 )
 from dtir.engine.stages import ScheduledStage, StagePlan
-from dtir.models.probing import named_blocks
 from dtir.models.recomputing import recomputed_blocks
 from dtir.registry import DATASETS, LOOPS, REGULARIZERS
-from dtir.tasks import check_task
 
 
 @LOOPS.register_module()
@@ -80,7 +76,7 @@ class StagedTrainLoop(BaseLoop):
         parallel: Literal["DDP", "FSDP"] = "DDP",
     ) -> None:
         self.plan = StagePlan(stages, len(runner.model.tasks))
-        self._check_stages(runner.model)
+        check_stages(self.plan, runner.model)
         super().__init__(runner, self._build_dataloader(runner, dict(dataloader)))
         self.val_interval = val_interval
         self.val_begin = 1
@@ -88,7 +84,7 @@ class StagedTrainLoop(BaseLoop):
         self.find_unused_parameters = find_unused_parameters
         self.checkpoint_activations = checkpoint_activations
         if checkpoint_activations:
-            self._check_checkpointing(runner)
+            check_checkpointing(runner.cfg, runner.model)
         self._iter = 0
         self._epoch = 0
         self.stage: ScheduledStage | None = None
@@ -145,9 +141,9 @@ class StagedTrainLoop(BaseLoop):
             ConfigError: A stage lowers the learning rate of an optimiser that averages the weights instead; or a hook
                 waits for a stage that there is not.
         """
-        self._check_schedules()
-        self._check_hooks()
-        self._check_rates(self.runner.cfg)
+        check_schedules(self.plan, self.runner.optim_wrapper.averages)
+        check_hooks(self.plan, self.runner.hooks)
+        check_rates(self.runner.cfg)
         if self.shards is not None:
             refuse_optimizer(self.runner.optim_wrapper)
         if self._iter >= self.max_iters:
@@ -320,71 +316,6 @@ class StagedTrainLoop(BaseLoop):
         except (TypeError, ValueError) as error:
             # Options that contradict each other, or what the loop decides itself.
             raise ConfigError(f"train_dataloader: {error}.") from error
-
-    def _check_hooks(self) -> None:
-        """A hook that waits for a stage that never comes would do nothing, in silence."""
-        names = [stage.name for stage in self.plan]
-        for hook in self.runner.hooks:
-            before = getattr(hook, "before", None)
-            if isinstance(hook, StageHook) and isinstance(before, str) and before not in names:
-                raise ConfigError(
-                    f"{type(hook).__name__}: before is {before!r}; expected the name of a stage of train_cfg.stages: "
-                    f"{', '.join(names)}.{did_you_mean(before, names)}"
-                )
-
-    @staticmethod
-    def _check_rates(cfg: Mapping) -> None:
-        """What mmengine's loops read and this one does not would do nothing, in silence."""
-        scaled = (cfg.get("auto_scale_lr") or {}).get("enable", False)
-        for key, given in (("param_scheduler", cfg.get("param_scheduler")), ("auto_scale_lr.enable", scaled)):
-            if given:
-                raise ConfigError(
-                    f"{key} is {shown(given)}; expected none: the learning rate is that of the stages (lr, schedule, "
-                    "min_lr and warmup_iters in train_cfg.stages)."
-                )
-
-    def _check_schedules(self) -> None:
-        lowering = [stage for stage in self.plan if stage.settings.schedule != "constant"]
-        if self.runner.optim_wrapper.averages and lowering:
-            stage = lowering[0]
-            raise ConfigError(
-                f"stage '{stage.name}': schedule='{stage.settings.schedule}', but a schedule-free optimizer averages "
-                "the weights in place of lowering the learning rate; set schedule='constant'."
-            )
-
-    @staticmethod
-    def _check_checkpointing(runner) -> None:
-        if runner.cfg.get("compile", None):
-            raise ConfigError(
-                "train_cfg.checkpoint_activations=True and compile=True exclude each other: a compiled network decides "
-                "by itself what it keeps. Leave one out."
-            )
-        named_blocks(runner.model.backbone)
-
-    def _check_stages(self, model: nn.Module) -> None:
-        """Says before any work what would else end the training at a later stage."""
-        parameters = [name for name, _ in model.named_parameters()]
-        for stage in self.plan:
-            tasks = stage.settings.tasks
-            if isinstance(tasks, tuple):
-                for name in tasks:
-                    check_task(name, tuple(model.tasks))
-            if tasks == () or (isinstance(tasks, int) and tasks > len(model.tasks)):
-                raise ConfigError(
-                    f"stage '{stage.name}': tasks is {tasks!r}; expected 'all', a list of names, or a number of 1 to "
-                    f"the {len(model.tasks)} tasks of the model."
-                )
-            for pattern in stage.settings.trainable:
-                if not any(fnmatchcase(name, pattern) for name in parameters):
-                    raise ConfigError(
-                        f"stage '{stage.name}': trainable has the pattern '{pattern}', which matches no parameter of "
-                        f"the model. Its parameters are named {', '.join(_kinds(parameters))}."
-                    )
-
-
-def _kinds(names: Sequence[str]) -> list[str]:
-    """Patterns that sum parameter names up, such as `network.backbone.*`."""
-    return list(dict.fromkeys(".".join([*name.split(".")[:2], "*"]) for name in names))
 
 
 def _function(config: Mapping) -> Callable:

@@ -1,0 +1,85 @@
+"""What a staged training checks of its config before any work, as it would else end late or do nothing in silence."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+
+from mmengine.hooks import Hook
+from torch import nn
+
+from dtir.config.values import shown
+from dtir.core.errors import ConfigError
+from dtir.core.names import did_you_mean
+from dtir.core.stage_hook import StageHook
+from dtir.engine.stages import StagePlan
+from dtir.models.probing import named_blocks
+from dtir.tasks import check_task
+
+
+def check_hooks(plan: StagePlan, hooks: Iterable[Hook]) -> None:
+    """Raises ConfigError for a hook that waits for a stage that never comes."""
+    names = [stage.name for stage in plan]
+    for hook in hooks:
+        before = hook.before if isinstance(hook, StageHook) else None
+        if before is not None and before not in names:
+            raise ConfigError(
+                f"{type(hook).__name__}: before is {before!r}; expected the name of a stage of train_cfg.stages: "
+                f"{', '.join(names)}.{did_you_mean(before, names)}"
+            )
+
+
+def check_rates(cfg: Mapping) -> None:
+    """Raises ConfigError for what mmengine's loops read of learning rates and a staged training does not."""
+    scaled = (cfg.get("auto_scale_lr") or {}).get("enable", False)
+    for key, given in (("param_scheduler", cfg.get("param_scheduler")), ("auto_scale_lr.enable", scaled)):
+        if given:
+            raise ConfigError(
+                f"{key} is {shown(given)}; expected none: the learning rate is that of the stages (lr, schedule, "
+                "min_lr and warmup_iters in train_cfg.stages)."
+            )
+
+
+def check_schedules(plan: StagePlan, averages: bool) -> None:
+    """Raises ConfigError for a stage that lowers the rate of an optimiser that `averages` the weights instead."""
+    lowering = [stage for stage in plan if stage.settings.schedule != "constant"]
+    if averages and lowering:
+        stage = lowering[0]
+        raise ConfigError(
+            f"stage '{stage.name}': schedule='{stage.settings.schedule}', but a schedule-free optimizer averages "
+            "the weights in place of lowering the learning rate; set schedule='constant'."
+        )
+
+
+def check_checkpointing(cfg: Mapping, model: nn.Module) -> None:
+    """Raises ConfigError for activation checkpointing of a compiled network, or of one without named blocks."""
+    if cfg.get("compile", None):
+        raise ConfigError(
+            "train_cfg.checkpoint_activations=True and compile=True exclude each other: a compiled network decides "
+            "by itself what it keeps. Leave one out."
+        )
+    named_blocks(model.backbone)
+
+
+def check_stages(plan: StagePlan, model: nn.Module) -> None:
+    """Raises ConfigError for what would else end the training at a later stage: tasks and patterns of parameters."""
+    parameters = [name for name, _ in model.named_parameters()]
+    for stage in plan:
+        tasks = stage.settings.tasks
+        if isinstance(tasks, tuple):
+            for name in tasks:
+                check_task(name, tuple(model.tasks))
+        if tasks == () or (isinstance(tasks, int) and tasks > len(model.tasks)):
+            raise ConfigError(
+                f"stage '{stage.name}': tasks is {tasks!r}; expected 'all', a list of names, or a number of 1 to "
+                f"the {len(model.tasks)} tasks of the model."
+            )
+        for pattern in stage.settings.trainable:
+            if not any(fnmatchcase(name, pattern) for name in parameters):
+                raise ConfigError(
+                    f"stage '{stage.name}': trainable has the pattern '{pattern}', which matches no parameter of "
+                    f"the model. Its parameters are named {', '.join(_kinds(parameters))}."
+                )
+
+
+def _kinds(names: Sequence[str]) -> list[str]:
+    """Patterns that sum parameter names up, such as `network.backbone.*`."""
+    return list(dict.fromkeys(".".join([*name.split(".")[:2], "*"]) for name in names))
