@@ -10,7 +10,7 @@ the real pairs of the training take the place of the crops.
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,16 +29,19 @@ from dtir.tasks import CLEAN
 # Of the random numbers: no training has as many stages.
 STAGE = 1000
 THRESHOLDS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+OF_TWO = (0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 HARM = 0.5
 
 
 @dataclass(frozen=True)
 class Try:
-    """A crop, the damage that was estimated and its probability, and PSNR in dB before and after it was restored."""
+    """A crop, the damage that was estimated, its probability and that of the two likeliest together, and PSNR in dB
+    before and after it was restored."""
 
     task: str
     estimated: str
     confidence: float
+    of_two: float
     before: float
     after: float
 
@@ -80,17 +83,23 @@ def tries(inferencer: RestorationInferencer, pictures: Iterable[tuple[str, np.nd
     return found
 
 
-def table(found: Sequence[Try]) -> str:
-    """Rows by threshold: how many damaged crops are restored and gain how much, and what becomes of clean ones."""
+def table(found: Sequence[Try], threshold: str, sure: Mapping[float, Callable[[Try], bool]]) -> str:
+    """Rows by threshold: how many damaged crops are restored and gain how much, and what becomes of clean ones.
+
+    Args:
+        found: Of both kinds.
+        threshold: What it is a threshold of.
+        sure: By threshold, whether a crop is restored.
+    """
     damaged = [item for item in found if item.task != CLEAN]
     clean = [item for item in found if item.task == CLEAN]
     rows = []
-    for threshold in THRESHOLDS:
-        gains = np.array([item.gain if item.confidence >= threshold else 0.0 for item in damaged])
-        kept = [item.before + (item.gain if item.confidence >= threshold else 0.0) for item in clean]
+    for value, restores in sure.items():
+        gains = np.array([item.gain if restores(item) else 0.0 for item in damaged])
+        kept = [item.before + (item.gain if restores(item) else 0.0) for item in clean]
         rows.append(
             (
-                f"{threshold:.1f}",
+                f"{value:g}",
                 f"{100 * np.mean(gains != 0):.0f} %",
                 f"{gains.mean():+.2f}",
                 f"{100 * np.mean(gains < -HARM):.1f} %",
@@ -98,15 +107,25 @@ def table(found: Sequence[Try]) -> str:
                 f"{np.mean(kept):.1f} / {min(kept):.1f}",
             )
         )
-    header = ["least confidence", "restored", "mean gain", f"lose over {HARM} dB", "worst", "clean: mean / worst dB"]
+    header = [threshold, "restored", "mean gain", f"lose over {HARM} dB", "worst", "clean: mean / worst dB"]
     return markdown(header, rows)
 
 
-def folder_table(found: Sequence[Try], threshold: float) -> str:
-    """Rows by folder: what its pairs are taken for with at least that probability, and what restoring them so gains."""
+def by_confidence(threshold: float) -> Callable[[Try], bool]:
+    """Whether the estimate is at least so probable."""
+    return lambda item: item.confidence >= threshold
+
+
+def by_two(threshold: float, least: float) -> Callable[[Try], bool]:
+    """Whether the estimate is at least as probable as `least`, or it and the next damage together as `threshold`."""
+    return lambda item: item.confidence >= least or item.of_two >= threshold
+
+
+def folder_table(found: Sequence[Try], restores: Callable[[Try], bool]) -> str:
+    """Rows by folder: what its pairs are surely taken for, and what restoring them so gains."""
     rows = []
     for folder in dict.fromkeys(item.task for item in found):
-        sure = [item for item in found if item.task == folder and item.confidence >= threshold]
+        sure = [item for item in found if item.task == folder and restores(item)]
         for damage in sorted({item.estimated for item in sure}):
             gains = [item.gain for item in sure if item.estimated == damage]
             rows.append((folder, damage, len(gains), f"{np.mean(gains):+.2f}", f"{min(gains):+.2f}"))
@@ -125,15 +144,17 @@ def main() -> int:
     os.environ["DTIR_DATA"] = str(args.data.resolve())
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))
     inferencer = RestorationInferencer(args.model)
+    least = inferencer.judge.judgement.least_confidence
     if args.pairs:
-        least = inferencer.judge.estimator.least_confidence
         print(f"Taken for something with a probability of at least {least:g}:\n")
-        print(folder_table(tries(inferencer, real_pairs(args.data, args.pairs)), least))
+        print(folder_table(tries(inferencer, real_pairs(args.data, args.pairs)), by_confidence(least)))
         return 0
     found = tries(inferencer, crops(args.samples, args.side))
     right = np.mean([item.task == item.estimated for item in found])
     print(f"{len(found)} crops of {args.side} pixels; {100 * right:.0f} % taken for what they are.\n")
-    print(table(found))
+    print(table(found, "least confidence", {value: by_confidence(value) for value in THRESHOLDS}))
+    print(f"\nWith a confidence of {least:g}, or of the two likeliest damages together:\n")
+    print(table(found, "least of two", {value: by_two(value, least) for value in OF_TWO}))
     return 0
 
 

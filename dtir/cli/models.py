@@ -37,6 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="probability below which the estimator does not know and auto leaves a picture alone (default: its own)",
     )
     pack.add_argument(
+        "--least-of-two",
+        type=float,
+        metavar="P",
+        help="probability of the two likeliest damages together from which on auto restores the likelier all the same, "
+        "as a picture may have both (default: its own)",
+    )
+    pack.add_argument(
         "--odds",
         type=_odds,
         nargs="+",
@@ -119,7 +126,7 @@ def _pack(args: argparse.Namespace) -> None:
     from dtir.apis.models.packing import weigh_classes, with_estimator
 
     restorer = load_restorer(args.checkpoint)
-    with_estimator(restorer, args.estimator, args.least_confidence)
+    with_estimator(restorer, args.estimator, args.least_confidence, args.least_of_two)
     if args.odds:
         if restorer.estimator is None:
             raise CheckpointError(f"'{args.checkpoint}' has no estimator of the task, which --odds is of.")

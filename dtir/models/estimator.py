@@ -31,6 +31,8 @@ class TaskEstimator(nn.Module):
         classes: Names of what it tells apart: the tasks of its restorer, `dtir.tasks.CLEAN` among them where it was
             trained on clean pictures.
         least_confidence: Probability in [0, 1] below which it does not know.
+        least_of_two: Probability in [0, 1] of the two likeliest damages together from which on it knows all the same
+            that the likelier is to be restored; None where it never does.
     """
 
     def __init__(
@@ -39,9 +41,11 @@ class TaskEstimator(nn.Module):
         width: int = 24,
         classes: Sequence[str] = (),
         least_confidence: float = LEAST_CONFIDENCE,
+        least_of_two: float | None = None,
     ) -> None:
         super().__init__()
-        self.width, self.classes, self.least_confidence = width, tuple(classes), least_confidence
+        self.width, self.classes = width, tuple(classes)
+        self.least_confidence, self.least_of_two = least_confidence, least_of_two
         widths = [6, width, 2 * width, 4 * width, 5 * width, 5 * width]
         first, *others = (_halving(channels, out) for channels, out in itertools.pairwise(widths))
         # Half of the cost would be at the largest resolution, for the least to tell.
@@ -50,7 +54,12 @@ class TaskEstimator(nn.Module):
 
     def settings(self) -> dict[str, object]:
         """What a file of the weights has to name beside them."""
-        return {"width": self.width, "classes": list(self.classes), "least_confidence": self.least_confidence}
+        return {
+            "width": self.width,
+            "classes": list(self.classes),
+            "least_confidence": self.least_confidence,
+            "least_of_two": self.least_of_two,
+        }
 
     def forward(self, lq: Tensor) -> Tensor:
         """Degraded pictures (B, 3, H, W) in [0, 1], H, W >= 1, to logits (B, num_tasks)."""

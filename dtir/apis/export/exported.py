@@ -89,7 +89,7 @@ class ExportedEstimator(nn.Module):
     Args:
         path: Its file.
         backend: A key of `graph_names.BACKENDS`.
-        about: What the restorer's file says of it: `classes`, `least_confidence`, `sha256`.
+        about: What the restorer's file says of it: `classes`, `least_confidence`, `least_of_two`, `sha256`.
 
     Raises:
         CheckpointError: It is missing, or not the one that was exported with the restorer.
@@ -102,6 +102,8 @@ class ExportedEstimator(nn.Module):
         if file_sha256(path) != about["sha256"]:
             raise CheckpointError(f"'{path}' is not the estimator that the model was exported with; export again.")
         self.classes, self.least_confidence = tuple(about["classes"]), about["least_confidence"]
+        # Files of before dtir knew of it do not name it.
+        self.least_of_two = about.get("least_of_two")
         self.graph: Graph = open_graph(path, backend)
 
     def forward(self, picture: Tensor) -> Tensor:

@@ -242,11 +242,11 @@ class _Writer:
 
     def _estimator(self, estimator: TaskEstimator, about: dict) -> tuple[dict, float]:
         path, network = estimator_beside(self.made), _Logits(estimator)
-        classes = {"classes": list(estimator.classes), "least_confidence": estimator.least_confidence}
-        facts = {**about, **classes, "most_side": SIDE, "least_side": LEAST_SIDE}
+        known = {name: value for name, value in estimator.settings().items() if name != "width"}
+        facts = {**about, **known, "most_side": SIDE, "least_side": LEAST_SIDE}
         write_graph(path, self.kind, network, [noise(*TRACED)], _LOGITS_INPUT, facts)
         difference = _largest_of(network, self._opened(path))
-        return {**classes, "sha256": file_sha256(path)}, difference
+        return {**known, "sha256": file_sha256(path)}, difference
 
     def _opened(self, path: Path) -> Graph:
         if self.kind == "torchscript":

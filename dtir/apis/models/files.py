@@ -1,7 +1,7 @@
 """A trained restorer in one safetensors file: weights in half precision, and beside them, as JSON, what rebuilds it.
 
-The header holds `format`, `config` (of the restorer), `tasks`, `steps` (time step by task), `estimator` (its width,
-classes and least confidence, or null), `parameters`, `custom_imports` (modules that its training imported; may be
+The header holds `format`, `config` (of the restorer), `tasks`, `steps` (time step by task), `estimator` (its settings,
+or null), `parameters`, `custom_imports` (modules that its training imported; may be
 missing), `name`, `description`, `licence`, `dtir_version` and `sha256` of
 the tensors. The tensors are those of the restorer below `model.` and those of the estimator below `estimator.`.
 """
@@ -38,7 +38,7 @@ class ModelFacts:
         config: Config of the restorer.
         tasks: Names of its tasks, in the order of the restorer's own; `clean` among them where it was trained on that.
         steps: Time step by task.
-        estimator: `width`, `classes` and `least_confidence` of the estimator; None where there is none.
+        estimator: Settings of the `TaskEstimator`; None where there is none.
         parameters: Number of the restorer's parameters.
         size: Bytes of the file.
         description: One line for people.

@@ -15,23 +15,28 @@ from dtir.tasks import CLEAN
 
 
 def with_estimator(
-    restorer: Restorer, checkpoint: str | Path | None = None, least_confidence: float | None = None
+    restorer: Restorer,
+    checkpoint: str | Path | None = None,
+    least_confidence: float | None = None,
+    least_of_two: float | None = None,
 ) -> Restorer:
-    """Gives a restorer the estimator of another checkpoint, or its own another threshold; returns the restorer.
+    """Gives a restorer the estimator of another checkpoint, or its own other thresholds; returns the restorer.
 
     Args:
         restorer: As `load_restorer` gives it.
         checkpoint: Where the estimator is taken from; None keeps the restorer's own.
-        least_confidence: In [0, 1]; None keeps the estimator's own.
+        least_confidence, least_of_two: As of a `TaskEstimator`, in [0, 1]; None keeps the estimator's own.
 
     Raises:
         CheckpointError: There is no estimator, or it tells apart tasks that the restorer does not know.
-        ConfigError: `least_confidence` is outside [0, 1].
+        ConfigError: A threshold is outside [0, 1].
     """
+    given = {"least_confidence": least_confidence, "least_of_two": least_of_two}
+    thresholds = {name: value for name, value in given.items() if value is not None}
     if checkpoint is not None:
         restorer.estimator = load_restorer(checkpoint).estimator
     if restorer.estimator is None:
-        if checkpoint is None and least_confidence is None:
+        if checkpoint is None and not thresholds:
             return restorer
         raise CheckpointError(f"'{checkpoint or 'the checkpoint'}' has no estimator of the task.")
     unknown = set(restorer.estimator.classes) - {*restorer.tasks, CLEAN}
@@ -39,10 +44,10 @@ def with_estimator(
         raise CheckpointError(
             f"the estimator tells apart {', '.join(sorted(unknown))}, which the restorer does not know."
         )
-    if least_confidence is not None:
-        if not 0 <= least_confidence <= 1:
-            raise ConfigError(f"least_confidence={least_confidence} is no probability in [0, 1].")
-        restorer.estimator.least_confidence = least_confidence
+    for name, value in thresholds.items():
+        if not 0 <= value <= 1:
+            raise ConfigError(f"{name}={value} is no probability in [0, 1].")
+        setattr(restorer.estimator, name, value)
     return restorer
 
 

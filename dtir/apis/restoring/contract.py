@@ -52,12 +52,15 @@ class Judgement(NamedTuple):
     Attributes:
         classes: What its logits stand for; the restorer's tasks by default.
         least_confidence: The least probability at which a picture is changed; by default any.
+        least_of_two: The least probability of the two likeliest damages together at which a picture is restored of the
+            likelier, although that alone is less sure; None where that is no ground.
         most_passes: The most passes that it is asked for; None for no limit of its own.
         step: The time step whatever it says, where it only says what the restorer sees; None for the task's.
     """
 
     classes: tuple[str, ...]
     least_confidence: float = 0.0
+    least_of_two: float | None = None
     most_passes: int | None = None
     step: int | None = None
 
@@ -86,6 +89,7 @@ def judgement_of(estimator: nn.Module | None, tasks: tuple[str, ...]) -> Judgeme
     return Judgement(
         tuple(getattr(estimator, "classes", ())) or tasks,
         getattr(estimator, "least_confidence", 0.0),
+        getattr(estimator, "least_of_two", None),
         getattr(estimator, "most_passes", None),
         getattr(estimator, "step", None),
     )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dtir.apis.restoring.contract import Judgement, judgement_of
-from dtir.apis.restoring.outcome import Estimate
+from dtir.apis.restoring.outcome import Estimate, Pass
 from dtir.apis.restoring.steps import TaskSteps
 from dtir.core.errors import ConfigError
 from dtir.tasks import CLEAN
@@ -42,10 +42,10 @@ class Judge:
         most = self.judgement.most_passes
         return wished if most is None else min(wished, most)
 
-    def step_of(self, estimate: Estimate, steps: TaskSteps) -> int:
-        """The time step for what was estimated: the task's, unless the estimator only says what the restorer sees."""
+    def pass_of(self, estimate: Estimate, steps: TaskSteps) -> Pass:
+        """Restoring what was estimated, at the task's step unless the estimator only says what the restorer sees."""
         own = self.judgement.step
-        return steps.of_task(estimate.task) if own is None else own
+        return Pass(estimate.task, estimate.confidence, steps.of_task(estimate.task) if own is None else own)
 
     @torch.inference_mode()
     def estimate(self, image: Tensor) -> Estimate:
@@ -56,10 +56,14 @@ class Judge:
         """
         self.check()
         chances = self.estimator(image.to(self.device)).float().softmax(1)[0]
+        classes = self.judgement.classes
         best = int(chances.argmax())
-        return Estimate(self.judgement.classes[best], float(chances[best]))
+        damages = chances[[index for index, name in enumerate(classes) if name != CLEAN]]
+        return Estimate(classes[best], float(chances[best]), float(damages.topk(min(2, len(damages))).values.sum()))
 
     def calls_for(self, estimate: Estimate) -> bool:
         """Whether the estimate is a damage, known well enough, that the restorer was trained on."""
+        mixture = self.judgement.least_of_two
         sure = estimate.confidence >= self.judgement.least_confidence
+        sure |= mixture is not None and estimate.of_two >= mixture
         return estimate.task != CLEAN and estimate.task in self.tasks and sure

@@ -111,7 +111,7 @@ class LargePage:
             found = judge.estimate(self._middle(latest or self.reopened().rgb))
             if not judge.calls_for(found) or found.task in {done.task for done in passes} | spared:
                 return latest or self.reopened().rgb, passes, found
-            passes.append(Pass(*found, judge.step_of(found, self.passes.steps)))
+            passes.append(judge.pass_of(found, self.passes.steps))
             latest = self._kept(latest, passes[-1], on_tile)
         return latest, passes, None
 

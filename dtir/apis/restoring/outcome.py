@@ -7,10 +7,12 @@ from dtir.tasks import CLEAN
 
 
 class Estimate(NamedTuple):
-    """The likeliest damage of a picture and its probability in [0, 1]."""
+    """The likeliest damage of a picture and its probability in [0, 1]; and that of the two likeliest damages together,
+    since a picture that has two of them is taken for the one or the other."""
 
     task: str
     confidence: float
+    of_two: float = 0.0
 
     def __str__(self) -> str:
         return f"{self.task} ({self.confidence:.2f})"

@@ -134,7 +134,7 @@ class PassRestorer:
             found = self.judge.estimate(image)
             if not self.judge.calls_for(found) or found.task in {done.task for done in passes} | self.spared(wish):
                 return image, passes, found
-            passes.append(Pass(*found, self.judge.step_of(found, self.steps)))
+            passes.append(self.judge.pass_of(found, self.steps))
             image = run(image, passes[-1].step)
         return image, passes, None
 

@@ -57,7 +57,7 @@ def test_the_header_describes_the_model_without_torch(model_file):
     assert facts.tasks == tuple(TASKS)
     assert facts.damages == ("noisy", "low-light")
     assert facts.steps == {"noisy": 7, "low-light": 31, "clean": 0}
-    assert facts.estimator == {"width": 4, "classes": TASKS, "least_confidence": 0.5}
+    assert facts.estimator == {"width": 4, "classes": TASKS, "least_confidence": 0.5, "least_of_two": None}
     assert facts.parameters == sum(p.numel() for p in RESTORERS.build(CONFIG).parameters())
     assert facts.size == model_file.stat().st_size
     code = f"import dtir.apis.models.files as m, sys; m.read_facts('{model_file}'); print('torch' in sys.modules)"
@@ -136,11 +136,13 @@ def test_an_estimator_joins_from_another_checkpoint(checkpoint, model_file):
     assert model.estimator is None
     with pytest.raises(CheckpointError, match="no estimator"):
         with_estimator(model, checkpoint)
-    with_estimator(model, model_file, least_confidence=0.7)
+    with_estimator(model, model_file, least_confidence=0.7, least_of_two=0.9)
     assert model.estimator.classes == tuple(TASKS)
-    assert model.estimator.least_confidence == 0.7
+    assert (model.estimator.least_confidence, model.estimator.least_of_two) == (0.7, 0.9)
     with pytest.raises(ConfigError, match="no probability"):
         with_estimator(model, model_file, least_confidence=7)
+    with pytest.raises(ConfigError, match="least_of_two=-1 is no probability"):
+        with_estimator(model, model_file, least_of_two=-1)
 
 
 def test_odds_of_classes_are_multiplied(model_file):

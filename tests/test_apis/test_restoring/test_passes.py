@@ -35,6 +35,29 @@ def test_the_damage_is_estimated_again_until_there_is_no_ground_to_go_on(brighte
     assert restorer.estimator.seen[-1] == pytest.approx(0.2 + added)
 
 
+@pytest.mark.parametrize(
+    ("chances", "restored_of"),
+    [
+        ((0.48, 0.46, 0.06), "noisy"),
+        ((0.46, 0.48, 0.06), "rainy"),
+        ((0.48, 0.36, 0.16), None),
+        ((0.3, 0.25, 0.45), None),
+    ],
+)
+def test_two_damages_that_share_the_belief_are_ground_together(brightening, chances, restored_of):
+    restorer = brightening(("clean", 1.0))
+    restorer.estimator.least_confidence, restorer.estimator.least_of_two = 0.7, 0.9
+    estimate, asked = restorer.estimator.forward, []
+
+    def forward(lq):
+        asked.append(lq)
+        return torch.tensor([chances]).log() if len(asked) == 1 else estimate(lq)
+
+    restorer.estimator.forward = forward
+    _, outcome = restored(restorer)
+    assert [done.task for done in outcome.passes] == ([restored_of] if restored_of else [])
+
+
 def test_no_more_passes_than_allowed(brightening):
     restorer = brightening(("noisy", 0.9), ("rainy", 0.9))
     output, outcome = restored(restorer, passes=1)
@@ -46,7 +69,7 @@ def test_no_more_passes_than_allowed(brightening):
 def test_details_of_a_picture(brightening):
     _, outcome = restored(brightening(("noisy", 0.9), ("clean", 0.7)))
     assert (outcome.task, outcome.confidence, outcome.step) == ("noisy", pytest.approx(0.9), 6)
-    assert outcome.stopped_at == Estimate("clean", pytest.approx(0.7))
+    assert outcome.stopped_at == Estimate("clean", pytest.approx(0.7), pytest.approx(0.3))
     assert outcome.changed
     assert 0 < outcome.seconds < 10
     _, left = restored(brightening(("clean", 0.8)))
