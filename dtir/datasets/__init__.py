@@ -2,6 +2,7 @@
 
 from . import degradations, transforms
 from .base import RestorationDataset, resolve_root
+from .drawn import DrawnDataset
 from .mixture import MixtureDataset
 from .multi_task import MultiTaskDataset
 from .packed import PackedPictures, write_pack
@@ -10,6 +11,7 @@ from .sampler import MultiTaskBatchSampler, SampleKey, StageDraws
 from .synthetic import SyntheticDataset
 
 __all__ = [
+    "DrawnDataset",
     "MixtureDataset",
     "MultiTaskBatchSampler",
     "MultiTaskDataset",

@@ -85,8 +85,8 @@ class SyntheticDataset(RestorationDataset):
         load = {"type": "LoadClean", "cache_mb": cache_mb}
         degrade = [{"type": "Degrade", "degradation": built, "severity": severity}]
         degrade += [{"type": "StepOfSeverity", "table": severity_steps}] if severity_steps else []
-        train = [load, *_training_steps(degrade, patch, margin, recolor)]
-        evaluate = [load, *_evaluation_steps(degrade, max_size, eval_crop, margin)]
+        train = [load, *training_steps(degrade, patch, margin, recolor)]
+        evaluate = [load, *evaluation_steps(degrade, max_size, eval_crop, margin)]
         super().__init__(
             task, records, pipeline or train, eval_pipeline or evaluate, seed, open_pack(packed, root, records)
         )
@@ -102,7 +102,8 @@ def default_degradation(task: str) -> str:
     return TASK_DEGRADATIONS[check_task(task, tuple(TASK_DEGRADATIONS))]
 
 
-def _training_steps(degrade: list[dict], patch: int, margin: int, recolor: float | None) -> list[dict]:
+def training_steps(degrade: list[dict], patch: int, margin: int, recolor: float | None = None) -> list[dict]:
+    """Transforms from a clean picture to a training item; the arguments are those of `SyntheticDataset`."""
     colours = [] if recolor is None else [{"type": "RandomRecolor", "strength": recolor}]
     return [
         {"type": "RandomCropPair", "patch": patch, "margin": margin},
@@ -114,9 +115,10 @@ def _training_steps(degrade: list[dict], patch: int, margin: int, recolor: float
     ]
 
 
-def _evaluation_steps(
-    degrade: list[dict], max_size: PositiveInt | None, eval_crop: PositiveInt | None, margin: int
+def evaluation_steps(
+    degrade: list[dict], max_size: PositiveInt | None = None, eval_crop: PositiveInt | None = None, margin: int = 0
 ) -> list[dict]:
+    """Transforms from a clean picture to an evaluation item; the arguments are those of `SyntheticDataset`."""
     shrink = [{"type": "ShrinkPair", "max_size": max_size}] if max_size else []
     outer = [{"type": "CenterCropPair", "size": eval_crop + 2 * margin}] if eval_crop else []
     inner = [{"type": "CenterCropPair", "size": eval_crop}] if eval_crop else []

@@ -1,6 +1,7 @@
 # All ten damages and pictures without any, from the folders under DTIR_DATA that are for training: real and published
-# pairs (train_pairs/) beside wide synthetic damage of clean photographs (clean/). Every n-th pair of the sets that
-# others than the tests are few of is held out (held_every), to see that a restorer does no harm there.
+# pairs (train_pairs/) beside wide synthetic damage of clean photographs (clean/), and drawn pages and diagrams. Every
+# n-th pair of the sets that others than the tests are few of is held out (held_every), to see that a restorer does no
+# harm there.
 # In a share of the samples another damage joins in. The target is the clean picture whichever of the two is named, so
 # that one pass removes what it can of both, and a further one the rest.
 _cache = dict(cache_mb=1024)
@@ -16,11 +17,20 @@ _rain = dict(degradation=_any_rain, severity=(0.3, 0.6))
 _haze = dict(degradation="Haze", severity=(0.1, 0.8))
 
 
-def _clean(main, severity, share=_share, **others):
+def _clean(main, severity, share=_share, data_root="clean", **others):
     degradation = dict(type="Compound", main=main, share=share, **others)
     return dict(
-        type="SyntheticDataset", data_root="clean", recursive=True, degradation=degradation, severity=severity, **_cache
+        type="SyntheticDataset",
+        data_root=data_root,
+        recursive=True,
+        degradation=degradation,
+        severity=severity,
+        **_cache,
     )
+
+
+def _drawn(degradation, severity):
+    return dict(type="DrawnDataset", degradation=degradation, severity=severity)
 
 
 def _pairs(folder, *after, **options):
@@ -54,6 +64,7 @@ _sources = {
     "jpeg-compressed": [
         (0.65, _clean("CameraJPEG", (0.0, 1.0), before=[_noise, _grain])),
         (0.35, _clean("JPEGCompression", (0.3, 0.6), before=[_noise])),
+        (0.05, _drawn("CameraJPEG", (0.0, 1.0))),
     ],
     "low-light": [
         (0.27, _pairs("low-light", _noise, _jpeg)),
@@ -69,6 +80,7 @@ _sources = {
         (0.06, _pairs("noisy-polyu", held_every=6)),
         (0.05, _pairs("noisy-nam", held_every=6)),
         (0.04, _pairs("noisy-cc", held_every=6)),
+        (0.04, _drawn("GaussianNoise", (0.05, 0.6))),
     ],
     "raindrop": [
         (0.88, _clean("Raindrops", (0.05, 0.9), after=[_noise, _jpeg])),
@@ -91,10 +103,16 @@ _sources = {
     ],
     "snowy": [(1.0, _clean("Snow", (0.05, 0.9), after=[_noise, _jpeg]))],
     "inpainting": [(1.0, _clean("InpaintingMask", (0.05, 1.0), share=0.1, after=[_noise, _jpeg]))],
-    "clean": [(1.0, _clean("NoDamage", 0.0))],
+    "clean": [
+        (0.50, _clean("NoDamage", 0.0)),
+        (0.25, _drawn("NoDamage", 0.0)),
+        (0.10, _clean("NoDamage", 0.0, data_root="train_pairs/shadowed-docs/GT")),
+        (0.05, _clean("NoDamage", 0.0, data_root="train_pairs/low-light/GT")),
+        (0.10, _clean("NoDamage", 0.0, data_root="train_pairs/hazy2/GT")),
+    ],
 }
 # How often each is trained, against 1000.
-_weights = {"snowy": 400, "clean": 300, "noisy": 800, "jpeg-compressed": 800, "rainy": 1500, "inpainting": 1200}
+_weights = {"snowy": 400, "clean": 600, "noisy": 800, "jpeg-compressed": 800, "rainy": 1500, "inpainting": 1200}
 
 _tasks = list(_sources)
 train_dataloader = dict(

@@ -2,6 +2,7 @@
 
 from .colour import RandomRecolor
 from .degrade import Degrade, DegradeAgain
+from .drawing import DrawPicture
 from .formatting import PackPair
 from .geometry import CenterCropPair, RandomCropPair, RandomFlipRotate, ShrinkPair
 from .loading import LoadClean, LoadPair, PictureCache, shared_cache
@@ -10,6 +11,7 @@ __all__ = [
     "CenterCropPair",
     "Degrade",
     "DegradeAgain",
+    "DrawPicture",
     "LoadClean",
     "LoadPair",
     "PackPair",

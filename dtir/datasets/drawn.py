@@ -1,0 +1,44 @@
+"""Drawn pictures, which a restorer of photographs meets in archives and has to know for what they are."""
+
+from collections.abc import Callable
+
+from dtir.core.ranges import PositiveInt, Seed
+from dtir.registry import DATASETS
+
+from .base import RestorationDataset
+from .degradations import NoDamage
+from .synthetic import evaluation_steps, training_steps
+from .transforms.degrade import Severity, build_degradation
+
+
+@DATASETS.register_module()
+class DrawnDataset(RestorationDataset):
+    """Pages of text, diagrams and fields of colour, made as they are asked for, and degraded or left clean.
+
+    Args:
+        task: name of the kind of degradation.
+        length: number of pictures; those of evaluation are each always the same.
+        degradation: class name in the DEGRADATIONS registry, config or callable; None leaves the pictures clean.
+        severity: in [0, 1], or a pair (low, high) to draw from.
+        patch: side of the training patch, in pixels.
+        side: of the pictures, in pixels.
+        seed: seed of the pictures of evaluation.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        length: PositiveInt = 100,
+        degradation: str | dict | Callable | None = None,
+        severity: Severity = 0.5,
+        patch: PositiveInt = 128,
+        side: PositiveInt = 400,
+        seed: Seed = 0,
+    ):
+        built = NoDamage() if degradation is None else build_degradation(degradation)
+        draw = {"type": "DrawPicture", "side": side}
+        degrade = [{"type": "Degrade", "degradation": built, "severity": severity}]
+        margin = getattr(built, "margin", 0)
+        records = [{"name": f"drawn_{number}", "lq_path": "", "gt_path": ""} for number in range(length)]
+        train = [draw, *training_steps(degrade, patch, margin)]
+        super().__init__(task, records, train, [draw, *evaluation_steps(degrade)], seed)
