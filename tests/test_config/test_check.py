@@ -29,7 +29,14 @@ def test_every_config_is_valid(path):
         "baselines": {"SupervisedRestorer", "DiffusionRestorer"},
         "models": {"DiffusionRestorer", "TaskClassifier"},
         "ablations": {"DiffusionRestorer", "SupervisedRestorer"},
-        "diffusion": {"ConditionalDiffusionRestorer", "BridgeRestorer", "DACLIPRestorer", "ConsistencyRestorer"},
+        "diffusion": {
+            "BridgeRestorer",
+            "ConditionalDiffusionRestorer",
+            "ConsistencyRestorer",
+            "DACLIPRestorer",
+            "FeatureWrappingRestorer",
+            "LatentAutoencoderRestorer",
+        },
     }
     assert cfg.model.type in types.get(path.parent.name, {"DiffusionRestorer"})
 

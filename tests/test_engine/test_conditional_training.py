@@ -99,7 +99,7 @@ def contexts(folder, model) -> str:
 def teacher(folder, backbone) -> str:
     """A checkpoint of a bridge with such a network."""
     state = {f"backbone.{key}": value for key, value in BACKBONES.build(dict(backbone)).state_dict().items()}
-    torch.save({"state_dict": state, "meta": {"model_cfg": {"backbone": dict(backbone)}}}, folder / "teacher.pth")
+    torch.save({"state_dict": state, "meta": {"model_cfg": {"backbone": backbone.to_dict()}}}, folder / "teacher.pth")
     return str(folder / "teacher.pth")
 
 
@@ -112,14 +112,15 @@ def small_codec(folder, codec) -> dict:
     return config
 
 
-def assert_latent_model_restores(folder, codec, task) -> None:
-    """Its checkpoint alone restores, with the weights that the training has read."""
+def assert_latent_model_restores(folder, codec, task, wraps: bool) -> None:
+    """Its checkpoint alone restores, with the weights that the training has read, or, where it wraps, trained."""
     checkpoint = folder / "iter_2.pth"
     state = torch.load(checkpoint, weights_only=True)["state_dict"]
     prefix = "codec.network." if codec.type == "LatentUNet" else "codec."
     read = {key: value for key, value in state.items() if key.startswith(prefix)}
     assert read
-    assert all((value == 0.01).all() for value in read.values())
+    trained = sorted({key.split(".")[2] for key, value in read.items() if (value != 0.01).any()})
+    assert trained == (["fusion_layer_1"] if wraps else [])
     Path(codec.weights).unlink()
     source = folder / "a.png"
     cv2.imwrite(str(source), np.random.default_rng(0).integers(0, 256, (37, 21, 3), np.uint8))
@@ -148,11 +149,13 @@ def test_every_config_trains(tmp_path, name):
     codec = config.model.get("codec")
     if isinstance(codec, dict):
         config.model.codec = small_codec(tmp_path, codec)
-    if config.model.type == "ConsistencyRestorer":
-        config.model.teacher = teacher(tmp_path, config.model.backbone)
-    if config.model.scheduler.get("T", 0) == 100:
-        config.model.scheduler.T = 10
-    elif config.model.scheduler.type != "ResShift":
+    other = {"ConsistencyRestorer": "teacher", "FeatureWrappingRestorer": "trained"}.get(config.model.type)
+    if other:
+        config.model[other] = teacher(tmp_path, config.model.backbone)
+    scheduler = config.model.get("scheduler", {})
+    if scheduler.get("T", 0) == 100:
+        scheduler.T = 10
+    elif scheduler and scheduler.type != "ResShift":
         config.model.num_steps = 2
     if config.model.get("tile"):
         config.model.update(tile=32, tile_overlap=16)
@@ -181,4 +184,5 @@ def test_every_config_trains(tmp_path, name):
     assert any(not torch.equal(p, old) for p, old in zip(runner.model.parameters(), before, strict=True))
     assert (tmp_path / "report" / "panel.png").is_file()
     if isinstance(codec, dict):
-        assert_latent_model_restores(tmp_path, config.model.codec, config.model.tasks[0])
+        wraps = config.model.type == "FeatureWrappingRestorer"
+        assert_latent_model_restores(tmp_path, config.model.codec, config.model.tasks[0], wraps)

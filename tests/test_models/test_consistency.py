@@ -216,7 +216,7 @@ def test_mistakes_are_named(tmp_path):
     with pytest.raises(CheckpointError, match="no checkpoint at"):
         make(teacher=str(tmp_path / "none.pth")).losses(lq, samples)
     torch.save({"state_dict": {}}, tmp_path / "bare.pth")
-    with pytest.raises(CheckpointError, match="no checkpoint of a training to distil"):
+    with pytest.raises(CheckpointError, match="no checkpoint of a training"):
         make(teacher=str(tmp_path / "bare.pth")).losses(lq, samples)
     with pytest.raises(ConfigError, match="cannot take 13 steps"):
         make(intervals=13)

@@ -44,7 +44,8 @@ def load_backbone(name: str | Path, path: str | Path | None = None, /, **setting
     Understood are a bare state dict and dicts in which one stands under any key (`params_ema`, `params`, `state_dict`,
     `ema`, ...), with any prefix before the keys (`module.`, `net.`, `ema_model.model.`, ...); of several that fit, an
     averaged one is taken. The file is read with `weights_only=True`; an `argparse.Namespace` in it is accepted. MAXIM
-    is read from its Flax `.npz`, URetinex-Net from the folder of its three files, whose settings are taken.
+    is read from its Flax `.npz`, URetinex-Net from the folder of its three files, whose settings are taken, and what a
+    training of StableSR starts from also from the folder of a Stable Diffusion 2 that diffusers has saved.
 
     Args:
         name: A published setting (see `dtir.models.backbones.zoo.ZOO`) or a registered class. Of a class given without
@@ -145,10 +146,10 @@ def _read_flax(path: Path) -> dict[str, Tensor]:
 def _kind_of_folder(path: Path) -> type[nn.Module]:
     """The network whose files are in a folder."""
     published = {kind: kind.published_files for kind in registered_networks() if hasattr(kind, "published_files")}
-    for kind, stems in published.items():
-        if all((path / f"{stem}.pth").is_file() for stem in stems):
+    for kind, names in published.items():
+        if all((path / name).is_file() for name in names):
             return kind
-    known = "; ".join(f"{kind.__name__}: {', '.join(stems)}" for kind, stems in published.items())
+    known = "; ".join(f"{kind.__name__}: {', '.join(names)}" for kind, names in published.items())
     raise CheckpointError(
         f"'{path}' is a folder without the files of a network that is published in several ({known}); name one file."
     )
@@ -158,10 +159,13 @@ def _read_folder(path: Path, kind: type[nn.Module]) -> tuple[dict, dict[str, Ten
     """Settings and state dict of a network that is published in several files."""
     if not hasattr(kind, "published_files"):
         raise CheckpointError(f"'{path}' is a folder; {kind.__name__} is published in one file, which is wanted here.")
-    missing = [f"{stem}.pth" for stem in kind.published_files if not (path / f"{stem}.pth").is_file()]
+    missing = [name for name in kind.published_files if not (path / name).is_file()]
     if missing:
         raise CheckpointError(f"'{path}' has no {', '.join(missing)}; {kind.__name__} is published in several files.")
-    return kind.read_files({stem: _read(path / f"{stem}.pth") for stem in kind.published_files})
+    try:
+        return kind.read_files({name: _read(path / name) for name in kind.published_files})
+    except KeyError as error:
+        raise CheckpointError(f"the files in '{path}' are not those of {kind.__name__}: {error}.") from error
 
 
 def _candidates(name: str, settings: dict) -> list[dict]:

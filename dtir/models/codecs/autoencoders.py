@@ -15,7 +15,7 @@ from dtir.models.backbones.parts.layers import pad_to_multiple
 from dtir.models.backbones.traits import Published
 from dtir.registry import CODECS
 
-from .base import Codec, find_state, freeze
+from .base import Codec, find_state, freeze, thaw
 from .colour_fix import check_colour_fix
 from .colour_fix import colour_fix as colour_fixed
 from .diffusers_keys import from_diffusers
@@ -211,6 +211,26 @@ class AutoencoderKLResi(KLAutoencoder):
     def decode(self, z: Tensor, kept: list[Tensor], lq: Tensor) -> Tensor:
         """Codes and the features of the degraded pictures (B, 3, H, W) to pictures of their size."""
         return self.picture(z / self.scale_factor, lq, kept)
+
+    def wrapped(self, z: Tensor, kept: list[Tensor], lq: Tensor, weight: float) -> Tensor:
+        """As `decode`, at another w and without the colour fix: what the fusions are trained by."""
+        decoded = self.decoder(self.post_quant_conv(z / self.scale_factor), kept, weight)
+        return to_image(decoded[..., : lq.shape[-2], : lq.shape[-1]])
+
+    def thaw_fusions(self) -> None:
+        """Makes the fusions trainable. Files of weights may then be without them, as latent diffusion's are."""
+        for fusion in self.decoder.fusions():
+            thaw(fusion)
+
+    @override
+    def from_published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        found = super().from_published(state)
+        begun = {key: p.detach() for key, p in self.named_parameters()}
+        if found or not begun:
+            return found
+        own = {key: value for key, value in self.state_dict().items() if key not in begun}
+        found = find_state(own, state) or find_state(own, from_diffusers(state))
+        return {**begun, **found} if found else {}
 
 
 class VectorQuantizer(nn.Module):

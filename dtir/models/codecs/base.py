@@ -10,7 +10,7 @@ from dtir.core.errors import CheckpointError
 
 
 class Codec(nn.Module, ABC):
-    """Encodes pictures and decodes what a diffusion has made of them. A restorer never trains its codec.
+    """Encodes pictures and decodes what a diffusion has made of them. No diffusion trains its codec.
 
     The weights are buffers, made so by `freeze`: no optimiser, average of weights or pattern of a stage reaches them,
     and checkpoints of a training carry them, so that what restores needs no other file.
@@ -92,6 +92,14 @@ def freeze(network: nn.Module) -> None:
         for name, p in list(module.named_parameters(recurse=False)):
             delattr(module, name)
             module.register_buffer(name, p.detach())
+
+
+def thaw(network: nn.Module) -> None:
+    """Makes parameters again of all buffers that `freeze` has made of them, for what trains a part of a codec."""
+    for module in network.modules():
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            delattr(module, name)
+            module.register_parameter(name, nn.Parameter(buffer))
 
 
 def find_state(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:

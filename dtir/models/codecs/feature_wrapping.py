@@ -116,20 +116,27 @@ class Decoder_Mix(Decoder):  # noqa: N801 as published
         for number in range(1, len(ch_mult) - 1):
             self.add_module(f"fusion_layer_{number}", FeatureFusion(ch * ch_mult[number], num_fuse_block))
 
+    def fusions(self) -> list[FeatureFusion]:
+        """The fusions, finest first."""
+        return [module for module in self.children() if isinstance(module, FeatureFusion)]
+
     @override
-    def forward(self, z: Tensor, enc_fea: Sequence[Tensor]) -> Tensor:
+    def forward(self, z: Tensor, enc_fea: Sequence[Tensor], fusion_w: float | None = None) -> Tensor:
         """The picture of a latent picture and of the degraded picture's features.
 
         Args:
             z: Latent pictures (B, z_channels, h, w).
             enc_fea: What `Encoder(..., return_fea=True)` gives of the degraded pictures, finest first.
+            fusion_w: By default the decoder's own.
 
         Returns:
             (B, out_ch, f h, f w).
         """
 
+        weight = self.fusion_w if fusion_w is None else fusion_w
+
         def fused(number: int, x: Tensor) -> Tensor:
             fusion = getattr(self, f"fusion_layer_{number}", None)
-            return x if fusion is None else fusion(enc_fea[number - 1], x, self.fusion_w)
+            return x if fusion is None else fusion(enc_fea[number - 1], x, weight)
 
         return self.run(z, fused)

@@ -7,6 +7,8 @@ from .consistency import ConditionalConsistencyRestorer, ConsistencyRestorer
 from .daclip_restorer import DACLIPRestorer
 from .diffusion_restorer import DiffusionRestorer
 from .draws import BatchDraws
+from .feature_wrapping import FeatureWrappingRestorer
+from .latent_autoencoder import LatentAutoencoderRestorer
 from .sampling import SamplingRestorer
 from .supervised_restorer import SupervisedRestorer
 from .task_classifier import TaskClassifier
@@ -19,6 +21,8 @@ __all__ = [
     "ConsistencyRestorer",
     "DACLIPRestorer",
     "DiffusionRestorer",
+    "FeatureWrappingRestorer",
+    "LatentAutoencoderRestorer",
     "Restorer",
     "SamplingRestorer",
     "SupervisedRestorer",

@@ -143,21 +143,30 @@ class ConditionalDiffusionRestorer(SamplingRestorer):
 
     @override
     def sample(self, lq: Tensor, generator: torch.Generator) -> Tensor:
-        scheduler = self.sampling_scheduler
         code, kept = self.codec.encode(lq)
+        restored = self.codec.decode(self.sampled(code, lq, generator), kept, lq)
+        return restored if self.missing is None else torch.where(missing_pixels(lq, self.missing), restored, lq)
+
+    def sampled(self, code: Tensor, lq: Tensor, generator: torch.Generator) -> Tensor:
+        """The codes (B, C, h, w) that the sampler makes of degraded pictures.
+
+        Args:
+            code: Their own codes (B, C, h, w).
+            lq: The pictures (B, 3, H, W) in [0, 1].
+            generator: The only source of noise.
+        """
+        scheduler = self.sampling_scheduler
         denoiser = self._denoiser(self.given(code, lq)) if self.missing is None else self._filling_denoiser(lq)
         a, sigma = scheduler.marginal(scheduler.num_timesteps)
         start = sigma * gaussian_like(code, generator)
-        result = self.sampler.sample(
+        return self.sampler.sample(
             denoiser,
             scheduler,
             start if self.start == "noise" else a * code + start,
             timesteps=scheduler.sample_steps(self.num_steps or scheduler.num_timesteps, self.spacing),
             generator=generator,
             callback=self.report_progress,
-        )
-        restored = self.codec.decode(result.sample, kept, lq)
-        return restored if self.missing is None else torch.where(missing_pixels(lq, self.missing), restored, lq)
+        ).sample
 
     def _denoiser(self, condition: Tensor) -> Denoiser:
         scheduler = self.sampling_scheduler

@@ -5,24 +5,20 @@ which the trained network, the teacher, leads without noise; at the end of the w
 al., "Consistency Models", ICML 2023). Begin with the teacher's weights: `load_from` in the config.
 """
 
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from dtir.core.checkpoint import load_checkpoint, load_state
-from dtir.core.errors import CheckpointError, ConfigError
+from dtir.core.errors import ConfigError
 from dtir.diffusion.predictions import coefficients
 from dtir.diffusion.schedulers import Bridge, Scheduler
 from dtir.models.losses import per_sample
-from dtir.registry import BACKBONES, RESTORERS
+from dtir.registry import RESTORERS
 
 from .bridge_restorer import BridgeRestorer
 from .conditional_diffusion import ConditionalDiffusionRestorer
 from .draws import BatchDraws
-
-PREFIX = "backbone."
+from .trained_network import build_trained
 
 
 @RESTORERS.register_module()
@@ -151,23 +147,10 @@ class _Teacher:
         if self._network is None:
             if self.path is None:
                 raise ConfigError("model.teacher is needed for a training: the checkpoint of the training to distil.")
-            self._network = _read_teacher(self.path).to(device)
+            self._network = build_trained(self.path).to(device)
         return self._network
 
 
 def _way(scheduler: Bridge | Scheduler, intervals: int | None) -> Tensor:
     """Ascending steps from 0, the clean picture, to T."""
     return torch.tensor([0, *reversed(scheduler.sample_steps(intervals or scheduler.num_timesteps))])
-
-
-def _read_teacher(path: str | Path) -> nn.Module:
-    checkpoint = load_checkpoint(path)
-    config = checkpoint.get("meta", {}).get("model_cfg")
-    if config is None or "backbone" not in config or "state_dict" not in checkpoint:
-        raise CheckpointError(
-            f"'{path}' is no checkpoint of a training to distil (meta.model_cfg.backbone, state_dict)."
-        )
-    network = BACKBONES.build(config["backbone"])
-    weights = checkpoint["state_dict"]
-    load_state(network, {key[len(PREFIX) :]: weights[key] for key in weights if key.startswith(PREFIX)}, path)
-    return network.eval().requires_grad_(False)

@@ -9,7 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from dtir.core.errors import CheckpointError
 from dtir.models.backbones.parts.clip_text import empty_prompt
+from dtir.models.backbones.parts.diffusers_unet import text_tower_from_transformers, unet_from_diffusers
 from dtir.models.backbones.parts.layers import pad_to_multiple
 from dtir.models.backbones.parts.reading import State
 from dtir.models.backbones.traits import Published, Traits
@@ -41,6 +43,8 @@ class StableSR(nn.Module):
 
     traits: ClassVar[Traits] = Traits(size_multiple=8, licence="S-Lab License 1.0 (non-commercial)")
     PUBLISHED: ClassVar[Mapping[str, Published]] = {"stablesr": Published(channels=4)}
+    # What diffusers saves of Stable Diffusion 2.
+    published_files: ClassVar = ("unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors")
     context: Tensor
 
     def __init__(self, unet: Mapping | None = None, structure: Mapping | None = None, tokens: int = TOKENS) -> None:
@@ -90,8 +94,34 @@ class StableSR(nn.Module):
         if not text or not any(key.startswith(DIFFUSION) for key in own):
             return None
         own["context"] = empty_prompt(text)
-        if any(key.startswith(STRUCTURE) for key in own):
-            return own
+        return own if any(key.startswith(STRUCTURE) for key in own) else cls._started(own)
+
+    @classmethod
+    def read_files(cls, files: Mapping[str, State]) -> tuple[dict, dict[str, Tensor]]:
+        """Settings and state dict of what a training starts from, of a Stable Diffusion 2 that diffusers has saved.
+
+        Args:
+            files: The tensors of its U-Net (`UNet2DConditionModel`) and of its text encoder (`CLIPTextModel`), by the
+                names in `published_files`. The rest is as `published_state` makes it.
+
+        Raises:
+            CheckpointError: The U-Net is of Stable Diffusion 1, whose heads are others.
+            KeyError: A tensor is missing, or one has no place in the network.
+        """
+        unet, text = (files[name] for name in cls.published_files)
+        if unet["mid_block.attentions.0.proj_in.weight"].ndim != 2:
+            raise CheckpointError(
+                f"{cls.published_files[0]} holds a U-Net of Stable Diffusion 1 (its transformers begin with a "
+                "convolution); StableSR goes on from Stable Diffusion 2, such as stable-diffusion-2-1-base."
+            )
+        own = {DIFFUSION + key: value for key, value in unet_from_diffusers(unet).items()}
+        # The last block of the tower, which Stable Diffusion 2 leaves out, is not in the file.
+        own["context"] = empty_prompt(text_tower_from_transformers(text), left_out=0)
+        state = cls._started(own)
+        return cls.settings_of(state), state
+
+    @classmethod
+    def _started(cls, own: dict[str, Tensor]) -> dict[str, Tensor]:
         unet = unet_settings(_below(own, DIFFUSION))
         structure = {**ENCODER, "in_channels": unet["in_channels"], "out_channels": unet["semb_channels"]}
         with torch.random.fork_rng(devices=[]):

@@ -196,9 +196,9 @@ class URetinexNet(nn.Module):
 
     # Stems of the published files, with the place of each part of the network in them.
     published_files: ClassVar = {
-        "init_low": {"model_Decom_low": "model_R"},
-        "unfolding": {"model_R": "model_R", "model_L": "model_L"},
-        "L_adjust": {"adjust_model": "model_A"},
+        "init_low.pth": {"model_Decom_low": "model_R"},
+        "unfolding.pth": {"model_R": "model_R", "model_L": "model_L"},
+        "L_adjust.pth": {"adjust_model": "model_A"},
     }
 
     @classmethod
@@ -217,17 +217,17 @@ class URetinexNet(nn.Module):
         """One network's settings and state dict from the three published checkpoints.
 
         Args:
-            files: What `torch.load` reads from init_low.pth, unfolding.pth and L_adjust.pth, by their stems. The
+            files: What `torch.load` reads from init_low.pth, unfolding.pth and L_adjust.pth, by their names. The
                 settings are those of `opts` in unfolding.pth.
         """
-        opts = files["unfolding"]["opts"]
+        opts = files["unfolding.pth"]["opts"]
         opts = vars(opts) if isinstance(opts, Namespace) else opts
         settings = {name: opts[name] for name in ("round", "gamma", "lamda", "Roffset", "Loffset", "concat_L")}
         state = {
             f"{part}.{key}": value
-            for stem, parts in cls.published_files.items()
+            for name, parts in cls.published_files.items()
             for part, place in parts.items()
-            for key, value in files[stem]["state_dict"][place].items()
+            for key, value in files[name]["state_dict"][place].items()
         }
         return settings, state
 

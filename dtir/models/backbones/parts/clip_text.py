@@ -1,5 +1,5 @@
 """What OpenCLIP's text tower makes of the empty text (Radford et al., ICML 2021; Cherti et al., CVPR 2023), as Stable
-Diffusion 2 reads it: after the last block but one, and the final norm."""
+Diffusion 2 reads it: after the last block but one of the tower, and the final norm."""
 
 import torch
 from torch import Tensor
@@ -13,12 +13,13 @@ HEAD_DIM = 64
 
 
 @torch.no_grad()
-def empty_prompt(state: State) -> Tensor:
+def empty_prompt(state: State, left_out: int = 1) -> Tensor:
     """The embedded empty text (1, tokens, width).
 
     Args:
         state: State dict of the text tower: `token_embedding.weight`, `positional_embedding`,
             `transformer.resblocks.*` and `ln_final.*`.
+        left_out: Blocks at the end that are not run; 0 where the file does not have the last one anyway.
 
     Raises:
         KeyError: The keys are another network's.
@@ -29,7 +30,7 @@ def empty_prompt(state: State) -> Tensor:
     entries = len(state["token_embedding.weight"])
     text[0], text[1] = min(BEGIN, entries - 2), min(END, entries - 1)
     x = (state["token_embedding.weight"][text] + places)[None]
-    for block in range(count(state, "transformer.resblocks.") - 1):
+    for block in range(count(state, "transformer.resblocks.") - left_out):
         x = _block(state, f"transformer.resblocks.{block}.", x)
     return _norm(state, "ln_final", x)
 
