@@ -30,6 +30,7 @@ from benchmarks.few_shot_cells import (
     CHOSEN_AT,
     CHOSEN_ON,
     KINDS,
+    NETWORKS,
     OLD,
     SEEDS,
     WAYS,
@@ -131,7 +132,7 @@ def learn(cell: Cell, way: Way, rate: float, out: Path, threads: int) -> Adaptat
     """Carries out one adaptation."""
     replay = str(replay_of(cell.seed, out)) if way.replay else None
     settings = AdaptationSettings(**{**COMMON, **way.settings}, lr=rate, replay=replay, seed=cell.seed)
-    base = base_of(way.base, cell.seed, out, threads)
+    base = base_of(way.base, cell.seed if way.base == "untrained" else NETWORKS, out, threads)
     return adapt(base, pairs_of(cell, out).resolve(), cell.kind.name, settings, "cpu")
 
 
@@ -181,18 +182,18 @@ def _write(path: Path, results: dict) -> None:
         json.dump(results, file)
 
 
-def measure_base(name: str, seed: int, out: Path, threads: int) -> None:
+def measure_base(name: str, out: Path, threads: int) -> None:
     """What the old tasks have before anything is learned."""
-    path = out / "results" / f"base_{name}_seed{seed}.json"
+    path = out / "results" / f"base_{name}_seed{NETWORKS}.json"
     if not path.is_file():
-        _write(path, old_values(RestorationInferencer(str(base_of(name, seed, out, threads)), device="cpu")))
+        _write(path, old_values(RestorationInferencer(str(base_of(name, NETWORKS, out, threads)), device="cpu")))
 
 
 def run_all(args: argparse.Namespace) -> None:
     """Searches the learning rates, then learns what is left."""
     out = Path(args.out)
     torch.set_num_threads(args.threads)
-    for way in WAYS:
+    for way in (way for way in WAYS if way.name in args.ways):
         for kind in KINDS:
             if kind.name in CHOSEN_ON and way.rate_of is None and kind.name in (args.kinds or CHOSEN_ON):
                 for rate in way.rates:
@@ -200,20 +201,22 @@ def run_all(args: argparse.Namespace) -> None:
         print(f"{way.name}: learning rate {chosen_rate(way, out / 'results')}", flush=True)
     for cell in all_cells(args):
         for base in ("told", "method"):
-            measure_base(base, cell.seed, out, args.threads)
-        for way in ways_of(cell):
+            measure_base(base, out, args.threads)
+        for way in (way for way in ways_of(cell) if way.name in args.ways):
             carry_out(cell, way, chosen_rate(way, out / "results"), out, args.threads)
         print(f"{cell.kind.name}, {cell.pairs} pairs, seed {cell.seed}: done", flush=True)
 
 
 def main() -> int:
     """The command line."""
+    names = [way.name for way in WAYS]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("run", "table"))
     parser.add_argument("--out", default="work_dirs/few_shot", help="of a run: trainings, and results/")
     parser.add_argument("--results", default="benchmarks/results/few_shot", help="of the tables")
     parser.add_argument("--pairs", type=int, nargs="+", default=[30, 10, 100], metavar="N")
     parser.add_argument("--kinds", nargs="+", metavar="NAME", help="these alone, in a run")
+    parser.add_argument("--ways", nargs="+", default=names, choices=names, metavar="NAME", help="these alone, in a run")
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()

@@ -16,6 +16,8 @@ RATES = {"full": (2e-3, 8e-3), "adapters": (8e-3, 3.2e-2)}
 # The rate of each way of learning is chosen on these kinds, at seed 0 and this many pairs.
 CHOSEN_ON, CHOSEN_AT = ("low-light",), 30
 SEEDS = 3
+# The seed of the networks that learn, which are the same for all choices of the pairs.
+NETWORKS = 0
 # Pairs of kinds that have fewer than that.
 FEWER = {"shadowed-docs": 10}
 
@@ -131,7 +133,7 @@ class Cell:
     Attributes:
         kind: Kind of the damage.
         pairs: N.
-        seed: Seed of the networks, of the choice of the pairs, and of the training.
+        seed: Seed of the choice of the pairs, of the split, of the training, and of an untrained network.
     """
 
     kind: Kind

@@ -11,6 +11,7 @@ from benchmarks.few_shot_cells import (
     CHOSEN_ON,
     FEWER,
     KINDS,
+    NETWORKS,
     OLD,
     PROJECT,
     RIVAL,
@@ -102,9 +103,9 @@ def changes(found: Found, name: str, results: Path) -> dict[str, list[float]]:
     """How each adaptation changes the mean PSNR in dB, by old task."""
     base = next(way.base for way in WAYS if way.name == name)
     moved: dict[str, list[float]] = {task: [] for task in OLD}
+    before = read_results(results / f"base_{base}_seed{NETWORKS}.json")
     for by_seed in found.get(name, {}).values():
-        for seed, measured in by_seed.items():
-            before = read_results(results / f"base_{base}_seed{seed}.json")
+        for measured in by_seed.values():
             for task, values in measured.get("old", {}).items():
                 moved[task].append(fmean(values) - fmean(before[task]))
     return moved
