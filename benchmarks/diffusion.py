@@ -2,9 +2,11 @@
 
     DTIR_DATA=DATA python -m benchmarks.diffusion run
     DTIR_DATA=DATA python -m benchmarks.diffusion table --plot docs/images/diffusion_steps.png
+    DTIR_DATA=DATA python -m benchmarks.diffusion run --iters 6000 --seeds 2 --metrics LPIPS dists --out longer
 
 DATA holds train_pairs/rainy and real10/rainy. Every run is a config of configs/diffusion with the network, data and
-length of this file laid over it. Killed at any moment, the command goes on when it is run again.
+length of this file laid over it. Killed at any moment, the command goes on when it is run again. Metrics that are named
+judge beside PSNR and SSIM; the files that they need have to be there.
 """
 
 import argparse
@@ -12,8 +14,9 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -25,11 +28,13 @@ from benchmarks.lab import REPO, markdown, picture, small_training, train
 from dtir.apis.models.build import load_restorer
 from dtir.cli.launching import load_config
 from dtir.core.atomic import atomic_write
+from dtir.core.errors import ConfigError
 from dtir.datasets import PairedDataset
+from dtir.evaluation.metrics import PictureMetric
 from dtir.evaluation.metrics.functional import psnr, ssim, to_8_bit
 from dtir.imaging.files import read_rgb
 from dtir.models.restorers import Restorer
-from dtir.registry import SAMPLERS
+from dtir.registry import METRICS, SAMPLERS
 
 TASK = "rainy"
 TRAINING = {"type": "PairedDataset", "task": TASK, "data_root": "train_pairs/rainy", "patch": 64}
@@ -82,25 +87,42 @@ def lab_config(name: str, iters: int, seed: int) -> Config:
     return config
 
 
-def folder_of(name: str, out: Path) -> Path:
+def folder_of(name: str, out: Path, seed: int = 0) -> Path:
     """Where a process's training is."""
     name = SHARED.get(name, name)
-    return out / "".join(c if c.isalnum() else "_" for c in name)
+    return out / ("".join(c if c.isalnum() else "_" for c in name) + (f"_seed{seed}" if seed else ""))
 
 
-def carry_out(name: str, out: Path, iters: int, threads: int) -> None:
-    """Trains a process and measures it, unless that is done."""
-    results = out / "results" / f"{folder_of(name, out).name}_{list(PROCESSES).index(name)}.json"
+def carry_out(name: str, out: Path, iters: int, threads: int, seed: int = 0, metrics: Sequence[str] = ()) -> None:
+    """Trains a process and measures it, unless that is done.
+
+    Raises:
+        ConfigError: The folder holds a training of another length, or a metric lacks its files.
+    """
+    folder = folder_of(name, out, seed)
+    results = out / "results" / f"{folder.name}_{list(PROCESSES).index(name)}.json"
+    check_length(folder, iters)
     if results.is_file():
         return
-    config = lab_config(name, iters, seed=0)
-    checkpoint = train(lab_config(SHARED.get(name, name), iters, seed=0), folder_of(name, out), threads)
+    config = lab_config(name, iters, seed)
+    own = METRICS.module_dict
+    judges = [METRICS.build({"type": m} if m in own else {"type": "IQA", "metric": m}) for m in metrics]
+    checkpoint = train(lab_config(SHARED.get(name, name), iters, seed), folder, threads)
     torch.set_num_threads(threads)
     model = load_restorer(checkpoint)
     if name in SHARED:
         model = _with_sampler(model, config)
     with atomic_write(results, "w", encoding="utf-8") as file:
-        json.dump({"name": name, "rows": measure(model)}, file, indent=1)
+        json.dump({"name": name, "rows": measure(model, judges)}, file, indent=1)
+
+
+def check_length(folder: Path, iters: int) -> None:
+    """Raises ConfigError if the training in a folder is of another length."""
+    begun = folder / "lab.py"
+    if begun.is_file():
+        found = Config.fromfile(begun).train_cfg.stages[0].iters
+        if found != iters:
+            raise ConfigError(f"'{folder}' holds a training of {found} iterations, not {iters}; name another --out.")
 
 
 def _with_sampler(model: Restorer, config: Config) -> Restorer:
@@ -109,8 +131,8 @@ def _with_sampler(model: Restorer, config: Config) -> Restorer:
 
 
 @torch.inference_mode()
-def measure(model) -> list[dict]:
-    """PSNR, SSIM, evaluations and seconds per picture for each number of steps that the process has."""
+def measure(model: Restorer, judges: Sequence[PictureMetric] = ()) -> list[dict]:
+    """PSNR, SSIM, other metrics, evaluations and seconds per picture for each number of steps of the process."""
     lq, gt = test_pictures()
     t = torch.zeros(len(lq), dtype=torch.long)
     samples = hasattr(model, "set_sampling")
@@ -130,6 +152,7 @@ def measure(model) -> list[dict]:
                 "PSNR": psnr(restored, gt).mean().item(),
                 "SSIM": ssim(restored, gt).mean().item(),
                 "seconds": seconds,
+                **{judge.name: judge.measure(restored, gt).mean().item() for judge in judges},
             }
         )
     return rows
@@ -147,21 +170,36 @@ def test_pictures() -> tuple[Tensor, Tensor]:
 
 
 def read_results(out: Path) -> dict[str, list[dict]]:
-    """Rows by process, in the order of this file."""
-    found = [json.loads(file.read_text(encoding="utf-8")) for file in (out / "results").glob("*.json")]
-    by_name = {result["name"]: result["rows"] for result in found}
-    return {name: by_name[name] for name in PROCESSES if name in by_name}
+    """Rows by process, in the order of this file: means over the seeds, and the `spread` of the PSNR.
+
+    The spread is the standard deviation, None where there is one seed.
+    """
+    found: dict[str, list[list[dict]]] = {}
+    for file in sorted((out / "results").glob("*.json")):
+        result = json.loads(file.read_text(encoding="utf-8"))
+        found.setdefault(result["name"], []).append(result["rows"])
+    return {name: [_mean(rows) for rows in zip(*found[name], strict=True)] for name in PROCESSES if name in found}
+
+
+def _mean(rows: Sequence[dict]) -> dict:
+    mean = {key: fmean(row[key] for row in rows) for key in rows[0]}
+    spread = stdev(row["PSNR"] for row in rows) if len(rows) > 1 else None
+    return {**mean, "steps": rows[0]["steps"], "evaluations": rows[0]["evaluations"], "spread": spread}
 
 
 def print_table(results: dict[str, list[dict]]) -> None:
     """The best number of steps of each process, and PSNR against steps, in Markdown."""
-    lines = []
+    lines, header = [], ["process", "best at steps", "evaluations", "PSNR", "SSIM"]
+    known = {*header, "steps", "seconds", "spread"}
+    others = list(dict.fromkeys(key for rows in results.values() for key in rows[0] if key not in known))
     for name, rows in results.items():
         best = max(rows, key=lambda row: row["PSNR"])
         at = {row["steps"]: f"{row['PSNR']:.2f}" for row in rows}
-        lines.append([name, best["steps"], best["evaluations"], f"{best['PSNR']:.2f}", f"{best['SSIM']:.3f}"])
+        spread = "" if best["spread"] is None else f" ± {best['spread']:.2f}"
+        lines.append([name, best["steps"], best["evaluations"], f"{best['PSNR']:.2f}{spread}", f"{best['SSIM']:.3f}"])
+        lines[-1] += [f"{best[key]:.3f}" if key in best else "-" for key in others]
         lines[-1] += [f"{best['seconds']:.2f}", *(at.get(n, "-") for n in STEPS)]
-    print(markdown(["process", "best at steps", "evaluations", "PSNR", "SSIM", "s / picture", *STEPS], lines))
+    print(markdown([*header, *others, "s / picture", *STEPS], lines))
 
 
 def plot(results: dict[str, list[dict]], path: str, input_psnr: float) -> None:
@@ -185,15 +223,18 @@ def main() -> int:
     parser.add_argument("command", choices=("run", "table"))
     parser.add_argument("--out", default="work_dirs/lab_diffusion")
     parser.add_argument("--iters", type=int, default=600)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--metrics", nargs="+", default=[], metavar="NAME", help="LPIPS, or pyiqa's")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--only", nargs="+", metavar="NAME")
     parser.add_argument("--plot", metavar="PNG", help="draw PSNR against evaluations")
     args = parser.parse_args()
     out = Path(args.out)
     if args.command == "run":
-        for name in args.only or PROCESSES:
-            carry_out(name, out, args.iters, args.threads)
-            print(name, flush=True)
+        for seed in range(args.seeds):
+            for name in args.only or PROCESSES:
+                carry_out(name, out, args.iters, args.threads, seed, args.metrics)
+                print(f"{name}, seed {seed}", flush=True)
         return 0
     results = read_results(out)
     lq, gt = test_pictures()
