@@ -20,6 +20,8 @@ from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 
 from dtir.config.blame import blamed
 from dtir.config.imports import imports_of
@@ -225,6 +227,15 @@ class StagedRunner(Runner):
                 f"processes give {self.train_loop.world_batch}. Set train_dataloader.batch_size so that "
                 "batch_size x processes is the same."
             )
+        layer, split = split_dependent(self.model), self.train_loop.split
+        # Checkpoints of earlier versions do not say how their steps were split.
+        if layer is not None and meta.get("split", split) != split:
+            told = "batch_size={}, accumulate={}, {} process(es)"
+            raise CheckpointError(
+                f"'{filename}' was trained with {told.format(*meta['split'])}, and the config and the processes give "
+                f"{told.format(*split)}: the same samples per step, but '{layer}' treats them otherwise. "
+                "Restore the numbers, or start a new run with load_from."
+            )
         self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
         self.optim_wrapper.load_state_dict(checkpoint["optimizer"])
         self.train_loop._iter = meta["iter"]
@@ -296,6 +307,7 @@ class StagedRunner(Runner):
             "iter": self.iter,
             "max_iters": self.train_loop.max_iters,
             "world_batch": self.train_loop.world_batch,
+            "split": self.train_loop.split,
             "seed": self.seed,
             "tasks": list(self.model.tasks),
             "model_cfg": _plain(self.cfg.model),
@@ -327,6 +339,16 @@ def _require_distinct(metrics: Sequence[BaseMetric]) -> None:
             f"two metrics of one evaluator are called '{twice[0]}': leave one out, give a class of your own another "
             "`name`, or one of the two a prefix: dict(type=..., prefix='y')."
         )
+
+
+def split_dependent(model: nn.Module) -> str | None:
+    """Name of a layer for which it matters which samples of a step share a forward pass: dropout, whose masks are those
+    of a pass, or batch normalisation; None without such."""
+    for name, module in model.named_modules():
+        drops = isinstance(module, _DropoutNd) and module.p > 0
+        if drops or isinstance(module, _BatchNorm):
+            return name
+    return None
 
 
 def _plain(value: object) -> object:

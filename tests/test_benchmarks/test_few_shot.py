@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -26,10 +25,17 @@ from benchmarks.few_shot_cells import (
 from benchmarks.few_shot_tables import difference, forgetting_table, new_table, read_cells
 
 RATE = {way.name: way.rates for way in WAYS}
-NEEDS_DATA = pytest.mark.skipif(not os.environ.get("DTIR_DATA"), reason="DTIR_DATA names no folder of real pairs")
 
 
-@NEEDS_DATA
+@pytest.fixture
+def real_pairs(data_dir, without_data, monkeypatch):
+    """Has the datasets find the real pairs."""
+    if not (data_dir / "train_pairs").is_dir():
+        without_data(f"the pairs to train on are not in {data_dir / 'train_pairs'}; set DTIR_DATA to the folder above")
+    monkeypatch.setenv("DTIR_DATA", str(data_dir))
+
+
+@pytest.mark.usefixtures("real_pairs")
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_no_test_picture_is_trained_on(kind, tmp_path):
     tested = {Path(record["gt_path"]).name for record in to_test(kind)}
@@ -41,7 +47,7 @@ def test_no_test_picture_is_trained_on(kind, tmp_path):
     assert not trained & tested
 
 
-@NEEDS_DATA
+@pytest.mark.usefixtures("real_pairs")
 def test_a_kind_has_a_cell_for_each_number_of_pairs_that_it_has():
     args = argparse.Namespace(pairs=[30, 100], seeds=2, kinds=None)
     cells = {(cell.kind.name, cell.pairs) for cell in all_cells(args)}

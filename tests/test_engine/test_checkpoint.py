@@ -10,6 +10,7 @@ from dtir.core.checkpoint import find_last_checkpoint, load_checkpoint, load_sta
 from dtir.core.errors import CheckpointError, DtirError
 from dtir.engine import StagedRunner, StagedTrainLoop
 from dtir.engine.hooks import AtomicCheckpointHook, BlindTaskHook, ForgettingHook
+from dtir.evaluation import PSNR, PictureMetric
 from dtir.regularizers import ParameterImportance
 
 
@@ -135,14 +136,38 @@ def test_full_disk_keeps_the_older_checkpoints(tmp_path, monkeypatch):
     assert not list(tmp_path.glob(".*.tmp"))
 
 
-def test_the_best_checkpoint_is_not_the_latest(tmp_path):
-    hook, loop = AtomicCheckpointHook(), StagedTrainLoop.__new__(StagedTrainLoop)
-    runner = SimpleNamespace(work_dir=tmp_path, iter=0, _train_loop=loop)
+class Difference(PictureMetric):
+    """Of which less is better."""
+
+    name, higher_is_better = "Difference", False
+
+    def measure(self, picture, gt):
+        return (picture - gt).abs().flatten(1).mean(1)
+
+
+@pytest.mark.parametrize(
+    ("save_best", "key", "best"),
+    [
+        ("average/PSNR", "average/PSNR", 1),
+        ("average/Difference", "average/Difference", 2),
+        ("noisy/Difference", "noisy/Difference", 2),
+        ("noisy/y/PSNR", "y/noisy/PSNR", 1),
+    ],
+)
+def test_the_best_checkpoint_is_not_the_latest(tmp_path, save_best, key, best):
+    hook, loop = AtomicCheckpointHook(save_best=save_best), StagedTrainLoop.__new__(StagedTrainLoop)
+    evaluator = SimpleNamespace(metrics=[PSNR(), Difference(), PSNR(protocol="y", prefix="y")])
+    model = SimpleNamespace(tasks=("noisy",))
+    runner = SimpleNamespace(
+        work_dir=tmp_path, iter=0, _train_loop=loop, model=model, val_loop=SimpleNamespace(evaluator=evaluator)
+    )
     runner.save_checkpoint = lambda out, name: (out / name).write_text(str(runner.iter))
-    for runner.iter, value in enumerate((20.0, 25.0, 22.0)):
-        hook.after_val_epoch(runner, {"average/PSNR": value})
-    assert hook.best == {"value": 25.0, "file": "best_average_PSNR_iter_1.pth"}
-    assert [path.name for path in tmp_path.iterdir()] == ["best_average_PSNR_iter_1.pth"]
+    hook.before_train(runner)
+    for runner.iter, value in enumerate((22.0, 25.0, 20.0, 24.0)):
+        hook.after_val_epoch(runner, {key: value})
+    name = f"best_{save_best.replace('/', '_')}_iter_{best}.pth"
+    assert hook.best["file"] == name
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_weights_of_another_run_come_without_what_its_hooks_knew(tmp_path):

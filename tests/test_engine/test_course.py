@@ -115,7 +115,7 @@ def test_losses_are_logged_as_means(tmp_path):
         step.add_losses({"loss": torch.tensor(value)})
     assert step.losses["loss"].item() == 2.5
 
-    written = {}
+    written = []
     loop = SimpleNamespace(
         data_time=0.5,
         stage=SimpleNamespace(end=9, index=0, name="s", start=0, settings=Stage("s", 9, 1.0)),
@@ -125,15 +125,16 @@ def test_losses_are_logged_as_means(tmp_path):
         iter=0,
         train_loop=loop,
         optim_wrapper=SimpleNamespace(grad_norm=None, lr=0.1, skipper=None),
-        visualizer=SimpleNamespace(add_scalars=lambda scalars, **_: written.update(scalars)),
+        visualizer=SimpleNamespace(add_scalars=lambda scalars, **_: written.append(scalars)),
         logger=SimpleNamespace(info=lambda line: None),
     )
     hook = StageLoggerHook(interval=2)
     hook.json_log_path = "x"
     hook._start_window()
-    for runner.iter, value in enumerate((1.0, 4.0)):
+    for runner.iter, value in enumerate((1.0, 4.0, 6.0, 10.0)):
         hook.after_train_iter(runner, runner.iter, outputs={"loss": torch.tensor(value)})
-    assert (written["loss"], written["data_time"]) == (2.5, 0.5)
+    # Each of the iterations since the last line.
+    assert [(line["loss"], line["data_time"]) for line in written] == [(2.5, 0.5), (8.0, 0.5)]
 
 
 def test_options_of_the_loader_reach_it_or_are_refused(tmp_path):

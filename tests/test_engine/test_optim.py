@@ -7,6 +7,7 @@ from dtir.core.errors import CheckpointError, ConfigError
 from dtir.engine.optim import StagedOptimWrapper, StagedOptimWrapperConstructor
 from dtir.models import ConditionedNetwork
 from dtir.models.backbones import NAFNet
+from dtir.models.backbones.parts.window_attention import WindowAttention
 from dtir.registry import REGULARIZERS
 from dtir.regularizers import Regularizer
 
@@ -35,6 +36,13 @@ def test_norms_biases_scales_and_modulation_have_no_weight_decay():
     for name, (rate, decay) in found.items():
         assert rate == pytest.approx(0.01)
         assert decay == (0 if name.endswith(spared) else 0.2), name
+
+
+def test_a_table_of_biases_is_a_bias():
+    attention = WindowAttention(8, 4, 2, qkv_bias=True, qk_scale=None)
+    found = groups(attention, {"bias_lr_mult": 2.0}, weight_decay=0.2)
+    assert found["relative_position_bias_table"] == (pytest.approx(0.02), 0)
+    assert found["qkv.weight"] == (pytest.approx(0.01), 0.2)
 
 
 def test_paramwise_factors_multiply_the_stages_rate_and_the_decay():
@@ -90,6 +98,12 @@ def test_wrong_factors_are_named(paramwise, message):
 def test_a_missing_optimizer_is_named():
     with pytest.raises(ConfigError, match=r"optim_wrapper\.optimizer is missing"):
         StagedOptimWrapperConstructor({"type": "dtir.StagedOptimWrapper"})
+
+
+def test_a_rate_of_zero_is_named():
+    """The factors of groups would be lost with it."""
+    with pytest.raises(ConfigError, match=r"optim_wrapper\.optimizer\.lr is 0; expected a number > 0, or none"):
+        groups(nn.Conv2d(3, 4, 3), {"bias_lr_mult": 2.0}, lr=0)
 
 
 def test_clipping_is_of_the_norm_of_all_gradients():

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 from mmengine.hooks import Hook
-from tiny_run import BARE, CONFIG, PLAIN, last_state, run_process, tiny_config, train, train_command
+from tiny_run import BARE, CONFIG, PLAIN, built, last_state, run_process, tiny_config, train, train_command
 
 from dtir.apis.models.build import load_restorer
 from dtir.core.checkpoint import load_checkpoint
@@ -149,14 +149,15 @@ def test_stages_freeze_what_they_do_not_train(tmp_path):
     trained = train(tmp_path / "run", **BARE, **{"train_cfg.stages": stages}).model.state_dict()
     changed = {key for key, value in trained.items() if not torch.equal(value, initial[key])}
     assert changed - {"matched_t"} == {"network.backbone.tail.weight", "network.backbone.tail.bias"}
-    stages[0]["trainable"] = []
-    with pytest.raises(ConfigError, match="stage 'finetune' trains nothing"):
-        train(tmp_path / "none", **{"train_cfg.stages": stages})
-    stages[0]["trainable"] = ["network.*", "network.bakcbone.*"]
+    # Said before the stages in front of it are trained.
+    stages.append({**stages[0], "name": "nothing", "trainable": []})
+    with pytest.raises(ConfigError, match="stage 'nothing': trainable is empty; expected patterns"):
+        built(tmp_path / "none", **{"train_cfg.stages": stages})
+    stages[1]["trainable"] = ["network.*", "network.bakcbone.*"]
     with pytest.raises(
         ConfigError, match=r"'network\.bakcbone\.\*', which matches no parameter .*network\.backbone\.\*"
     ):
-        train(tmp_path / "typo", **{"train_cfg.stages": stages})
+        built(tmp_path / "typo", **{"train_cfg.stages": stages})
 
 
 def test_tasks_of_model_and_data_must_agree(tmp_path):
@@ -178,11 +179,14 @@ def test_loss_that_is_not_finite_ends_the_run(tmp_path):
         runner.train()
 
 
-@pytest.mark.parametrize("amp", ["bf16", "fp16"])
-def test_mixed_precision_on_the_cpu_stays_near_float32(tmp_path, amp):
-    """With plain gradient descent, whose steps show every error of a gradient, beside how far the weights went."""
+@pytest.mark.parametrize(("amp", "clip"), [("bf16", None), ("fp16", None), ("fp16", 0.3)])
+def test_mixed_precision_on_the_cpu_stays_near_float32(tmp_path, amp, clip):
+    """With plain gradient descent, whose steps show every error of a gradient, beside how far the weights went.
+
+    Clipping is of gradients without the loss scale.
+    """
     stages = [{"name": "finetune", "iters": 3, "lr": 0.05, "generative_share": 0.25}]
-    options = {**BARE, **PLAIN, "train_cfg.stages": stages}
+    options = {**BARE, **PLAIN, "optim_wrapper.clip_grad": clip, "train_cfg.stages": stages}
     before = StagedRunner.from_cfg(tiny_config(tmp_path / "before", **options)).model.state_dict()
     changes = []
     for kind in (None, amp):

@@ -5,13 +5,15 @@ import torch
 from mmengine.logging import HistoryBuffer
 from tiny_run import BARE, PLAIN, built, last_state, tiny_config, train
 
+from dtir.core.errors import CheckpointError
 from dtir.core.stage_hook import StageHook, TrainStep
 from dtir.datasets import SampleKey
 from dtir.engine import StagedRunner
 from dtir.engine.hooks.logger import HISTORY_LENGTH
 from dtir.engine.loops import staged_train_loop
-from dtir.registry import REGULARIZERS
+from dtir.registry import BACKBONES, REGULARIZERS
 from dtir.regularizers import Regularizer
+from dtir.testing import TinyBackbone
 from dtir.testing.stopping import stopped
 
 MIXED = [{"name": "finetune", "iters": 4, "lr": 0.05, "generative_share": 0.25, "schedule": "constant"}]
@@ -47,6 +49,36 @@ def test_a_resumed_run_may_split_its_steps_otherwise(tmp_path):
     split = {"train_dataloader.batch_size": 4, "train_cfg.accumulate": 2}
     train(tmp_path / "split", resume=True, **{**options, **split})
     assert_close(last_state(tmp_path / "whole")["state_dict"], last_state(tmp_path / "split")["state_dict"])
+
+
+@BACKBONES.register_module()
+class WithDropout(TinyBackbone):
+    """Leaves out some of its input."""
+
+    def __init__(self, dropout: float) -> None:
+        super().__init__()
+        self.drop = torch.nn.Dropout(dropout)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(self.drop(x))
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_a_network_with_dropout_is_resumed_as_its_steps_were_split(tmp_path, dropout):
+    """Its masks are those of a micro-batch; of a network without it nothing is refused."""
+    options = {**BARE, "model.network.backbone": {"type": "WithDropout", "dropout": dropout}}
+    saved = built(tmp_path / "saved", **options)
+    saved.optim_wrapper = saved.build_optim_wrapper(saved.optim_wrapper)
+    saved.save_checkpoint(tmp_path, "a.pth")
+    message = r"batch_size=8, accumulate=1, 1 .*batch_size=4, accumulate=2, .*'network\.backbone\.drop'"
+    for batch, accumulate, refused in ((8, 1, False), (4, 2, dropout > 0)):
+        split = {"train_dataloader.batch_size": batch, "train_cfg.accumulate": accumulate}
+        runner = built(tmp_path / str(batch), **options, **split)
+        if refused:
+            with pytest.raises(CheckpointError, match=message):
+                runner.resume(str(tmp_path / "a.pth"))
+        else:
+            runner.resume(str(tmp_path / "a.pth"))
 
 
 def test_what_layers_draw_differs_by_process_and_micro_batch_and_noise_does_not(tmp_path, monkeypatch):

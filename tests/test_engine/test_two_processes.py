@@ -1,4 +1,4 @@
-"""Two processes with batches of 4 train as one process with batches of 8."""
+"""Two processes with two micro-batches of 2 train as one process with batches of 8."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ from tiny_run import CONFIG, assert_same_state, last_state, run_process, train, 
 
 # A stage that freezes a part, as what is reduced then changes.
 FROZEN = "train_cfg.stages.1.trainable=['network.backbone.*']"
-HALVES = ("train_dataloader.batch_size=4", FROZEN)
+PARTS = ("train_dataloader.batch_size=2", "train_cfg.accumulate=2", FROZEN)
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def one_process(tmp_path_factory):
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory):
     work_dir = tmp_path_factory.mktemp("two_processes")
-    succeed(train_command(work_dir, "--cfg-options", *HALVES, processes=2))
+    succeed(train_command(work_dir, "--cfg-options", *PARTS, processes=2))
     return last_state(work_dir)
 
 
@@ -121,12 +121,12 @@ def stopped_config(folder: Path, to: str) -> Path:
 
 def test_a_signal_to_the_launcher_stops_all_with_one_checkpoint_that_resumes_to_the_same_bits(tmp_path, two_processes):
     work_dir = tmp_path / "run"
-    command = train_command(work_dir, "--cfg-options", *HALVES, processes=2)
+    command = train_command(work_dir, "--cfg-options", *PARTS, processes=2)
     result = run_process([str(stopped_config(tmp_path, "launcher")) if c == str(CONFIG) else c for c in command])
     assert result.returncode != 0
     assert "SIGTERM: stopping with a checkpoint" in result.stdout + result.stderr
     assert 6 <= last_state(work_dir)["meta"]["iter"] < two_processes["meta"]["iter"]
-    succeed(train_command(work_dir, "--resume", "--cfg-options", *HALVES, processes=2))
+    succeed(train_command(work_dir, "--resume", "--cfg-options", *PARTS, processes=2))
     assert_same_state(last_state(work_dir), two_processes)
 
 
@@ -134,7 +134,7 @@ def test_shards_train_as_copies_do(tmp_path, two_processes):
     """With frozen parts, clipping, averages, matching, validations and checkpointed blocks; stopped and resumed."""
     script, work_dir = tmp_path / "twice.py", tmp_path / "run"
     script.write_text(TWICE)
-    options = (*HALVES, "train_cfg.parallel=FSDP", "train_cfg.checkpoint_activations=True")
+    options = (*PARTS, "train_cfg.parallel=FSDP", "train_cfg.checkpoint_activations=True")
     command = train_command(work_dir, "--cfg-options", *options, "default_hooks.checkpoint.max_keep=9", processes=2)
     place = command.index(str(CONFIG))
     command[place - 1 : place] = [str(script), str(stopped_config(tmp_path, "itself"))]

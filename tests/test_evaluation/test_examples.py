@@ -72,3 +72,13 @@ def test_names_that_are_paths_and_tasks_do_not_meet(tmp_path):
     store.write(tmp_path, records, ["noisy", "hazy"])
     assert shades(tmp_path / "noisy_best.png") == [20]
     assert shades(tmp_path / "hazy_worst.png") == [30]
+
+
+def test_rows_are_lq_restored_and_gt_in_their_colours(tmp_path):
+    colours = {"lq": (250, 0, 0), "pred": (0, 250, 0), "gt": (0, 0, 250)}
+    store = ExampleStore(tmp_path / "kept", 1)
+    one = record("a", 20)
+    store.offer(one, {name: np.full((8, 8, 3), rgb, np.uint8) for name, rgb in colours.items()})
+    store.write(tmp_path, [one], ["noisy"])
+    middle = cv2.imread(str(tmp_path / "noisy_best.png"))[26 + 160, 160 :: 320 + 6, ::-1]
+    assert [tuple(pixel) for pixel in middle.tolist()] == list(colours.values())

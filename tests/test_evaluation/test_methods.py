@@ -13,7 +13,7 @@ from dtir.evaluation.measures import Measure
 from dtir.evaluation.metrics import LPIPS
 from dtir.evaluation.reports import write_results
 from dtir.evaluation.reports.methods.page import comparison_tables
-from dtir.evaluation.reports.methods.pictures import PART, most_different
+from dtir.evaluation.reports.methods.pictures import PART, most_different, write_pictures
 from dtir.evaluation.reports.methods.reading import differences, read_methods
 from dtir.evaluation.results import ResultRow, ResultTable, average_row
 
@@ -164,6 +164,19 @@ def test_the_files_of_a_comparison(folders, tmp_path, capsys):
     assert float(rows[0]["plain PSNR"]) == pytest.approx(20.5)
     values = list(csv.DictReader((out / "compare.csv").open()))
     assert len(values) == 3 * 4 * 2
+
+
+def test_a_sheet_shows_lq_the_methods_and_gt_in_their_colours(folders, tmp_path):
+    colours = {"lq": (250, 0, 0), "plain": (0, 250, 0), "ours": (250, 250, 0), "gt": (0, 0, 250)}
+    for method, folder in (("plain", folders[0]), ("ours", folders[2])):
+        for kind in ("lq", "restored", "gt"):
+            rgb = colours.get(kind, colours[method])
+            picture = np.full((160, 160, 3), rgb[::-1], np.uint8)
+            cv2.imwrite(str(folder / "report" / "pictures" / f"0_{kind}.png"), picture)
+    (path,) = write_pictures(tmp_path / "sheets", methods_of(folders))
+    # Two rows: the pictures with a frame around the part below, and that part.
+    sheet = cv2.imread(str(path))[26 + 160 :: 26 + 320 + 6, 160 :: 320 + 6, ::-1]
+    assert [[tuple(pixel) for pixel in row] for row in sheet.tolist()] == [list(colours.values())] * 2
 
 
 def test_the_enlarged_part_is_where_methods_differ(folders):

@@ -1,5 +1,6 @@
 """The report page of a training: what it shows, what it says is missing, and how a browser sees it."""
 
+import base64
 import html
 import json
 import re
@@ -74,6 +75,17 @@ def test_the_page_needs_nothing_else_and_shows_every_task(work_dir, capsys):
     assert page.count('type="range"') == len(kept)
     assert results["protocol"] in page
     assert len(re.findall(r"<img [^>]*alt=\"[^\"]+\"", page)) == page.count("<img ")
+
+
+def test_the_slider_shows_each_picture_for_what_it_is(work_dir):
+    """The later image lies on top, and the slider uncovers the input at the left of the restored picture."""
+    page, folder = page_of(work_dir), work_dir / "report/pictures"
+    kept = json.loads((folder / "pictures.json").read_text())
+    shown = re.findall(r'<img src="([^"]+)" alt="(\w+)[^"]*" class="(\w+)"', page)
+    names = [("Original", "gt"), ("Restored", "restored"), ("Input", "lq")]
+    assert [image[1:] for image in shown] == names * len(kept)
+    for (source, _, kind), entry in zip(shown, [entry for entry in kept for _ in names], strict=True):
+        assert base64.b64decode(source.partition(",")[2]) == (folder / entry["files"][kind]).read_bytes()
 
 
 def test_a_part_that_is_not_there_is_named_with_what_makes_it(work_dir):

@@ -150,6 +150,24 @@ def test_the_orthogonality_changes_nothing_and_the_importance_only_some_steps(tm
     assert any(not torch.equal(plain[key], always[key]) for key in plain)
 
 
+def test_micro_batches_equal_one_batch(tmp_path):
+    terms = [
+        {"type": "ReleasedOrthogonality", "probability": 1.0},
+        {"type": "ReleasedImportance", "probability": 1.0, "num_batches": 1, "batch_size": 2, "weight": 1.0},
+    ]
+    found = []
+    for batch, accumulate in ((8, 1), (2, 4)):
+        split = {"train_dataloader.batch_size": batch, "train_cfg.accumulate": accumulate}
+        options = {"train_cfg.stages": STAGES, "train_cfg.regularizers": terms, **PLAIN, **split}
+        runner = train(tmp_path / str(batch), **options)
+        found.append((runner.model.state_dict(), runner.train_loop.step.logged))
+    (state, logged), (state_of_parts, logged_of_parts) = found
+    for key, value in state.items():
+        torch.testing.assert_close(state_of_parts[key], value, rtol=0, atol=1e-6)
+    for key, value in logged.items():
+        torch.testing.assert_close(logged_of_parts[key], value, rtol=1e-3, atol=1e-5)
+
+
 def test_a_tenth_of_the_steps_is_generative():
     runner = SimpleNamespace(seed=5)
     steps = [TrainStep(SimpleNamespace(index=2), k) for k in range(2000)]

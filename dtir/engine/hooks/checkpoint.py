@@ -42,7 +42,7 @@ class AtomicCheckpointHook(StageHook):
     ) -> None:
         self.interval = interval
         self.max_keep = max_keep
-        self.save_best = save_best
+        self.save_best = self.key = save_best
         self.best = {"value": float("-inf"), "file": ""}
         self.sign = 1
 
@@ -54,8 +54,11 @@ class AtomicCheckpointHook(StageHook):
         own = {metric.label: metric for metric in metrics if isinstance(metric, PictureMetric)}
         row, _, label = self.save_best.partition("/")
         if label in own:
+            metric = own[label]
+            # A validation's values have a prefix in front of the row.
+            self.key = f"{metric.prefix}/{row}/{metric.name}" if metric.prefix else self.save_best
             # The best value is kept as one of which more is better.
-            self.sign = -1 if own[label].higher_is_better is False else 1
+            self.sign = -1 if metric.higher_is_better is False else 1
         known = [f"{AVERAGE}/{name}" for name in own]
         rows = (AVERAGE, *runner.model.tasks)
         if len(own) == len(metrics) and self.save_best != DEFAULT_BEST and not (label in own and row in rows):
@@ -84,7 +87,7 @@ class AtomicCheckpointHook(StageHook):
 
     def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
         """Saves the best checkpoint when a validation during training improves on it."""
-        value = (metrics or {}).get(self.save_best) if self.save_best else None
+        value = (metrics or {}).get(self.key) if self.key else None
         trains = isinstance(runner._train_loop, BaseLoop)
         if value is None or not trains or self.sign * value <= self.best["value"]:
             return

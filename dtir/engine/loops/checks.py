@@ -72,6 +72,11 @@ def check_stages(plan: StagePlan, model: nn.Module) -> None:
                 f"stage '{stage.name}': tasks is {tasks!r}; expected 'all', a list of names, or a number of 1 to "
                 f"the {len(model.tasks)} tasks of the model."
             )
+        if not stage.settings.trainable:
+            raise ConfigError(
+                f"stage '{stage.name}': trainable is empty; expected patterns of parameters, such as "
+                f"['{_kinds(parameters)[0]}'], or leave it out to train all."
+            )
         for pattern in stage.settings.trainable:
             if not any(fnmatchcase(name, pattern) for name in parameters):
                 raise ConfigError(

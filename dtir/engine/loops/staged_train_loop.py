@@ -1,5 +1,6 @@
 """The training loop: it announces stages, hooks switch them."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -37,7 +38,8 @@ class StagedTrainLoop(BaseLoop):
     """Trains a restorer through stages; one iteration is one optimiser step.
 
     Its hook points beside mmengine's are those of `dtir.core.stage_hook.StageHook`. A step is a function of all its
-    samples: how many processes and micro-batches share them does not matter, beyond the rounding of sums.
+    samples: how many processes and micro-batches share them does not matter, beyond the rounding of sums, but for
+    networks with layers of which it does (`split_dependent`).
 
     Args:
         runner: The runner.
@@ -127,7 +129,12 @@ class StagedTrainLoop(BaseLoop):
     @property
     def world_batch(self) -> int:
         """Samples of one optimiser step, of all processes and micro-batches."""
-        return self.batch_sampler.batch_size * self.batch_sampler.world_size * self.accumulate
+        return math.prod(self.split)
+
+    @property
+    def split(self) -> list[int]:
+        """What shares the samples of a step: samples of a micro-batch, micro-batches, processes."""
+        return [self.batch_sampler.batch_size, self.accumulate, self.batch_sampler.world_size]
 
     @property
     def local_iter(self) -> int:
@@ -185,8 +192,6 @@ class StagedTrainLoop(BaseLoop):
     def _gradient_path(self) -> SummedGradients | ShardedGradients | LossGradients:
         model = self.runner.model
         self.trainable_parameters = [p for p in model.parameters() if p.requires_grad]
-        if not self.trainable_parameters:
-            raise ConfigError(f"stage '{self.stage.name}' trains nothing: no parameter matches its `trainable`.")
         if self.shards is not None:
             return ShardedGradients(model)
         separate = any(regularizer.needs_loss_gradients for regularizer in self.regularizers)

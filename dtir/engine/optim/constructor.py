@@ -63,7 +63,8 @@ class Paramwise:
             chosen = self.custom_keys[max(own, key=len)]
             return chosen.get("lr_mult", 1.0), chosen.get("decay_mult", 1.0)
         is_norm = "norm" in type(module).__name__.lower()
-        is_bias = name.endswith("bias") and not is_norm
+        # Also a table of biases, of attention, by position.
+        is_bias = "bias" in name.rpartition(".")[2] and not is_norm
         kinds = (
             (MODULATION in name, self.modulation_decay_mult),
             (is_norm, self.norm_decay_mult),
@@ -86,7 +87,8 @@ class StagedOptimWrapperConstructor:
         paramwise_cfg: Keys of `Paramwise`.
 
     Raises:
-        ConfigError: The optimiser is missing, or a key of `paramwise_cfg` is unknown or fits no parameter.
+        ConfigError: The optimiser is missing or has a rate of 0, or a key of `paramwise_cfg` is unknown or fits no
+            parameter.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
@@ -94,6 +96,10 @@ class StagedOptimWrapperConstructor:
         if "optimizer" not in self.wrapper:
             raise ConfigError("optim_wrapper.optimizer is missing; expected such as dict(type='Adam', lr=1e-4).")
         self.optimizer = dict(self.wrapper.pop("optimizer"))
+        if self.optimizer.get("lr") == 0:
+            raise ConfigError(
+                "optim_wrapper.optimizer.lr is 0; expected a number > 0, or none: the stages' own replaces it."
+            )
         self.paramwise = Paramwise.from_config(paramwise_cfg or {})
 
     def __call__(self, model: nn.Module) -> OptimWrapper:

@@ -1,5 +1,6 @@
 """Learning a task later from a few pairs."""
 
+import json
 import math
 from pathlib import Path
 
@@ -187,6 +188,11 @@ def test_the_command_writes_model_and_page(model, pairs, tmp_path, capsys):
     text = (tmp_path / "new" / "report.html").read_text(encoding="utf-8")
     assert "learned from 5 pairs" in text
     assert text.count("data:image/png") == 3
+    kept = tmp_path / "new" / "report" / "pictures"
+    (entry,) = json.loads((kept / "pictures.json").read_text(encoding="utf-8"))
+    for kind, folder in (("lq", "LQ"), ("gt", "GT")):
+        shown = cv2.imread(str(kept / entry["files"][kind]))
+        assert np.array_equal(shown, cv2.imread(str(pairs / folder / f"{entry['name']}.png")))
     assert main([*command, *quick]) == 2
     assert "exists" in capsys.readouterr().err
 
