@@ -52,6 +52,8 @@ class AnchoredPenalty(Regularizer):
     def importances(self, runner, seed_stage: int) -> dict[str, dict[str, Tensor]]:
         """What the checkpoint keeps beside the anchor: float32 CPU tensors by parameter name, under names of their own.
 
+        The network is in evaluation mode.
+
         Args:
             runner: The runner.
             seed_stage: Number of the stage, for the seeds of what is drawn.
@@ -65,8 +67,13 @@ class AnchoredPenalty(Regularizer):
         """Estimates, if it is time to, and lays the stage's tensors out on the device."""
         wanted = stage.settings.name == self.before if not self.state else self.reestimate
         if fresh and wanted:
-            anchor = {name: p.detach().cpu().float().clone() for name, p in self.network_of(runner).named_parameters()}
+            network = self.network_of(runner)
+            anchor = {name: p.detach().cpu().float().clone() for name, p in network.named_parameters()}
+            training = network.training
+            # Without dropout and the noise of routers, which are of a training step.
+            network.eval()
             self.state = {**self.importances(runner, stage.index), "anchor": anchor}
+            network.train(training)
         self._lay_out(runner)
 
     def _lay_out(self, runner) -> None:

@@ -76,8 +76,6 @@ class ParameterImportance(AnchoredPenalty):
         params = {name: p.detach() for name, p in network.named_parameters()}
         sums = {name: torch.zeros_like(p) for name, p in params.items()}
         squares = {name: torch.zeros_like(p) for name, p in params.items()}
-        training = network.training
-        network.eval()
         mine = range(get_rank(), self.num_samples, get_world_size())
         chunks = (mine[i : i + self.chunk] for i in range(0, len(mine), self.chunk))
         draw = degraded_batches if self.target == "output" else generative_batches
@@ -86,7 +84,6 @@ class ParameterImportance(AnchoredPenalty):
             for name, g in gradients.items():
                 sums[name] += g.sum(0)
                 squares[name] += g.square().sum(0)
-        network.train(training)
         for tensor in (*sums.values(), *squares.values()):
             if get_world_size() > 1:
                 dist.all_reduce(tensor)

@@ -147,14 +147,16 @@ def test_matching_skips_crops_that_the_damage_missed():
 def test_matched_steps_start_where_they_are_told_to(tmp_path, monkeypatch, options, expected):
     scores = {"noisy": [0.0, 1.0, 5.0, 4.9], "hazy": [9.0, 8.0, 1.0, 0.0], "rainy": [9.0, 8.5, 8.4, 0.0]}
     curves = [MatchingCurve(task, [0, 1, 2, 3], [row], "subtract", "psnr") for task, row in scores.items()]
-    steps, messages = {}, []
-    model = SimpleNamespace(tasks=tuple(scores), eval=lambda: None, set_matched_t=steps.update)
+    steps, messages, modes = {}, [], ["train"]
+    model = SimpleNamespace(tasks=tuple(scores), eval=lambda: modes.append("eval"), set_matched_t=steps.update)
     logger = SimpleNamespace(info=messages.append)
     hook = TimestepMatchingHook(**options)
-    monkeypatch.setattr(hook, "_match", lambda runner, stage, task: curves[task])
+    seen = []
+    monkeypatch.setattr(hook, "_match", lambda runner, stage, task: seen.append(modes[-1]) or curves[task])
     runner = SimpleNamespace(model=model, work_dir=tmp_path, logger=logger, whole_model=lambda: nullcontext(model))
     hook.before_stage(runner, SimpleNamespace(name="finetune", index=1), fresh=True)
     assert steps == expected
+    assert seen == ["eval"] * 3
     assert any("steps in use" in message for message in messages) == bool(options)
 
 

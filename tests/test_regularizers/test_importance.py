@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tiny_run import assert_same_state, last_state, tiny_config, train
+from tiny_run import assert_same_state, built, last_state, tiny_config, train
 from torch import nn
 
 from dtir.core.errors import ConfigError
@@ -12,7 +12,7 @@ from dtir.engine import StagedRunner
 from dtir.models import ConditionedNetwork
 from dtir.models.backbones import NAFNet
 from dtir.registry import BACKBONES
-from dtir.regularizers import ParameterImportance
+from dtir.regularizers import ParameterImportance, ReleasedImportance
 from dtir.regularizers.anchored import LOG_INTERVAL
 from dtir.regularizers.depth import parameter_depths
 from dtir.regularizers.estimation import degraded_batches, generative_batches
@@ -111,6 +111,17 @@ def test_the_estimate_is_that_of_a_loop_over_samples(tmp_path, target):
         values = torch.stack(values)
         torch.testing.assert_close(mean[name], values.mean(0), rtol=1e-4, atol=1e-6 * values.abs().max().item())
         torch.testing.assert_close(square[name], values.square().mean(0), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("kind", [ParameterImportance, ReleasedImportance])
+def test_the_estimate_is_without_what_is_random_in_training(tmp_path, kind):
+    runner = built(tmp_path, **{"train_cfg.stages": STAGES, **PLAIN})
+    network, modes = runner.model.train().network, set()
+    network.register_forward_pre_hook(lambda module, _: modes.add(module.training))
+    size = {"num_samples": 1} if kind is ParameterImportance else {"num_batches": 1, "batch_size": 1}
+    kind(**size).before_stage(runner, runner.train_loop.plan.at(2), fresh=True)
+    assert modes == {False}
+    assert network.training
 
 
 def explicit_term(runner, state, order: str, decay: float, weight: float) -> torch.Tensor:
