@@ -170,6 +170,18 @@ def test_the_best_checkpoint_is_not_the_latest(tmp_path, save_best, key, best):
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_resumed_run_compares_with_its_best(tmp_path, resume):
+    hook, loop = AtomicCheckpointHook(), StagedTrainLoop.__new__(StagedTrainLoop)
+    saved = []
+    runner = SimpleNamespace(work_dir=tmp_path, iter=7, _train_loop=loop, _resume=resume)
+    runner.save_checkpoint = lambda out, name: saved.append(name)
+    hook.after_load_checkpoint(runner, {"meta": {"best": {"value": 25.0, "file": "best_average_PSNR_iter_1.pth"}}})
+    hook.after_val_epoch(runner, {"average/PSNR": 24.0})
+    # Weights of another run begin their own.
+    assert saved == ([] if resume else ["best_average_PSNR_iter_7.pth"])
+
+
 def test_weights_of_another_run_come_without_what_its_hooks_knew(tmp_path):
     regularizer, hooks = ParameterImportance(), (ForgettingHook(), BlindTaskHook(width=8))
     saved = built(tmp_path / "first", custom_hooks=[])

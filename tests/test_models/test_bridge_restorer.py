@@ -307,3 +307,21 @@ def test_every_picture_has_the_embeddings_of_its_own_task(daclip):
     assert seen[0] == ([2, 0, 1, 2], [12, 10, 11, 12])
     assert seen[1:] == [([1, 0], [11, 10])] * len(seen[1:])
     assert len(seen) > 1
+
+
+def test_every_tile_has_the_embeddings_of_its_own_picture(daclip):
+    daclip.text_context.copy_(torch.arange(3.0).view(3, 1).expand(3, 8))
+    seen = []
+
+    class Backbone(nn.Module):
+        def forward(self, x, condition, t, text, image):
+            seen.extend(zip(condition.mean((1, 2, 3)).tolist(), text[:, 0].tolist(), strict=True))
+            return torch.zeros_like(x)
+
+    daclip.backbone = Backbone()
+    black_and_grey = torch.tensor([0.0, 0.5]).view(2, 1, 1, 1).expand(2, 3, 8, 16)
+    daclip.apply_in_tiles(
+        lambda lq: daclip.restore(lq, torch.tensor([2, 1])), black_and_grey, tile=8, overlap=2, batch_size=2
+    )
+    # Centred values of the pictures, and their tasks.
+    assert set(seen) == {(-1, 2), (0, 1)}

@@ -98,6 +98,21 @@ def test_where_the_teacher_leads_is_the_solution(teacher):
     assert with_table(model, exact).losses(lq, samples)["loss_consistency"].item() > 1e-4
 
 
+def test_training_and_sampling_tell_the_network_the_same_numbers(teacher):
+    model = make(teacher=teacher, time_scale=10.0)
+    told = {"losses": [], "sampling": []}
+    lq, samples = batch(64)
+    for place, run in (
+        ("losses", lambda: model.losses(lq, samples)),
+        ("sampling", lambda: model.restore(lq[:1], torch.zeros(1))),
+    ):
+        model.call_network = lambda x, given, t, *network, place=place: told[place].append(t) or torch.zeros_like(x)
+        run()
+    # Its process counts its steps from 0 for the network.
+    assert {number for t in told["losses"] for number in t.tolist()} == {10.0 * k for k in range(STEPS)}
+    assert [t.tolist() for t in told["sampling"]] == [[10.0 * (STEPS - 1)]]
+
+
 def test_one_step_draws_what_many_steps_draw(teacher):
     """The mean and the spread of the pictures, of which the teacher's one step has the mean alone."""
     lq = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(2))
