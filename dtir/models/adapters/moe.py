@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from dtir.core.errors import ConfigError
 from dtir.core.seeding import device_generator
+from dtir.models.precision import without_autocast
 from dtir.registry import ADAPTERS
 
 from .base import Adapter, ParallelAdapter
@@ -34,8 +35,10 @@ class NoisyRouter(nn.Linear):
         self.noise: Tensor | None = None
 
     def forward(self, prompt: Tensor) -> Tensor:
-        """The logits that the choice is made by."""
-        logits = super().forward(prompt)
+        """The logits that the choice is made by, in the parameters' precision: rounded to half of it, close experts
+        would be chosen otherwise in a training than without it."""
+        with without_autocast(prompt.device):
+            logits = super().forward(prompt)
         if not (self.training and self.std):
             return logits
         noise = torch.randn(self.out_features) if self.noise is None else self.noise

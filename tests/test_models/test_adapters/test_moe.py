@@ -115,3 +115,16 @@ def test_router_noise_is_for_training_and_common_to_all_samples():
     noisy = [model.routing(one)[0] for _ in range(2)]
     assert torch.equal(noisy[0][0], noisy[0][2])
     assert not torch.equal(noisy[0], noisy[1])
+
+
+def test_mixed_precision_chooses_the_same_experts():
+    """Also where bf16 cannot tell the logits apart."""
+    model = experts()
+    with torch.no_grad():
+        model.router.weight.zero_()
+        model.router.bias.copy_(1 + 1e-4 * torch.arange(len(model.router.bias)))
+    share, chosen = model.routing(PROMPT)
+    with torch.autocast("cpu", torch.bfloat16):
+        in_half = model.routing(PROMPT)
+    assert torch.equal(in_half[1], chosen)
+    torch.testing.assert_close(in_half[0], share)
