@@ -218,6 +218,18 @@ def test_the_projection_logs_the_s_and_d_of_the_loss(tmp_path):
         assert (found[0]["grad_cosine"] != 0) == (share == 0.25)
 
 
+def test_the_projection_logs_what_all_micro_batches_show(tmp_path):
+    found = []
+    for batch, accumulate in ((8, 1), (2, 4)):
+        split = {"train_dataloader.batch_size": batch, "train_cfg.accumulate": accumulate}
+        options = {"train_cfg.stages": STAGE, "custom_hooks": [], **PLAIN, **split}
+        regularizers = {"train_cfg.regularizers": [{"type": "OrthogonalProjection"}]}
+        found.append(train(tmp_path / str(batch), **options, **regularizers).train_loop.step.logged)
+    for name in ("orth_same", "orth_cross", "grad_cosine"):
+        assert found[0][name].item() != 0
+        torch.testing.assert_close(found[1][name], found[0][name], rtol=1e-4, atol=1e-6)
+
+
 def test_frozen_shallow_blocks_have_no_term(tmp_path):
     stages = [{**STAGE[0], "trainable": ["network.backbone.tail.*"]}]
     options = {"train_cfg.stages": stages, "custom_hooks": [], **PLAIN}
