@@ -342,9 +342,11 @@ def _require_distinct(metrics: Sequence[BaseMetric]) -> None:
 
 
 def split_dependent(model: nn.Module) -> str | None:
-    """Name of a layer for which it matters which samples of a step share a forward pass: dropout, whose masks are those
-    of a pass, or batch normalisation; None without such."""
-    for name, module in model.named_modules():
+    """Name of a layer of the network for which it matters which samples of a step share a forward pass: dropout, whose
+    masks are those of a pass, or batch normalisation; None without such."""
+    # What is beside it, such as a codec or the network of a loss, is not trained.
+    network = getattr(model, "network", getattr(model, "backbone", model))
+    for name, module in network.named_modules():
         drops = isinstance(module, _DropoutNd) and module.p > 0
         if drops or isinstance(module, _BatchNorm):
             return name
