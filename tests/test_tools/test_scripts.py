@@ -19,6 +19,7 @@ case "$*" in
     *version_info*) exit "${FAKE_OLD:-0}" ;;
     *ensurepip*) exit "${FAKE_NO_VENV:-0}" ;;
     *socket*) echo 12345 ;;
+    *sysconfig*) dirname "$0" ;;
     *cuda*) echo 0 ;;
     "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
     "-m pip install"*) exit "${FAKE_PIP:-0}" ;;
@@ -206,6 +207,32 @@ def test_a_failed_installation_is_tried_again(shell):
 
     _, calls = shell("run_tests.sh")
     assert any("pip install" in call for call in calls)
+
+
+def test_the_extras_have_an_environment_of_their_own(shell):
+    above = shell.repo / ".venv" / "extras" / "bin"
+    result, calls = shell("test_extras.sh", "-x")
+    assert result.returncode == 0, result.stderr
+    assert (above / "below.pth").read_text() == f'import site; site.addsitedir("{shell.repo}/.venv/bin")\n'
+    installed = next(call for call in calls if "--requirement" in call)
+    for extra in ("app", "onnx", "openvino"):
+        assert f" --requirement=requirements/{extra}.txt" in installed
+    assert calls[-1].startswith("1|-m pytest tests/test_app/test_page.py")
+    assert calls[-1].endswith(" -x")
+    # Every place that is named there exists.
+    for place in calls[-1].split()[2:-1]:
+        file, _, name = place.partition("::")
+        assert (REPO / file).exists()
+        assert not name or f"def {name}(" in (REPO / file).read_text()
+
+    result, calls = shell("test_extras.sh")
+    assert not any("pip install" in call or "-m venv" in call for call in calls)
+
+    shutil.rmtree(above.parent)
+    result, calls = shell("test_extras.sh", FAKE_PIP="1")
+    assert result.returncode == 1
+    assert "installation failed" in result.stderr
+    assert not any("-m pytest" in call for call in calls)
 
 
 def test_quickstart_restores_and_then_adapts(shell):
