@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from dtir.core.names import printable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -29,7 +31,7 @@ class Shown:
 
     def add(self, job: "Job", outcome: "Outcome") -> None:
         """Takes a picture."""
-        print("; ".join((f"{job.source}: {outcome}", *outcome.warnings)))
+        print("; ".join((f"{printable(job.source)}: {outcome}", *map(printable, outcome.warnings))))
         self.number += 1
         if len(self.pictures) < self.most:
             self.pictures.append((job, outcome))
@@ -43,7 +45,7 @@ class Shown:
 def print_preview(preview: "Preview") -> None:
     """Prints what a run would do."""
     for (source, target), (width, height) in preview.planned[:LISTED]:
-        print(f"{source} -> {target}  {width} x {height}")
+        print(f"{printable(source)} -> {printable(target)}  {width} x {height}")
     if len(preview.planned) > LISTED:
         print(f"... and {len(preview.planned) - LISTED} more")
     size = f"{preview.megapixels:.1f} megapixels, {preview.bytes / 1e6:.1f} MB"
@@ -67,7 +69,9 @@ def print_report(report: "RestoreReport", out: str) -> None:
     if report.left:
         print(f"{_pictures(len(report.left))} left and copied: clean, or unclear")
     if report.left_out:
-        kinds = ", ".join(f"{number} {kind or 'without extension'}" for kind, number in report.left_out.most_common())
+        kinds = ", ".join(
+            f"{number} {printable(kind) or 'without extension'}" for kind, number in report.left_out.most_common()
+        )
         print(f"{_files(report.left_out.total())} left out, no pictures that are read here: {kinds}")
     _print_rest(report.skipped, report.failed)
 
@@ -78,7 +82,7 @@ def _print_rest(skipped: "Sequence[object]", failed: "Sequence[Failure]") -> Non
     if failed:
         print_error(f"{len(failed)} failed:")
     for path, reason in failed:
-        print_error(f"  {reason}" if str(path) in reason else f"  {path}: {reason}")
+        print_error(f"  {printable(reason if str(path) in reason else f'{path}: {reason}')}")
 
 
 def _files(number: int) -> str:
@@ -94,4 +98,5 @@ def print_error(text: str) -> None:
     from rich.console import Console
 
     # Paths may hold square brackets, so nothing is markup; soft_wrap keeps them in one piece for copying.
+    text = "\n".join(map(printable, text.split("\n")))
     Console(stderr=True, highlight=False).print(text, style="red", markup=False, soft_wrap=True)

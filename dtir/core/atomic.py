@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
 import re
 import tempfile
@@ -19,6 +20,8 @@ _ASKING = threading.Lock()
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
 # As `tempfile.mkstemp` makes them.
 _TEMPORARY = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.tmp")
+# Bytes that file systems allow a name, less those that a temporary one has beside it.
+_LONGEST = 255 - len("..12345678.tmp")
 
 
 @contextlib.contextmanager
@@ -35,7 +38,7 @@ def atomic_write(path: str | Path, mode: str = "wb", encoding: str | None = None
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{temporary_stem(path.name)}.", suffix=".tmp")
     try:
         # Some file systems of other systems have no rights to set.
         with contextlib.suppress(PermissionError):
@@ -75,8 +78,15 @@ def append_line(path: str | Path, line: bytes) -> None:
         file.write(line)
 
 
+def temporary_stem(name: str) -> str:
+    """What a temporary file of a file's name is called by: that name or, if it leaves no room, its start and hash."""
+    if len(os.fsencode(name)) <= _LONGEST:
+        return name
+    return f"{name[:50]}.{hashlib.blake2b(os.fsencode(name), digest_size=8).hexdigest()}"
+
+
 def temporary_of(name: str) -> str | None:
-    """The name of the file that `atomic_write` would have made of a temporary one; None for other names."""
+    """The `temporary_stem` that a temporary file of `atomic_write` has; None for other names."""
     found = _TEMPORARY.fullmatch(name)
     return found and found[1]
 

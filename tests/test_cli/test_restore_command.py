@@ -178,6 +178,17 @@ def test_failed_picture_gives_exit_code_one_and_its_reason(restorer, pictures, t
     assert "ends early" in captured.err
 
 
+def test_names_with_control_characters_are_shown_escaped(restorer, pictures, tmp_path, capsys):
+    whole = (pictures / "a.png").read_bytes()
+    (pictures / "two\nlines.png").write_bytes(whole)
+    (pictures / "\x1b[2Jcut.png").write_bytes(whole[:40])
+    assert restore(pictures, "--task", "noisy", "--out", tmp_path / "out") == 1
+    captured = capsys.readouterr()
+    assert r"two\nlines.png: noisy" in captured.out
+    assert r"\x1b[2Jcut.png" in captured.err
+    assert "\x1b" not in captured.out + captured.err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

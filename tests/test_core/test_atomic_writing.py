@@ -2,7 +2,7 @@
 
 import pytest
 
-from dtir.core.atomic import atomic_write, remove_abandoned, temporary_of
+from dtir.core.atomic import atomic_write, remove_abandoned, temporary_of, temporary_stem
 
 
 def temporaries(folder):
@@ -42,3 +42,13 @@ def test_what_is_being_written_is_not_taken_for_what_was_left(tmp_path):
     remove_abandoned(left)
     assert not left.exists()
     remove_abandoned(left)
+
+
+@pytest.mark.parametrize("name", ["n" * 251 + ".png", "画" * 83 + ".png", "n" * 241])
+def test_a_name_as_long_as_the_file_system_allows(tmp_path, name):
+    with atomic_write(tmp_path / name, "w", "utf-8") as file:
+        file.write("whole")
+        (temporary,) = temporaries(tmp_path)
+        assert temporary_of(temporary.name) == temporary_stem(name)
+        assert temporary_stem(name) != temporary_stem(f"x{name[1:]}")
+    assert [path.name for path in tmp_path.iterdir()] == [name]

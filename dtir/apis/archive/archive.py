@@ -28,7 +28,7 @@ from dtir.apis.archive.share import ALL, Share
 from dtir.apis.archive.workers import Recipe, run_in_processes
 from dtir.apis.restoring.file_restoring import FileRestorer
 from dtir.apis.restoring.wish import OnTile
-from dtir.core.atomic import remove_abandoned, temporary_of
+from dtir.core.atomic import remove_abandoned, temporary_of, temporary_stem
 from dtir.core.digests import file_sha256
 from dtir.core.errors import ConfigError
 from dtir.imaging.listing import path_list
@@ -198,11 +198,11 @@ def left_to_do(jobs: Iterable[Job], log: JobLog | None, overwrite: bool) -> tupl
 
 def remove_remains(jobs: Iterable[Job]) -> None:
     """Removes what a run that was killed left half-written of the jobs' outputs, not what another is writing now."""
-    targets = {job.target for job in jobs}
+    targets = {job.target.with_name(temporary_stem(job.target.name)) for job in jobs}
     for folder in {target.parent for target in targets}:
         for path in folder.iterdir() if folder.is_dir() else ():
-            name = temporary_of(path.name)
-            if name and folder / name in targets:
+            stem = temporary_of(path.name)
+            if stem and folder / stem in targets:
                 remove_abandoned(path)
 
 

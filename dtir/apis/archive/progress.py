@@ -9,6 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dtir.apis.archive.folder import Job
 from dtir.apis.restoring.wish import OnTile
+from dtir.core.names import printable
 
 
 class PictureProgress:
@@ -50,7 +51,7 @@ class PictureProgress:
 
     def begin(self, job: Job) -> OnTile:
         """Names the picture in work; what it returns is to be called as `on_tile(tiles done, tiles in all)`."""
-        self.display.update(self.tiles, description=job.source.name, visible=False)
+        self.display.update(self.tiles, description=printable(job.source.name), visible=False)
         size = _size(job)
 
         def on_tile(done: int, total: int) -> None:

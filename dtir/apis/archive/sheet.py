@@ -12,6 +12,7 @@ from dtir.apis.restoring.outcome import Outcome
 from dtir.core.assets import ASSETS
 from dtir.core.atomic import atomic_write
 from dtir.core.errors import ImageFileError
+from dtir.core.names import printable
 from dtir.imaging.thumbnails import jpeg_thumbnail
 
 TEMPLATE = ASSETS / "sheet" / "page.html.j2"
@@ -59,9 +60,7 @@ def write_sheet(
 
 def _entry(job: Job, outcome: Outcome) -> Entry | None:
     try:
-        # A byte of a name that is no UTF-8 is shown escaped.
-        name = job.source.name.encode("utf-8", "backslashreplace").decode()
-        return Entry(name, _thumbnail(job.source), _thumbnail(job.target), str(outcome))
+        return Entry(printable(job.source.name), _thumbnail(job.source), _thumbnail(job.target), str(outcome))
     except ImageFileError:
         return None
 

@@ -16,6 +16,7 @@ from dtir.apis.archive.archive import ArchiveOptions
 from dtir.apis.archive.share import Share
 from dtir.apis.archive.sheet import write_sheet
 from dtir.apis.models.files import write_model_file
+from dtir.core.atomic import temporary_stem
 from dtir.core.errors import ConfigError, ImageFileError
 from dtir.registry import RESTORERS
 
@@ -140,9 +141,17 @@ def test_a_run_goes_on_by_its_log(inferencer, pictures, tmp_path):
 def test_what_a_killed_run_left_half_written_is_removed(inferencer, pictures, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    for name in (".1.png.abcd_123.tmp", ".other.png.abcd_123.tmp", ".1.png.tmp"):
+    long = "n" * 251 + ".png"
+    (pictures / "2.png").rename(pictures / long)
+    for name in (
+        ".1.png.abcd_123.tmp",
+        f".{temporary_stem(long)}.abcd_123.tmp",
+        ".other.png.abcd_123.tmp",
+        ".1.png.tmp",
+    ):
         (out / name).write_text("half")
-    run(inferencer, pictures, out, log=tmp_path / "log.jsonl")
+    report, _ = run(inferencer, pictures, out, log=tmp_path / "log.jsonl")
+    assert report.failed == []
     hidden = sorted(path.name for path in out.iterdir() if path.name.startswith("."))
     assert hidden == [".1.png.tmp", ".other.png.abcd_123.tmp"]
 
