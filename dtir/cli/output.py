@@ -82,7 +82,9 @@ def _print_rest(skipped: "Sequence[object]", failed: "Sequence[Failure]") -> Non
     if failed:
         print_error(f"{len(failed)} failed:")
     for path, reason in failed:
-        print_error(f"  {printable(reason if str(path) in reason else f'{path}: {reason}')}")
+        # Its output may have the same path.
+        named = reason.startswith(str(path)) or f"'{path}'" in reason
+        print_error(f"  {printable(reason if named else f'{path}: {reason}')}")
 
 
 def _files(number: int) -> str:

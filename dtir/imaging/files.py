@@ -156,15 +156,24 @@ def write_samples(path: str | os.PathLike, pages: Sequence["pyvips.Image"], form
 def samples_written(path: str | os.PathLike, pages: Sequence["pyvips.Image"], forms: Sequence[Form]) -> Iterator[None]:
     """As `write_samples`; the file has its name once the block ends without an error."""
     kind = format_of(path)
-    try:
-        with output_file(path) as file:
+    with output_file(path) as file:
+        try:
             _write(file, kind, pages, forms)
-            # The disk's time is the writer's, and not that of whoever gives the name.
-            file.flush()
-            os.fsync(file.fileno())
-            yield
-    except libvips().Error as error:
-        raise cannot_write(path, reason_of(error)) from error
+        except libvips().Error as error:
+            _require_room(file)
+            raise cannot_write(path, reason_of(error)) from error
+        # The disk's time is the writer's, and not that of whoever gives the name.
+        file.flush()
+        os.fsync(file.fileno())
+        yield
+
+
+def _require_room(file: IO[bytes]) -> None:
+    """Raises OSError: The system takes no more of a file. libvips knows that it was refused a write, and not why."""
+    os.lseek(file.fileno(), 0, os.SEEK_END)
+    # The first one may be taken in part.
+    for _ in range(2):
+        os.write(file.fileno(), bytes(1 << 16))
 
 
 def _write(file: IO[bytes], kind: Format, pages: Sequence["pyvips.Image"], forms: Sequence[Form]) -> None:

@@ -253,11 +253,15 @@ def _target(file: IO[bytes], chunks: bytes) -> "pyvips.Target":
     head = bytearray()
 
     def write(data: bytes) -> int:
-        if len(head) >= HEAD_BYTES:
-            return file.write(data)
-        head.extend(data)
-        if len(head) >= HEAD_BYTES:
-            file.write(with_chunks(bytes(head), chunks))
+        # What is raised here would only be printed: libvips raises its own error when it is told.
+        try:
+            if len(head) >= HEAD_BYTES:
+                return file.write(data)
+            head.extend(data)
+            if len(head) >= HEAD_BYTES:
+                file.write(with_chunks(bytes(head), chunks))
+        except OSError:
+            return -1
         return len(data)
 
     target.on_write(write)

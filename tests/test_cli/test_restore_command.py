@@ -178,6 +178,13 @@ def test_failed_picture_gives_exit_code_one_and_its_reason(restorer, pictures, t
     assert "ends early" in captured.err
 
 
+def test_a_failure_names_its_picture_where_an_output_has_the_same_path(restorer, pictures, capsys):
+    (pictures / "a.bmp").write_bytes((pictures / "a.png").read_bytes())
+    assert restore(pictures, "--task", "noisy", "--format", "png", "--out", pictures) == 1
+    said = capsys.readouterr().err
+    assert f"  {pictures / 'a.png'}: its output {pictures / 'a.png'} is already that of '{pictures / 'a.bmp'}'" in said
+
+
 def test_names_with_control_characters_are_shown_escaped(restorer, pictures, tmp_path, capsys):
     whole = (pictures / "a.png").read_bytes()
     (pictures / "two\nlines.png").write_bytes(whole)

@@ -1,6 +1,8 @@
+import contextlib
 import errno
 import io
 import os
+import resource
 import struct
 
 import cv2
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from dtir.core.errors import ImageFileError
 from dtir.imaging.files import read_picture, read_rgb, write_picture
@@ -389,6 +392,31 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch)
         write_picture(path, picture, 1 - picture.rgb)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["a.png"]
+
+
+@contextlib.contextmanager
+def files_up_to(size):
+    """In the block no file of this process may grow larger."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "said.png", "a.tif", "a.webp", "a.avif", "a.gif", "a.bmp", "a.ppm"])
+def test_a_write_that_the_system_refuses_is_named_by_its_reason(tmp_path, capfd, name):
+    noise = np.random.default_rng(0).integers(0, 256, (120, 120, 3), np.uint8)
+    said = PngInfo()
+    said.add_text("Title", "a yard")
+    Image.fromarray(noise).save(tmp_path / "source.png", pnginfo=said if name == "said.png" else None)
+    picture = read_picture(tmp_path / "source.png")
+    with files_up_to(2000), pytest.raises(ImageFileError, match=rf"cannot write '.*{name}': File too large\."):
+        write_picture(tmp_path / name, picture, picture.rgb)
+    assert os.listdir(tmp_path) == ["source.png"]
+    assert capfd.readouterr().err == ""
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):

@@ -28,7 +28,7 @@ from dtir.apis.archive.share import ALL, Share
 from dtir.apis.archive.workers import Recipe, run_in_processes
 from dtir.apis.restoring.file_restoring import FileRestorer
 from dtir.apis.restoring.wish import OnTile
-from dtir.core.atomic import remove_abandoned, temporary_of, temporary_stem
+from dtir.core.atomic import remove_abandoned, require_writable_folder, temporary_of, temporary_stem
 from dtir.core.digests import file_sha256
 from dtir.core.errors import ConfigError
 from dtir.imaging.listing import path_list
@@ -125,7 +125,9 @@ class Archive:
     ) -> None:
         restorer.check()
         self.model, self.restorer, self.options = model, restorer, options
-        plan = plan_jobs(path_list(inputs), path_list(out_dir)[0], recursive, options.names)
+        out = path_list(out_dir)[0]
+        plan = plan_jobs(path_list(inputs), out, recursive, options.names)
+        self.folder = out.parent if [job.target for job in plan.jobs] == [out] else out
         self.jobs = [job for job in plan.jobs if options.share.holds(job.target)]
         self.failed = [failure for failure in plan.failed if options.share.holds(failure.path)]
         self.left_out = plan.left_out
@@ -136,11 +138,17 @@ class Archive:
         Args:
             progress: Shows progress with the time left on standard error.
             on_done: Called as `on_done(job, outcome)` after each picture that was restored or left as it is.
+
+        Raises:
+            ConfigError: The folder of the outputs or the log cannot be written.
         """
         log = JobLog(self.options.log, self._settings()) if self.options.log else None
         todo, done, existing = left_to_do(self.jobs, log, self.restorer.overwrite)
         if log is not None:
             log.begin()
+        if todo:
+            require_writable_folder(self.folder, "the output folder")
+        if log is not None:
             remove_remains(todo)
             for job in existing:
                 if not log.existed(job):
@@ -220,11 +228,21 @@ def restore_jobs(
             result = done.result
             report.add(job, result)
             if log is not None and result:
-                log.add(job, done)
+                _log(log, job, done)
             display.finish(job, getattr(result, "pixels", 0))
             if on_done is not None and result and not isinstance(result, Failure):
                 on_done(job, result)
     return report
+
+
+def _log(log: JobLog, job: Job, done: Done) -> None:
+    try:
+        log.add(job, done)
+    except ConfigError:
+        # An output that the log does not know would be taken for somebody else's, and stay as it is.
+        if not isinstance(done.result, Failure):
+            job.target.unlink(missing_ok=True)
+        raise
 
 
 def restore_all(

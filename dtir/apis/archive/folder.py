@@ -121,7 +121,8 @@ def plan_jobs(inputs: Inputs, out_dir: Path, recursive: bool = False, names: Out
     that would be written to one file, the second is a failure; so is one that would replace another input.
 
     Raises:
-        ConfigError: `out_dir` is not a folder, or names a file beside `names` that say otherwise.
+        ConfigError: `out_dir` is not a folder, or names a file of several pictures, or beside `names` that say
+            otherwise.
     """
     inputs = path_list(inputs)
     if _is_file_name(out_dir) and len(inputs) == 1 and inputs[0].is_file():
@@ -130,6 +131,10 @@ def plan_jobs(inputs: Inputs, out_dir: Path, recursive: bool = False, names: Out
         return Plan([Job(inputs[0], out_dir)], [], Counter())
     if out_dir.exists() and not out_dir.is_dir():
         raise ConfigError(f"the output '{out_dir}' is a file; a folder is needed.")
+    if _is_file_name(out_dir) and (len(inputs) > 1 or any(path.is_dir() for path in inputs)):
+        raise ConfigError(
+            f"the output '{out_dir}' is the name of one picture, and the input is not one file; name a folder."
+        )
     plan, places = Plan([], [], Counter()), Places()
     jobs: dict[Path, Job] = {}
     doubles: list[Job] = []

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
 from dtir.core.errors import CheckpointError, ConfigError
@@ -36,10 +37,13 @@ LICENCE = "that of whoever trained the weights; the architecture's code is under
 class ForeignNetwork(nn.Module):
     """A network of spandrel's, from pictures (B, 3, H, W) in [0, 1] to the same, `scale` times as large.
 
-    A network of one channel restores the three of a picture one by one.
+    A network of one channel restores the three of a picture apart.
 
     Args:
         descriptor: What spandrel loaded; it pads to the sizes that its network takes.
+
+    Attributes:
+        one_by_one: Whether it takes no batches.
 
     Raises:
         CheckpointError: The network takes neither one channel nor three.
@@ -54,6 +58,7 @@ class ForeignNetwork(nn.Module):
             )
         self.model, self.channels = descriptor.model, descriptor.input_channels
         self.call = descriptor
+        self.one_by_one = False
         self.traits = Traits(
             size_multiple=math.lcm(descriptor.size_requirements.multiple_of, LEAST_MULTIPLE),
             scale=descriptor.scale,
@@ -64,9 +69,14 @@ class ForeignNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] to (B, 3, s H, s W)."""
+        # Some, such as RCAN, scale what they are given in place.
+        x = x.clone()
         if self.channels == RGB:
-            return self.call(x)
-        return self.call(x.flatten(0, 1)[:, None]).unflatten(0, x.shape[:2])[:, :, 0]
+            return self._called(x)
+        return self._called(x.flatten(0, 1)[:, None]).unflatten(0, x.shape[:2])[:, :, 0]
+
+    def _called(self, x: Tensor) -> Tensor:
+        return torch.cat([self.call(one) for one in x.split(1)]) if self.one_by_one else self.call(x)
 
 
 def restorer_of_weights(path: str | Path, checkpoint: Mapping) -> WeightsRestorer | Restorer:
@@ -83,7 +93,9 @@ def restorer_of_weights(path: str | Path, checkpoint: Mapping) -> WeightsRestore
     """
     found = recognised(checkpoint)
     if found is None:
-        return WeightsRestorer(ForeignNetwork(_through_spandrel(path, checkpoint)))
+        network = ForeignNetwork(_through_spandrel(path, checkpoint))
+        _check_runs(network, path)
+        return WeightsRestorer(network)
     config, weights = found
     network = build_backbone(config)
     network.load_state_dict(weights.state, strict=True)
@@ -100,6 +112,32 @@ def restorer_of_weights(path: str | Path, checkpoint: Mapping) -> WeightsRestore
     if isinstance(network, InstructIR):
         return instructed_restorer(network, path)
     return daclip_restorer(network, config, path) if isinstance(network, DACLIPUNet) else WeightsRestorer(network)
+
+
+def _check_runs(network: ForeignNetwork, path: str | Path) -> None:
+    """Runs a network whose settings were told by its weights, which hold not all of them; then on a batch.
+
+    Raises:
+        CheckpointError: It cannot restore a picture.
+    """
+    network.eval().one_by_one = True
+    if reason := _stumbles(network, 1):
+        raise CheckpointError(
+            f"'{path}' holds weights of {network.call.architecture.name}, and spandrel does not find settings with "
+            f"which it runs: {reason}"
+        )
+    network.one_by_one = False
+    network.one_by_one = _stumbles(network, 2) is not None
+
+
+def _stumbles(network: ForeignNetwork, batch: int) -> str | None:
+    """Why a network does not run on so many pictures; None where it does."""
+    try:
+        with torch.inference_mode():
+            network(torch.zeros(batch, RGB, LEAST_MULTIPLE, LEAST_MULTIPLE))
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return None
 
 
 def _through_spandrel(path: str | Path, checkpoint: Mapping) -> "ImageModelDescriptor":

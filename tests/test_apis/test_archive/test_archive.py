@@ -1,5 +1,6 @@
 """Many files: names, formats, the log, going on after an interruption, several processes, previews and sheets."""
 
+import errno
 import hashlib
 import json
 import os
@@ -12,6 +13,7 @@ import pytest
 
 import dtir.testing.models  # noqa: F401 - registers TinyBackbone.
 from dtir.apis import RestorationInferencer
+from dtir.apis.archive import job_log
 from dtir.apis.archive.archive import ArchiveOptions
 from dtir.apis.archive.share import Share
 from dtir.apis.archive.sheet import write_sheet
@@ -185,6 +187,38 @@ def test_a_log_that_cannot_be_written_is_said_before_any_work(inferencer, pictur
     with pytest.raises(ConfigError, match=r"log '.*' cannot be written"):
         run(inferencer, pictures, tmp_path / "out", log=tmp_path / "file" / "log.jsonl")
     assert not (tmp_path / "out").exists()
+
+
+def test_what_the_log_has_no_room_for_is_not_done(inferencer, pictures, tmp_path, monkeypatch):
+    log, out, append, lines_left = tmp_path / "log.jsonl", tmp_path / "out", job_log.append_line, iter([1, 1])
+
+    def full(path, line):
+        if line and next(lines_left, None) is None:
+            append(path, line[:50])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        append(path, line)
+
+    monkeypatch.setattr(job_log, "append_line", full)
+    with pytest.raises(ConfigError, match=r"log\.jsonl' cannot be written: No space left"):
+        run(inferencer, pictures, out, log=log)
+    assert sorted(os.listdir(out)) == ["0.png", "1.png"]
+    monkeypatch.undo()
+    report, _ = run(inferencer, pictures, out, log=log)
+    assert [path.name for path in report.restored] == ["2.png", "3.png"]
+    assert [path.name for path in report.skipped] == ["0.png", "1.png"]
+
+
+@pytest.mark.parametrize(("name", "folder"), [("out", "out"), ("out.png", "")])
+def test_an_output_folder_that_cannot_be_written_is_said_before_any_work(
+    inferencer, pictures, tmp_path, monkeypatch, name, folder
+):
+    def refuse(dir):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("dtir.core.atomic.tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr(inferencer.runner, "_restore", None)
+    with pytest.raises(ConfigError, match=rf"^the output folder {tmp_path / folder} cannot be written: Read-only"):
+        inferencer.restore_paths([pictures / "1.png"], tmp_path / name, "hazy")
 
 
 def test_several_processes_write_the_same_bytes(inferencer, pictures, tmp_path):

@@ -169,6 +169,15 @@ def test_a_named_output_and_another_name_contradict_each_other(tmp_path):
     assert jobs == [(tmp_path / "a.png", tmp_path / "b.png")]
 
 
+def test_the_name_of_one_picture_is_no_folder_of_several(tmp_path):
+    make_pictures(tmp_path, "in/a.png", "in/b.png")
+    for inputs in (tmp_path / "in", [tmp_path / "in" / "a.png", tmp_path / "in" / "b.png"]):
+        with pytest.raises(ConfigError, match=r"out\.png' is the name of one picture, .* name a folder"):
+            plan_jobs(inputs, tmp_path / "out.png")
+    (tmp_path / "out.png").mkdir()
+    assert len(plan_jobs(tmp_path / "in", tmp_path / "out.png").jobs) == 2
+
+
 def test_an_empty_path_is_not_the_present_folder(inferencer, tmp_path, monkeypatch):
     make_pictures(tmp_path, "in/a.png")
     monkeypatch.chdir(tmp_path)

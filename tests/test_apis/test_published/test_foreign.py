@@ -24,7 +24,7 @@ def as_tensor(pixels: np.ndarray) -> torch.Tensor:
 
 def foreign(name: str) -> torch.nn.Module:
     """A small network of spandrel's with random weights."""
-    from spandrel.architectures import ESRGAN, PLKSR, SAFMN, SPAN, Compact, DnCNN
+    from spandrel.architectures import ESRGAN, PLKSR, RCAN, SAFMN, SPAN, Compact, DnCNN, DRUNet, SCUNet, SwinIR
 
     torch.manual_seed(0)
     return {
@@ -35,12 +35,31 @@ def foreign(name: str) -> torch.nn.Module:
         "SAFMN": lambda: SAFMN.SAFMN(dim=8, n_blocks=1, upscaling_factor=2),
         "SPAN": lambda: SPAN.SPAN(num_in_ch=3, num_out_ch=3, feature_channels=8, upscale=2),
         "PLKSR": lambda: PLKSR.PLKSR(dim=8, n_blocks=1, upscaling_factor=2),
+        # They make a map of the noise's level for one picture.
+        "DRUNet of grey": lambda: DRUNet.DRUNet(in_nc=2, out_nc=1, nc=[8] * 4, nb=2),
+        "RCAN": lambda: RCAN.RCAN(scale=3, n_resgroups=1, n_resblocks=1, n_feats=16, reduction=4),
+        # spandrel takes heads of 32 channels for granted, of which half are left here.
+        "SCUNet of 16": lambda: SCUNet.SCUNet(config=[1] * 7, dim=16),
+        "SwinIR": lambda: SwinIR.SwinIR(
+            upscale=4, window_size=8, embed_dim=12, depths=[2], num_heads=[2], mlp_ratio=2, upsampler="pixelshuffle"
+        ),
     }[name]().eval()
 
 
 @pytest.mark.parametrize(
     ("name", "scale"),
-    [("Compact", 2), ("DnCNN", 1), ("DnCNN of grey", 1), ("ESRGAN", 4), ("SAFMN", 2), ("SPAN", 2), ("PLKSR", 2)],
+    [
+        ("Compact", 2),
+        ("DnCNN", 1),
+        ("DnCNN of grey", 1),
+        ("ESRGAN", 4),
+        ("SAFMN", 2),
+        ("SPAN", 2),
+        ("PLKSR", 2),
+        ("DRUNet of grey", 1),
+        ("RCAN", 3),
+        ("SwinIR", 4),
+    ],
 )
 def test_networks_of_others(name, scale, tmp_path):
     pytest.importorskip("spandrel", reason="spandrel is not installed; pip install -e .[spandrel]")
@@ -74,6 +93,24 @@ def test_a_file_of_twice_the_size_keeps_its_transparency(tmp_path):
     whole = inferencer(picture())
     between = cv2.resize(picture(), None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC) / 2 + whole / 2
     assert np.abs(half - between)[2:-2, 2:-2].mean() < 0.05
+
+
+def test_a_network_that_changes_its_input_leaves_the_picture(tmp_path):
+    pytest.importorskip("spandrel", reason="spandrel is not installed; pip install -e .[spandrel]")
+    torch.save(foreign("RCAN").state_dict(), tmp_path / "net.pth")
+    network, lq = load_restorer(tmp_path / "net.pth").backbone, as_tensor(picture())
+    with torch.inference_mode():
+        network(lq)
+    assert torch.equal(lq, as_tensor(picture()))
+
+
+def test_a_network_whose_settings_are_not_found_is_an_error(tmp_path):
+    pytest.importorskip("spandrel", reason="spandrel is not installed; pip install -e .[spandrel]")
+    torch.save(foreign("SCUNet of 16").state_dict(), tmp_path / "net.pth")
+    with pytest.raises(
+        CheckpointError, match=r"net\.pth' holds weights of SCUNet, and spandrel does not find settings"
+    ):
+        load_restorer(tmp_path / "net.pth")
 
 
 def test_bare_weights_of_our_own_networks(tmp_path):
