@@ -121,6 +121,25 @@ def test_clipping_is_of_the_norm_of_all_gradients():
 
 
 @REGULARIZERS.register_module()
+class Pull(Regularizer):
+    """Adds a large gradient."""
+
+    def before_optim_step(self, runner, step):
+        for p in runner.train_loop.trainable_parameters:
+            p.grad.add_(10.0)
+
+
+def test_what_regularizers_add_is_clipped_with_the_rest(tmp_path):
+    options = {**BARE, "train_cfg.stages": STAGES, "train_cfg.regularizers": [{"type": "Pull"}]}
+    before = built(tmp_path / "before", **options).model.state_dict()
+    wrapper = {"type": "StagedOptimWrapper", "optimizer": SGD, "clip_grad": 2.0}
+    after = train(tmp_path / "run", optim_wrapper=wrapper, **options).model.state_dict()
+    change = torch.cat([(after[name] - p).flatten().float() for name, p in before.items()])
+    # The stage's rate, 0.5, times the norm that gradients are clipped to.
+    assert change.norm().item() == pytest.approx(1.0, rel=1e-4)
+
+
+@REGULARIZERS.register_module()
 class KeepGradients(Regularizer):
     """Has the losses' gradients taken apart, and keeps the largest."""
 
