@@ -80,7 +80,7 @@ def test_every_room_has_its_place(package):
     rooms = {
         path.stem
         for path in SOURCE.joinpath(*package.split(".")).iterdir()
-        if (path.suffix == ".py" and path.stem != "__init__") or (path / "__init__.py").is_file()
+        if (path.suffix == ".py" and path.stem not in ("__init__", "__main__")) or (path / "__init__.py").is_file()
     }
 
     assert rooms == {room for one, room in ROOMS if one == package}

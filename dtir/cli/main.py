@@ -42,7 +42,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     # A byte of a file's name that is no UTF-8 is shown escaped.
     with contextlib.suppress(AttributeError):
         sys.stdout.reconfigure(errors="backslashreplace")
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    words = sys.argv[1:] if argv is None else argv
+    if not words:
+        parser.print_help()
+        return 0
+    args = parser.parse_args(words)
     try:
         return args.run(args) or 0
     except DtirError as error:

@@ -13,7 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from dtir.config.values import annotations_of
+from dtir.config.values import annotations_of, misfit
 from dtir.core.ranges import BelowOne, NonNegative, NonNegativeInt, Positive, PositiveInt, Share
 
 NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -100,10 +100,12 @@ class Argument:
     Attributes:
         kind: Its annotation; `inspect.Parameter.empty` where it has none.
         required: Whether it has no default.
+        default: Its default; `inspect.Parameter.empty` where it has none.
     """
 
     kind: object
     required: bool
+    default: object = inspect.Parameter.empty
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def arguments_of(target: Callable) -> Arguments:
         # A class that hands on keywords may give some of them itself.
         inherited = any_keyword
         own = _declared(cls.__init__)
-        named = {**{key: Argument(a.kind, a.required and not inherited) for key, a in own.items()}, **named}
+        named = {**{key: Argument(a.kind, a.required and not inherited, a.default) for key, a in own.items()}, **named}
         any_keyword = _takes_any(cls.__init__)
         if not any_keyword:
             break
@@ -150,13 +152,19 @@ def _ranged(target: type, name: str, argument: Argument) -> Argument:
             return Argument(ranges[name], argument.required)
     if not target.__module__.startswith("dtir."):
         return argument
-    return Argument(RANGES_BY_NAME.get((argument.kind, name), argument.kind), argument.required)
+    kind = RANGES_BY_NAME.get((argument.kind, name), argument.kind)
+    if isinstance(argument.default, int | float) and misfit(argument.default, kind, name):
+        # What a publication has outside of the range says something else, such as -1 for "as the other argument says".
+        kind |= Literal[argument.default]
+    return Argument(kind, argument.required)
 
 
 def _declared(function: Callable) -> dict[str, Argument]:
     kinds = annotations_of(function)
     parameters = [p for p in inspect.signature(function).parameters.values() if p.kind in NAMED]
-    return {p.name: Argument(_with_none(kinds.get(p.name, p.empty), p), p.default is p.empty) for p in parameters}
+    return {
+        p.name: Argument(_with_none(kinds.get(p.name, p.empty), p), p.default is p.empty, p.default) for p in parameters
+    }
 
 
 def _with_none(kind: object, parameter: inspect.Parameter) -> object:

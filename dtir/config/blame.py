@@ -3,7 +3,6 @@
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from types import TracebackType
 
 from mmengine.config import Config
 from mmengine.registry import build_from_cfg
@@ -12,6 +11,7 @@ from dtir.config.values import shown
 from dtir.core.errors import ConfigError, DtirError
 
 LONGEST_PART = 200
+LIBRARIES = ("torch", "torchvision", "mmengine", "mmcv", "numpy")
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def blamed(cfg: Mapping, filename: str | None = None) -> Iterator[None]:
             raise type(error)(f"{place}: {error}") from error
         raise ConfigError(
             f"{place} cannot be built as {shown(dict(part), LONGEST_PART)}: {type(error).__name__}: {error} "
-            f"({_line_of(error.__traceback__)})"
+            f"({line_of(error)})"
         ) from error
 
 
@@ -49,9 +49,14 @@ def _part_of(error: Exception) -> Mapping | None:
     return frames[-1].f_locals["cfg"] if frames else None
 
 
-def _line_of(trace: TracebackType) -> str:
-    last = traceback.extract_tb(trace)[-1]
-    return f"{last.filename}:{last.lineno}"
+def line_of(error: Exception) -> str:
+    """File and line where an error came up: of the program that called a library, not within the library."""
+    places = [
+        (frame.f_globals.get("__name__", ""), frame, line) for frame, line in traceback.walk_tb(error.__traceback__)
+    ]
+    own = [place for place in places if place[0].partition(".")[0] not in LIBRARIES]
+    _, frame, line = (own or places)[-1]
+    return f"{frame.f_code.co_filename}:{line}"
 
 
 def _path_of(part: Mapping, cfg: Mapping) -> str:

@@ -31,6 +31,8 @@ def check_checkpoint_file(path: str | Path) -> Path:
     path = local_path(path)
     if path.is_dir():
         raise CheckpointError(f"'{path}' is a folder; name the checkpoint file in it.")
+    if path.is_symlink() and not path.exists():
+        raise CheckpointError(f"'{path}' is a link to '{path.readlink()}', which is not there.")
     if not path.is_file():
         beside = [each.name for each in path.parent.glob("*")] if path.parent.is_dir() else []
         raise CheckpointError(f"no checkpoint at '{path}'.{did_you_mean(path.name, beside)}")

@@ -22,6 +22,7 @@ from mmengine.runner import BaseLoop, Runner
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
+from torch.utils.data import DataLoader
 
 from dtir.config.blame import blamed
 from dtir.config.imports import imports_of
@@ -29,6 +30,7 @@ from dtir.core.atomic import atomic_save
 from dtir.core.checkpoint import check_plain, check_state, find_last_checkpoint, load_checkpoint, load_state, to_cpu
 from dtir.core.errors import CheckpointError, ConfigError, DtirError
 from dtir.datasets import MultiTaskDataset
+from dtir.engine.data_workers import granted_workers
 from dtir.engine.sharding import ShardedModel, state_like, whole
 from dtir.evaluation import PictureMetric
 from dtir.registry import RUNNERS
@@ -92,6 +94,13 @@ class StagedRunner(Runner):
         if isinstance(optim_wrapper, dict):
             optim_wrapper = {"constructor": "dtir.StagedOptimWrapperConstructor", **optim_wrapper}
         return super().build_optim_wrapper(optim_wrapper)
+
+    @staticmethod
+    def build_dataloader(dataloader: DataLoader | dict, *args, **options) -> DataLoader:
+        """Builds the pictures of a validation or test, with no more workers than are of use here."""
+        if isinstance(dataloader, dict):
+            dataloader = {**dataloader, "num_workers": granted_workers(dataloader.get("num_workers", 0))}
+        return Runner.build_dataloader(dataloader, *args, **options)
 
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Builds the validation loop.

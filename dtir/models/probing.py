@@ -1,13 +1,17 @@
 """What a backbone's blocks take and give, seen in a forward pass of a small picture."""
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
+from dtir.config.blame import line_of
+from dtir.config.values import shown
 from dtir.core.errors import ConfigError
 from dtir.diffusion.schedulers import Scheduler
+from dtir.diffusion.schedulers.bridge import Bridge
 
 from .backbones.parts.pictures import restored_picture
 from .backbones.traits import traits_of
@@ -16,6 +20,11 @@ from .backbones.traits import traits_of
 PROBE_SIDE = 16
 # Odd, and of different sides: what only fits multiples, or squares, shows.
 TRIAL_SIZE = (17, 13)
+# Fits whatever multiple a network may ask for: what fails here does not fail because of the size.
+FITTING_SIZE = (64, 64)
+BLOCKS_EXPECTED = (
+    "a method that returns the names of its blocks, shallow to deep, such as ['encoder.0', 'encoder.1', 'decoder.0']"
+)
 
 
 def named_blocks(backbone: nn.Module) -> dict[str, nn.Module]:
@@ -25,16 +34,17 @@ def named_blocks(backbone: nn.Module) -> dict[str, nn.Module]:
         ConfigError: It declares none, or one that does not exist, or one twice.
     """
     kind = type(backbone).__name__
-    if not hasattr(backbone, "ordered_blocks"):
+    _require_module(backbone)
+    declared = getattr(backbone, "ordered_blocks", None)
+    if declared is None:
+        raise ConfigError(f"backbone {kind} has no ordered_blocks(); add {BLOCKS_EXPECTED}.")
+    if not callable(declared):
+        raise ConfigError(f"backbone {kind}: ordered_blocks is {shown(declared)}; expected {BLOCKS_EXPECTED}.")
+    names = declared()
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
         raise ConfigError(
-            f"backbone {kind} has no ordered_blocks(); add a method that returns the names of its blocks, shallow to "
-            "deep, such as ['encoder.0', 'encoder.1', 'decoder.0']."
-        )
-    names = backbone.ordered_blocks()
-    if not isinstance(names, (list, tuple)):
-        raise ConfigError(
-            f"backbone {kind}: ordered_blocks() gave {names!r}; expected a list of the names of its blocks, shallow to "
-            "deep."
+            f"backbone {kind}: ordered_blocks() gave {shown(names)}; expected a list of the names (texts) of its "
+            "blocks, shallow to deep."
         )
     modules = dict(backbone.named_modules(remove_duplicate=False))
     missing = [name for name in names if name not in modules]
@@ -47,63 +57,179 @@ def named_blocks(backbone: nn.Module) -> dict[str, nn.Module]:
 
 
 def try_backbone(backbone: nn.Module) -> None:
-    """Runs a backbone of somebody else's once on a small picture of odd size; dtir's own are held to it by its tests.
+    """Runs a backbone of somebody else's once on small pictures of odd size, one alone and two together; dtir's own are
+    held to it by its tests.
 
     It leaves no trace: no gradients, and every module in the mode it was in.
 
     Raises:
-        ConfigError: As `check_picture`.
+        ConfigError: As `check_picture`; or it is no module, or its parameters are not of the kind that is trained.
     """
-    if type(backbone).__module__.partition(".")[0] != "dtir":
-        check_picture(backbone)
+    if not is_own(backbone):
+        return
+    _require_module(backbone)
+    kind, expected = type(backbone).__name__, torch.get_default_dtype()
+    other = next((p.dtype for p in backbone.parameters() if p.is_floating_point() and p.dtype != expected), None)
+    if other is not None:
+        raise ConfigError(
+            f"backbone {kind} has parameters of {other}; expected {expected}: pictures are, and lower precision is for "
+            "optim_wrapper.amp, or --precision, to choose."
+        )
+    for count in (1, 2):
+        check_picture(backbone, count=count)
+
+
+def is_own(part: object) -> bool:
+    """Whether a part is of a class of somebody else's."""
+    return type(part).__module__.partition(".")[0] != "dtir"
+
+
+def _require_module(backbone: object) -> None:
+    if not isinstance(backbone, nn.Module):
+        raise ConfigError(f"backbone {type(backbone).__name__} is no torch.nn.Module; derive its class from that.")
 
 
 def try_scheduler(scheduler: nn.Module) -> None:
-    """Asks a forward process once for its first and last step.
+    """Asks a forward process for its first and last step, together and one by one.
 
     Raises:
-        ConfigError: Its `marginal` does not give a mean coefficient and a standard deviation, each (B, 1, 1, 1).
+        ConfigError: It is none, or its `marginal` does not give a mean coefficient and a standard deviation, each
+            (B, 1, 1, 1), finite and of the usual type.
     """
-    if not isinstance(scheduler, Scheduler):
-        return
-    t = torch.tensor([0, scheduler.num_timesteps])
-    given = scheduler.marginal(t)
-    shapes = [tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__ for value in given]
-    if shapes != [(2, 1, 1, 1)] * 2:
+    kind = type(scheduler).__name__
+    if not isinstance(scheduler, (Scheduler, Bridge)):
+        raise ConfigError(f"scheduler {kind} is no dtir.diffusion.schedulers.Scheduler; derive its class from that.")
+    last = getattr(scheduler, "num_timesteps", None)
+    if not isinstance(last, int) or last < 1:
         raise ConfigError(
-            f"scheduler {type(scheduler).__name__}: marginal of 2 steps gives {', '.join(map(str, shapes))}; expected "
-            "a_t and sigma_t, each (2, 1, 1, 1): end with .view(-1, 1, 1, 1)."
+            f"scheduler {kind}: num_timesteps is {last!r}; expected an integer of at least 1: begin its __init__ with "
+            "super().__init__(num_timesteps)."
         )
+    if isinstance(scheduler, Scheduler):
+        _check_marginal(kind, scheduler, last)
+        a, sigma = _check_marginal(kind, scheduler, torch.tensor([0, last]))
+        # Crosswise, as there need be nothing left of the picture at the last step.
+        if not _all(sigma[1] * a[0] > sigma[0] * a[1]):
+            raise ConfigError(
+                f"scheduler {kind}: step 0 has as much noise as step {last}; expected the clean picture at step 0, and "
+                "more noise with every step."
+            )
 
 
-def check_picture(backbone: nn.Module, size: tuple[int, int] = TRIAL_SIZE) -> None:
-    """Checks what a backbone makes of one grey picture of a size.
+def _check_marginal(kind: str, scheduler: Scheduler, t: int | Tensor) -> tuple[Tensor, Tensor]:
+    asked, count = ("1 step", 1) if isinstance(t, int) else (f"{len(t)} steps", len(t))
+    try:
+        given = scheduler.marginal(t)
+    except Exception as error:
+        raise ConfigError(
+            f"scheduler {kind}: marginal({t}) fails: {type(error).__name__}: {error} ({line_of(error)}). Steps are "
+            "0..num_timesteps, an int or a tensor (B,)."
+        ) from error
+    values = given if isinstance(given, (tuple, list)) else [given]
+    shapes = [tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__ for value in values]
+    if shapes != [(count, 1, 1, 1)] * 2:
+        raise ConfigError(
+            f"scheduler {kind}: marginal of {asked} gives {', '.join(map(str, shapes))}; expected a_t and sigma_t, "
+            f"each ({count}, 1, 1, 1): end with .view(-1, 1, 1, 1)."
+        )
+    expected = torch.get_default_dtype()
+    if any(value.dtype != expected or not value.isfinite().all() for value in values):
+        shown_values = ", ".join(f"{value.flatten().tolist()} of {value.dtype}" for value in values)
+        raise ConfigError(
+            f"scheduler {kind}: marginal of {asked} gives {shown_values}; expected finite numbers of {expected}."
+        )
+    return values[0], values[1]
+
+
+def check_picture(backbone: nn.Module, size: tuple[int, int] = TRIAL_SIZE, count: int = 1) -> None:
+    """Checks what a backbone makes of grey pictures of a size.
 
     Raises:
-        ConfigError: It fails, gives something else than a picture of the size that its traits say, or a picture that
-            none of its parameters has a gradient of.
+        ConfigError: It fails, changes the pictures that it is given, or gives something else than finite pictures of
+            their type and of the size that its traits say, or pictures that none of its parameters has a gradient of.
     """
     kind, scale, (height, width) = type(backbone).__name__, traits_of(backbone).scale, size
-    like = next(backbone.parameters(), torch.empty(0))
-    with _in_eval_mode(backbone), torch.enable_grad():
-        picture = torch.full((1, 3, height, width), 0.5, device=like.device, dtype=like.dtype)
-        try:
-            out = restored_picture(backbone, picture)
-        except Exception as error:
-            raise ConfigError(
-                f"backbone {kind} fails on a picture of {height} x {width} pixels: {error} ({type(error).__name__}). "
-                "It has to take every height and width: let it pad inside, or declare traits = Traits(pads=False, "
-                "size_multiple=...)."
-            ) from error
-    if out.shape != (1, 3, scale * height, scale * width):
+    with in_eval_mode(backbone), torch.enable_grad():
+        pictures = _grey(backbone, count, size)
+        out = _output(backbone, pictures)
+    expected = (count, 3, scale * height, scale * width)
+    if out.shape != expected:
         raise ConfigError(
-            f"backbone {kind} makes a tensor {tuple(out.shape)} of a picture (1, 3, {height}, {width}); expected "
-            f"(1, 3, {scale * height}, {scale * width}): three channels, and the size that goes in times `scale`."
+            f"backbone {kind} makes a tensor {tuple(out.shape)} of pictures ({count}, 3, {height}, {width}); expected "
+            f"{expected}: as many, of three channels, and of the size that goes in times `scale`."
         )
-    _check_gradient(kind, out, [p for p in backbone.parameters() if p.requires_grad])
+    if out.dtype != pictures.dtype:
+        raise ConfigError(
+            f"backbone {kind} makes {out.dtype} of pictures of {pictures.dtype}; expected the same type: end its "
+            "forward with .to(x.dtype)."
+        )
+    if not _all(out.isfinite()):
+        raise ConfigError(
+            f"backbone {kind} makes infinite or undefined values of grey pictures; does it divide by a deviation that "
+            "is 0, take a root or logarithm, or hold weights that nothing initialised?"
+        )
+    if not _all(pictures == _grey(backbone, count, size)):
+        raise ConfigError(
+            f"backbone {kind} changes the pictures that it is given, which the loss is still to see; let its forward "
+            "work on a copy, without operations in place such as x.mul_() or x += ... on its argument."
+        )
+    check_gradient(backbone, out)
 
 
-def _check_gradient(kind: str, out: Tensor, trained: list[nn.Parameter]) -> None:
+def _all(values: Tensor) -> bool:
+    # On the meta device there are no values.
+    return values.is_meta or bool(values.all())
+
+
+def _grey(backbone: nn.Module, count: int, size: tuple[int, int]) -> Tensor:
+    like = next(backbone.parameters(), torch.empty(0))
+    return torch.full((count, 3, *size), 0.5, device=like.device, dtype=like.dtype)
+
+
+def _output(backbone: nn.Module, pictures: Tensor) -> Tensor:
+    kind, (height, width) = type(backbone).__name__, pictures.shape[-2:]
+    _check_call(backbone, pictures)
+    try:
+        return restored_picture(backbone, pictures)
+    except ConfigError as error:
+        raise ConfigError(f"backbone {kind}: {error}") from error
+    except Exception as error:
+        advice = ""
+        if _runs(backbone, _grey(backbone, len(pictures), FITTING_SIZE)):
+            advice = (
+                " It has to take every height and width: let it pad inside, or declare traits = Traits(pads=False, "
+                "size_multiple=...)."
+            )
+        raise ConfigError(
+            f"backbone {kind} fails on a picture of {height} x {width} pixels: {type(error).__name__}: {error} "
+            f"({line_of(error)}).{advice}"
+        ) from error
+
+
+def _runs(backbone: nn.Module, pictures: Tensor) -> bool:
+    try:
+        restored_picture(backbone, pictures)
+    except Exception:
+        # Of whatever kind: the first failure is the one that is said.
+        return False
+    return True
+
+
+def _check_call(backbone: nn.Module, pictures: Tensor) -> None:
+    signature = inspect.signature(backbone.forward)
+    try:
+        signature.bind(pictures)
+    except TypeError as error:
+        raise ConfigError(
+            f"backbone {type(backbone).__name__} takes {signature}; expected a forward that is called with the "
+            "pictures alone: time steps come in from outside, at its ordered_blocks(). A network of (x_t, condition, "
+            "level) is for ConditionalDiffusionRestorer and its like."
+        ) from error
+
+
+def check_gradient(backbone: nn.Module, out: Tensor) -> None:
+    """Raises ConfigError where what was computed with a backbone has no gradient of any of its parameters."""
+    kind, trained = type(backbone).__name__, [p for p in backbone.parameters() if p.requires_grad]
     reached = trained and out.requires_grad and torch.autograd.grad(out.sum(), trained, allow_unused=True)
     if trained and not (reached and any(grad is not None for grad in reached)):
         raise ConfigError(
@@ -180,12 +306,13 @@ def probe(backbone: nn.Module) -> None:
     multiple = traits_of(backbone).size_multiple
     side = -(-PROBE_SIDE // multiple) * multiple
     like = next(backbone.parameters(), torch.empty(0))
-    with _in_eval_mode(backbone):
+    with in_eval_mode(backbone):
         backbone(torch.zeros(1, 3, side, side, device=like.device, dtype=like.dtype))
 
 
 @contextmanager
-def _in_eval_mode(network: nn.Module) -> Iterator[None]:
+def in_eval_mode(network: nn.Module) -> Iterator[None]:
+    """Has a network be in evaluation mode for the time of a `with` statement."""
     modes = {module: module.training for module in network.modules()}
     network.eval()
     try:

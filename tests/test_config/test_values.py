@@ -1,5 +1,6 @@
 """Values of a config against the annotations of what takes them."""
 
+import inspect
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,9 @@ from dtir.config.values import describe, misfit
 from dtir.core.errors import ConfigError
 from dtir.core.ranges import BelowOne, NonNegative, Positive, PositiveInt, Range, Share
 from dtir.engine.schema import SCHEMA
+from dtir.models.backbones import UNetModelDualcondV2
 from dtir.models.backbones.image.nafnet import NAFNet
+from dtir.registry import BACKBONES
 
 ROOT = Path(__file__).parents[2]
 QUICK = ROOT / "configs" / "dtir" / "nafnet_10task_quick.py"
@@ -251,3 +254,20 @@ def test_each_loss_of_a_supervised_restorer_may_have_a_weight():
 def test_the_regularizers_of_the_method_are_checked():
     with pytest.raises(ConfigError, match=r"train_cfg.regularizers\[0\].weight is -1; expected a number >= 0"):
         load_config(FULL, ["train_cfg.regularizers.0.weight=-1"])
+
+
+def test_a_published_default_outside_of_the_range_of_its_name_fits():
+    kinds = {name: argument.kind for name, argument in arguments_of(UNetModelDualcondV2).named.items()}
+    assert misfit(-1, kinds["num_heads"], "num_heads") is None
+    assert str(misfit(-2, kinds["num_heads"], "num_heads")) == "num_heads is -2; expected an integer >= 1 or one of -1."
+    assert misfit(0, kinds["model_channels"], "model_channels") is not None
+
+
+def test_every_default_of_our_networks_fits():
+    problems = [
+        str(misfit(argument.default, argument.kind, f"{kind.__name__}.{name}"))
+        for kind in BACKBONES.module_dict.values()
+        for name, argument in arguments_of(kind).named.items()
+        if argument.default is not inspect.Parameter.empty and misfit(argument.default, argument.kind, name)
+    ]
+    assert not problems

@@ -174,3 +174,11 @@ def test_the_state_of_other_groups_is_refused_with_what_to_do():
     assert len(earlier.optimizer.param_groups) == 1
     with pytest.raises(CheckpointError, match=r"other groups of parameters .*bias_decay_mult=1\.0"):
         StagedOptimWrapperConstructor(config, None)(model).load_state_dict(earlier.state_dict())
+
+
+def test_an_optimizer_that_fails_in_its_step_is_named_with_its_settings():
+    p = nn.Parameter(torch.ones(3))
+    wrapper = StagedOptimWrapper(torch.optim.SparseAdam([p], lr=0.25))
+    p.sum().backward()
+    with pytest.raises(ConfigError, match=r"SparseAdam fails in a step: .*dense gradients.* lr=0\.25"):
+        wrapper.apply_gradients()

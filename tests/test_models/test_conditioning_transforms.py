@@ -223,7 +223,8 @@ def test_wrong_uses_are_named():
             return super().forward(x.reshape(4, 3, 8, 8))
 
     with pytest.raises(
-        ConfigError, match=r"backbone Windows fails on a picture of 17 x 13 pixels: shape '\[4, 3, 8, 8\]'"
+        ConfigError,
+        match=r"backbone Windows fails on a picture of 17 x 13 pixels: RuntimeError: shape '\[4, 3, 8, 8\]'",
     ):
         ConditionedNetwork(Windows())
 

@@ -5,9 +5,12 @@ import torch
 from torch import nn
 
 from dtir.core.errors import ConfigError
+from dtir.diffusion.schedulers import Scheduler
+from dtir.engine.loops.checks import check_losses
 from dtir.models import ConditionedNetwork
 from dtir.models.backbones.traits import Traits
-from dtir.models.probing import try_backbone
+from dtir.models.probing import try_backbone, try_scheduler
+from dtir.models.restorers import ConditionalDiffusionRestorer
 
 
 class Own(nn.Module):
@@ -55,6 +58,61 @@ class NoBlocks(Own):
         self.body[0]
 
 
+class NamesNumbers(Own):
+    def ordered_blocks(self):
+        return [0]
+
+
+class ListOfBlocks(Own):
+    ordered_blocks = ["body.0"]  # noqa: RUF012
+
+
+class GivesNothing(Own):
+    def forward(self, x):
+        return ()
+
+
+class InPlace(Own):
+    def forward(self, x):
+        return super().forward(x.mul_(2).sub_(1))
+
+
+class Doubles(Own):
+    def forward(self, x):
+        return super().forward(x).double()
+
+
+class OfHalves(Own):
+    def __init__(self):
+        super().__init__()
+        self.half()
+
+
+class Undefined(Own):
+    def forward(self, x):
+        return super().forward(x) / x.std()
+
+
+class OneOfTwo(Own):
+    def forward(self, x):
+        return super().forward(x)[:1]
+
+
+class Timed(Own):
+    def forward(self, x, t):
+        return super().forward(x) * t
+
+
+class Unfinished(Own):
+    def forward(self, x):
+        return super().forward(x) * self.gain
+
+
+class NoModule:
+    def ordered_blocks(self):
+        return ["body.0"]
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
@@ -63,12 +121,27 @@ class NoBlocks(Own):
         (Multiples, r"fails on a picture of 17 x 13 pixels.*pads=False"),
         (GivesDict, "output is a dict; expected a picture"),
         (NoGradient, "no gradient of any of its parameters"),
+        (NamesNumbers, r"ordered_blocks\(\) gave \[0\]; expected a list of the names \(texts\)"),
+        (ListOfBlocks, r"ordered_blocks is \['body.0'\]; expected a method"),
+        (GivesNothing, "output is empty; expected a picture"),
+        (InPlace, "changes the pictures that it is given"),
+        (Doubles, r"makes torch.float64 of pictures of torch.float32.*\.to\(x.dtype\)"),
+        (OfHalves, "has parameters of torch.float16; expected torch.float32"),
+        (Undefined, "makes infinite or undefined values"),
+        (OneOfTwo, r"makes a tensor \(1, 3, 17, 13\) of pictures \(2, 3, 17, 13\)"),
+        (Timed, r"takes \(x, t\); expected a forward that is called with the pictures alone"),
+        (Unfinished, r"fails .*AttributeError: .*'gain' \(.*test_trial.py:\d+\)\.$"),
         (NoBlocks, r"ordered_blocks\(\) gave None; expected a list"),
     ],
 )
 def test_what_is_wrong_is_said(kind, message):
     with pytest.raises(ConfigError, match=rf"backbone {kind.__name__}.*{message}"):
         ConditionedNetwork(kind(), embed_dim=8)
+
+
+def test_what_is_no_module_is_said():
+    with pytest.raises(ConfigError, match=r"backbone NoModule is no torch\.nn\.Module"):
+        try_backbone(NoModule())
 
 
 def test_the_trial_leaves_no_trace():
@@ -91,3 +164,95 @@ def test_a_network_that_wants_multiples_may_say_so():
 
 def test_a_frozen_network_needs_no_gradient():
     try_backbone(NoGradient().requires_grad_(False))
+
+
+class OwnProcess(Scheduler):
+    def __init__(self):
+        super().__init__(num_timesteps=9)
+
+    def marginal(self, t):
+        share = torch.as_tensor(t).view(-1, 1, 1, 1) / 10
+        return 1 - share, share
+
+
+class GivesNone(OwnProcess):
+    def marginal(self, t):
+        return None
+
+
+class TensorsOnly(OwnProcess):
+    def marginal(self, t):
+        return super().marginal(t.flatten())
+
+
+class InDoubles(OwnProcess):
+    def marginal(self, t):
+        return tuple(value.double() for value in super().marginal(t))
+
+
+class Backwards(OwnProcess):
+    def marginal(self, t):
+        return super().marginal(t)[::-1]
+
+
+class NoSteps(OwnProcess):
+    def __init__(self):
+        nn.Module.__init__(self)
+
+
+@pytest.mark.parametrize(
+    ("process", "message"),
+    [
+        (GivesNone(), "gives NoneType; expected a_t and sigma_t"),
+        (TensorsOnly(), r"marginal\(9\) fails: AttributeError.*an int or a tensor"),
+        (InDoubles(), "of torch.float64; expected finite numbers of torch.float32"),
+        (Backwards(), "step 0 has as much noise as step 9"),
+        (NoSteps(), "num_timesteps is None; expected an integer of at least 1"),
+        (nn.Identity(), "is no dtir.diffusion.schedulers.Scheduler"),
+    ],
+)
+def test_what_is_wrong_with_a_process_is_said(process, message):
+    try_scheduler(OwnProcess())
+    with pytest.raises(ConfigError, match=rf"scheduler {type(process).__name__}.*{message}"):
+        try_scheduler(process)
+
+
+class OwnConditional(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Conv2d(6, 3, 3, padding=1)
+
+    def forward(self, x, condition, level):
+        return self.body(torch.cat([x, condition], 1))
+
+
+class ConditionalMultiples(OwnConditional):
+    def forward(self, x, condition, level):
+        return nn.functional.pixel_unshuffle(super().forward(x, condition, level), 8)
+
+
+class OneChannel(OwnConditional):
+    def forward(self, x, condition, level):
+        return super().forward(x, condition, level)[:, :1]
+
+
+class Detached(OwnConditional):
+    def forward(self, x, condition, level):
+        return super().forward(x, condition, level).detach()
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (ConditionalMultiples, "fails in a step of two pictures of 17 x 13 pixels.*pad inside"),
+        (OneChannel, r"gives a tensor \(2, 1, 17, 13\) where L2Loss compares it with \(2, 3, 17, 13\)"),
+        (Detached, "no gradient of any of its parameters"),
+    ],
+)
+def test_a_conditional_network_is_tried_before_the_training(kind, message):
+    def model(backbone):
+        return ConditionalDiffusionRestorer({"type": backbone}, ["noisy"], num_steps=2)
+
+    check_losses(model(OwnConditional))
+    with pytest.raises(ConfigError, match=rf"backbone {kind.__name__}.*{message}"):
+        check_losses(model(kind))

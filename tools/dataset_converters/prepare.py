@@ -12,11 +12,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from dtir.core.cores import usable_cores
 from dtir.core.errors import DtirError
 from dtir.datasets.benchmarks import (
     BENCHMARKS,
     Manifest,
-    default_workers,
     get_benchmark,
     open_source,
     prepare,
@@ -35,7 +35,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--copy", action="store_true", help="copy instead of linking")
     parser.add_argument("--layout", default="", metavar="NAME", help="layout to take instead of the first that fits")
     parser.add_argument("--names", metavar="FILE", help="list of the pictures to take, a name or path a line")
-    parser.add_argument("--workers", type=int, default=default_workers(), help="pictures at a time (as many as cores)")
+    parser.add_argument("--workers", type=int, default=usable_cores(), help="pictures at a time (as many as cores)")
     args = parser.parse_args(argv)
     if args.workers < 1:
         parser.error(f"--workers {args.workers}: expected at least 1")

@@ -15,8 +15,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from dtir.core.cores import usable_cores
 from dtir.core.errors import DtirError
-from dtir.datasets.benchmarks import BENCHMARKS, default_workers, get_benchmark
+from dtir.datasets.benchmarks import BENCHMARKS, get_benchmark
 from dtir.datasets.benchmarks.verify import CHECKS, SetReport, verify
 from dtir.datasets.pairing import some
 
@@ -29,7 +30,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("root", metavar="ROOT", help="folder that prepare.py wrote to")
     parser.add_argument("--benchmark", metavar="NAME", help=f"only this one: {', '.join(BENCHMARKS)}")
     parser.add_argument("--checksums", action="store_true", help="compare every file with the manifest")
-    parser.add_argument("--workers", type=int, default=default_workers(), help="processes (all cores)")
+    parser.add_argument("--workers", type=int, default=usable_cores(), help="processes (all cores)")
     args = parser.parse_args(argv)
     if args.workers < 1:
         parser.error(f"--workers {args.workers}: expected at least 1")

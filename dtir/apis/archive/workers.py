@@ -2,7 +2,6 @@
 
 import contextlib
 import multiprocessing
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from dtir.apis.archive.attempt import Done, attempt, origin_of, stamp_of
 from dtir.apis.archive.folder import Failure, Job, RestoreOne
 from dtir.config.imports import import_module
+from dtir.core.cores import usable_cores
 
 # Pictures that wait for a worker, for each worker: enough that none is idle, few enough for any number of pictures.
 WAITING = 2
@@ -114,5 +114,4 @@ def _run(job: Job) -> Done:
 
 
 def _threads(workers: int) -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // workers)
+    return max(1, usable_cores() // workers)

@@ -8,7 +8,6 @@ from .generalization import GENERALIZATION
 from .manifest import MANIFEST, Manifest, read_manifest
 from .plan import read_names
 from .prepare import prepare
-from .scan import default_workers
 from .sources import open_source
 from .ten_tasks import TEN_TASKS
 
@@ -34,7 +33,6 @@ __all__ = [
     "Layout",
     "Manifest",
     "Part",
-    "default_workers",
     "get_benchmark",
     "open_source",
     "prepare",

@@ -3,15 +3,18 @@
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
+import torch
 from mmengine.hooks import Hook
 from torch import nn
 
+from dtir.config.blame import line_of
 from dtir.config.values import shown
-from dtir.core.errors import ConfigError
+from dtir.core.errors import ConfigError, DtirError
 from dtir.core.names import did_you_mean
 from dtir.core.stage_hook import StageHook
 from dtir.engine.stages import StagePlan
-from dtir.models.probing import named_blocks
+from dtir.models import Restorer
+from dtir.models.probing import TRIAL_SIZE, check_gradient, in_eval_mode, is_own, named_blocks
 from dtir.tasks import check_task
 
 
@@ -83,6 +86,36 @@ def check_stages(plan: StagePlan, model: nn.Module) -> None:
                     f"stage '{stage.name}': trainable has the pattern '{pattern}', which matches no parameter of "
                     f"the model. Its parameters are named {', '.join(_kinds(parameters))}."
                 )
+
+
+def check_losses(model: Restorer) -> None:
+    """Has a model with a network of somebody else's compute its losses once, of two grey pictures of odd size.
+
+    Raises:
+        ConfigError: It fails, or its losses are not finite or do not depend on the parameters of the network.
+    """
+    if not is_own(model.backbone):
+        return
+    kind, device = type(model.backbone).__name__, model.matched_t.device
+    pictures = torch.full((2, 3, *TRIAL_SIZE), 0.5, device=device)
+    pair = torch.arange(2, device=device)
+    samples = {"gt": pictures.clone(), "task": pair * 0, "num_generative": 0, "noise_seed": 0, "slots": pair}
+    try:
+        # What the network draws of its own leaves the training's chance as it was.
+        with in_eval_mode(model), torch.random.fork_rng(), torch.enable_grad():
+            losses = model.losses(pictures, samples)
+    except DtirError as error:
+        raise type(error)(f"backbone {kind}: {error}") from error
+    except Exception as error:
+        height, width = TRIAL_SIZE
+        raise ConfigError(
+            f"backbone {kind} fails in a step of two pictures of {height} x {width} pixels: {type(error).__name__}: "
+            f"{error} ({line_of(error)}). Training and validation have pictures of any size: let it pad inside."
+        ) from error
+    total = sum(losses.values())
+    if not total.isfinite():
+        raise ConfigError(f"backbone {kind}: the loss of two grey pictures is {total.item()}; expected a finite one.")
+    check_gradient(model.backbone, total)
 
 
 def _kinds(names: Sequence[str]) -> list[str]:

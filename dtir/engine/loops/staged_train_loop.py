@@ -19,8 +19,16 @@ from dtir.core.ranges import NonNegativeInt, PositiveInt
 from dtir.core.seeding import derive_seed
 from dtir.core.stage_hook import EstimateStopped, TrainStep
 from dtir.datasets import MultiTaskBatchSampler
+from dtir.engine.data_workers import granted_workers
 from dtir.engine.gradients import LossGradients, ShardedGradients, SummedGradients
-from dtir.engine.loops.checks import check_checkpointing, check_hooks, check_rates, check_schedules, check_stages
+from dtir.engine.loops.checks import (
+    check_checkpointing,
+    check_hooks,
+    check_losses,
+    check_rates,
+    check_schedules,
+    check_stages,
+)
 from dtir.engine.optim import learning_rate
 from dtir.engine.sharding import (
     ShardedModel,
@@ -79,6 +87,7 @@ class StagedTrainLoop(BaseLoop):
     ) -> None:
         self.plan = StagePlan(stages, len(runner.model.tasks))
         check_stages(self.plan, runner.model)
+        check_losses(runner.model)
         super().__init__(runner, self._build_dataloader(runner, dict(dataloader)))
         self.val_interval = val_interval
         self.val_begin = 1
@@ -310,7 +319,7 @@ class StagedTrainLoop(BaseLoop):
         self.batch_sampler = MultiTaskBatchSampler(
             dataset.sizes, config.pop("batch_size"), runner.seed, get_rank(), get_world_size()
         )
-        workers = config.pop("num_workers", 0)
+        workers = granted_workers(config.pop("num_workers", 0))
         config.setdefault("pin_memory", torch.cuda.is_available())
         config.setdefault("persistent_workers", workers > 0)
         config.setdefault("worker_init_fn", _single_threaded)

@@ -91,6 +91,7 @@ class StagedOptimWrapper(OptimWrapper):
 
         Raises:
             DtirError: Too many steps in a row were skipped.
+            ConfigError: The optimiser's step fails.
         """
         params = [p for p in self._parameters() if p.grad is not None]
         if self.max_norm is not None or self.skipper is not None:
@@ -99,9 +100,23 @@ class StagedOptimWrapper(OptimWrapper):
         if self.skipper is None or not self.skipper.skips(_agreed(self.grad_norm)):
             if self.max_norm is not None:
                 torch.nn.utils.clip_grads_with_norm_(params, self.max_norm, norm)
-            self.scaler.step(self.optimizer)
+            self._step()
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
+
+    def _step(self) -> None:
+        try:
+            self.scaler.step(self.optimizer)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            # Only its own step shows what an optimiser cannot do, such as with dense gradients or on this device.
+            name, settings = type(self.optimizer).__name__, _settings(self.optimizer.param_groups[0])
+            raise ConfigError(
+                f"optim_wrapper.optimizer: {name} fails in a step: {type(error).__name__}: {error}. Its settings: "
+                f"{', '.join(f'{key}={value!r}' for key, value in settings.items())}. Change them, or take another "
+                "optimizer, such as AdamW."
+            ) from error
 
     def set_lr(self, lr: float) -> None:
         """Sets the learning rate, multiplied by each parameter group's own factor (`paramwise_cfg`)."""

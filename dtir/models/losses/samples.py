@@ -10,8 +10,14 @@ def per_sample(loss: nn.Module, pred: Tensor, target: Tensor) -> Tensor:
 
     Raises:
         ConfigError: It gives something else: a mean over the batch would weight its samples by their number, and values
-            of pixels would be summed.
+            of pixels would be summed. Or what the network gave is not of the target's shape.
     """
+    if not isinstance(pred, Tensor) or pred.shape != target.shape:
+        found = f"a tensor {tuple(pred.shape)}" if isinstance(pred, Tensor) else f"a {type(pred).__name__}"
+        raise ConfigError(
+            f"the network gives {found} where {type(loss).__name__} compares it with {tuple(target.shape)}; expected a "
+            "tensor of that shape."
+        )
     values = loss(pred, target)
     if not isinstance(values, Tensor) or values.shape != pred.shape[:1]:
         found = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else f"a {type(values).__name__}"

@@ -50,6 +50,8 @@ def _outputs(backbone: nn.Module, traits: Traits, x: Tensor) -> list[Tensor]:
     # A new tensor for every pass, so that no block can be called with the same one in two passes.
     seen = padded.view_as(padded) if traits.input_range == UNIT_RANGE else traits.input_range.encode(padded)
     outputs = list(_flat(backbone(seen)))
+    if not outputs:
+        raise ConfigError("the backbone's output is empty; expected a picture (B, 3, H, W), or a list that begins so.")
     if not traits.pads:
         outputs = [out[..., : traits.scale * height, : traits.scale * width] for out in outputs]
     return [x - residual for residual in outputs] if traits.residual else outputs
