@@ -12,7 +12,7 @@ def test_latex_is_escaped_and_has_signs_of_mathematics():
     lines = latex_table(GRID).splitlines()
     assert lines[:3] == [r"\begin{table}", r"\centering", r"\caption{\# of a \& b}"]
     assert r"a\_b & gain \\" in lines
-    assert r"x|y & $-$0.29 $\pm$ 0.10 \\" in lines
+    assert r"x\textbar{}y & $-$0.29 $\pm$ 0.10 \\" in lines
     assert r"50 \% & \textbf{+1.00} \\" in lines
 
 
@@ -36,3 +36,17 @@ def test_the_terminal_shows_brackets_as_they_are(text):
     with console.capture() as printed:
         console.print(terminal_table(Grid([text, "v"], [[text, "1"]], text)))
     assert printed.get().count(text) == 3
+
+
+def test_names_of_any_kind_go_into_a_latex_table():
+    grid = Grid(
+        ["Method", "PSNR"],
+        [["[ours]", "1"], ["*best_50%", "2"], ["a<b>|c \\ ~^\n{x}", "3"], ["\N{GREEK SMALL LETTER SIGMA} → ∞", "4"]],
+    )
+    rows = latex_table(grid).split("\\midrule\n")[1].split("\n\\bottomrule")[0].splitlines()
+    assert rows == [
+        r"{}[ours] & 1 \\",
+        r"{}*best\_50\% & 2 \\",
+        r"a\textless{}b\textgreater{}\textbar{}c \textbackslash{} \textasciitilde{}\textasciicircum{} \{x\} & 3 \\",
+        r"$\sigma$ $\to$ $\infty$ & 4 \\",
+    ]
