@@ -21,7 +21,9 @@ from rich.progress import track
 from benchmarks.lab import REPO, markdown
 from benchmarks.weights import TRAINING, held_out, quality, read_pairs
 from dtir.apis import RestorationInferencer
+from dtir.cli import exit_code
 from dtir.cli.launching import load_config
+from dtir.cli.numbers import positive_int
 from dtir.datasets.sampler import StageDraws
 from dtir.registry import DATASETS
 from dtir.tasks import CLEAN
@@ -137,9 +139,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", help="checkpoint or model file with an estimator")
     parser.add_argument("--data", type=Path, default=os.environ.get("DTIR_DATA", REPO.parent / "shared" / "data"))
-    parser.add_argument("--samples", type=int, default=440, help="crops")
-    parser.add_argument("--side", type=int, default=256, help="of the crops, in pixels")
-    parser.add_argument("--pairs", type=int, metavar="N", help="judge N real pairs of each folder instead")
+    parser.add_argument("--samples", type=positive_int, default=440, help="crops")
+    parser.add_argument("--side", type=positive_int, default=256, help="of the crops, in pixels")
+    parser.add_argument("--pairs", type=positive_int, metavar="N", help="judge N real pairs of each folder instead")
     args = parser.parse_args()
     os.environ["DTIR_DATA"] = str(args.data.resolve())
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))
@@ -164,4 +166,4 @@ def _eight_bits(image: torch.Tensor) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

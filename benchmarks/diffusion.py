@@ -26,7 +26,9 @@ from torch import Tensor
 
 from benchmarks.lab import REPO, markdown, picture, small_training, train
 from dtir.apis.models.build import load_restorer
+from dtir.cli import exit_code
 from dtir.cli.launching import load_config
+from dtir.cli.numbers import positive_int
 from dtir.core.atomic import atomic_write
 from dtir.core.errors import ConfigError
 from dtir.datasets import PairedDataset
@@ -222,10 +224,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("run", "table"))
     parser.add_argument("--out", default="work_dirs/lab_diffusion")
-    parser.add_argument("--iters", type=int, default=600)
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--iters", type=positive_int, default=600)
+    parser.add_argument("--seeds", type=positive_int, default=1)
     parser.add_argument("--metrics", nargs="+", default=[], metavar="NAME", help="LPIPS, or pyiqa's")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--threads", type=positive_int, default=os.cpu_count() or 1)
     parser.add_argument("--only", nargs="+", metavar="NAME")
     parser.add_argument("--plot", metavar="PNG", help="draw PSNR against evaluations")
     args = parser.parse_args()
@@ -247,4 +249,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

@@ -18,6 +18,8 @@ from torch import Tensor
 from benchmarks.diffusion import folder_of, lab_config, test_pictures
 from benchmarks.lab import markdown, train
 from dtir.apis.models.build import load_restorer
+from dtir.cli import exit_code
+from dtir.cli.numbers import positive_int
 from dtir.evaluation.metrics.functional import psnr, ssim, to_8_bit
 from dtir.models.restorers import Restorer
 from dtir.registry import SAMPLERS
@@ -66,9 +68,11 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", default="work_dirs/lab_diffusion")
-    parser.add_argument("--iters", type=int, default=600, help="of the teacher (default: 600)")
-    parser.add_argument("--distil", type=int, default=200, help="iterations of the distillation (default: 200)")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--iters", type=positive_int, default=600, help="of the teacher (default: 600)")
+    parser.add_argument(
+        "--distil", type=positive_int, default=200, help="iterations of the distillation (default: 200)"
+    )
+    parser.add_argument("--threads", type=positive_int, default=os.cpu_count() or 1)
     args = parser.parse_args()
     out = Path(args.out)
     teacher = train(lab_config(TEACHER, args.iters, seed=0), folder_of(TEACHER, out), args.threads)
@@ -90,4 +94,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

@@ -51,6 +51,8 @@ from dtir.apis import RestorationInferencer
 from dtir.apis.adaptation.files import save_adapted
 from dtir.apis.adaptation.settings import AdaptationSettings
 from dtir.apis.adaptation.teaching import Adaptation, adapt
+from dtir.cli import exit_code
+from dtir.cli.numbers import positive_int
 from dtir.core.atomic import atomic_save, atomic_write
 from dtir.core.checkpoint import load_checkpoint
 from dtir.datasets import PairedDataset, SyntheticDataset
@@ -214,11 +216,11 @@ def main() -> int:
     parser.add_argument("command", choices=("run", "table"))
     parser.add_argument("--out", default="work_dirs/few_shot", help="of a run: trainings, and results/")
     parser.add_argument("--results", default="benchmarks/results/few_shot", help="of the tables")
-    parser.add_argument("--pairs", type=int, nargs="+", default=[30, 10, 100], metavar="N")
+    parser.add_argument("--pairs", type=positive_int, nargs="+", default=[30, 10, 100], metavar="N")
     parser.add_argument("--kinds", nargs="+", metavar="NAME", help="these alone, in a run")
     parser.add_argument("--ways", nargs="+", default=names, choices=names, metavar="NAME", help="these alone, in a run")
-    parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seeds", type=positive_int, default=SEEDS)
+    parser.add_argument("--threads", type=positive_int, default=1)
     args = parser.parse_args()
     if args.command == "run":
         run_all(args)
@@ -228,4 +230,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

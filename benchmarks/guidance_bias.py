@@ -7,11 +7,14 @@ computed without Monte-Carlo error (dtir.testing.gaussian_law); DPS and MCG, who
 """
 
 import argparse
+import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 
+from dtir.cli import exit_code
+from dtir.cli.numbers import positive_int
 from dtir.diffusion.guidance import DDNM, DDRM, ILVR, PiGDM, RePaint
 from dtir.diffusion.guidance.base import GuidedSampler
 from dtir.diffusion.operators import AverageDownsampling, Inpainting, SpectralOperator, WalshHadamard
@@ -72,7 +75,7 @@ def bias(row: Row, operator: SpectralOperator, steps: int) -> tuple[float, float
 def main() -> None:
     """Writes the table to standard output."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=100, help="steps of the sampling (default: 100)")
+    parser.add_argument("--steps", type=positive_int, default=100, help="steps of the sampling (default: 100)")
     steps = parser.parse_args().steps
     print(f"| guidance, {steps} steps | {' | '.join(OPERATORS)} |\n|---|{'---|' * len(OPERATORS)}")
     for row in ROWS:
@@ -84,4 +87,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

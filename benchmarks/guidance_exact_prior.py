@@ -21,6 +21,8 @@ from benchmarks.guided import CONFIGS
 from benchmarks.lab import markdown
 from dtir.apis import GuidedRestorer
 from dtir.apis.guided.restorer import guided_settings
+from dtir.cli import exit_code
+from dtir.cli.numbers import positive_int
 from dtir.diffusion.domain import IMAGE_SCALE, to_centred
 from dtir.models import DiffusionRestorer
 from dtir.testing.stationary_prior import StationaryPrior
@@ -66,9 +68,11 @@ def row(config: Path, side: int, pictures: int, samples: int) -> list[str]:
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sides", type=int, nargs="+", default=[64], help="sides of the pictures (default: 64)")
-    parser.add_argument("--pictures", type=int, default=4, help="pictures of the prior (default: 4)")
-    parser.add_argument("--samples", type=int, default=8, help="samples of the mean (default: 8)")
+    parser.add_argument(
+        "--sides", type=positive_int, nargs="+", default=[64], help="sides of the pictures (default: 64)"
+    )
+    parser.add_argument("--pictures", type=positive_int, default=4, help="pictures of the prior (default: 4)")
+    parser.add_argument("--samples", type=positive_int, default=8, help="samples of the mean (default: 8)")
     parser.add_argument("--only", default="", metavar="WORD", help="only configs with this in their name")
     args = parser.parse_args()
     torch.manual_seed(0)
@@ -80,4 +84,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

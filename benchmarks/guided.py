@@ -18,6 +18,8 @@ from torch import Tensor
 from benchmarks.lab import REPO, markdown, picture
 from dtir.apis import GuidedRestorer
 from dtir.apis.guided.restorer import guided_settings
+from dtir.cli import exit_code
+from dtir.cli.numbers import positive_int
 from dtir.datasets import PairedDataset
 from dtir.diffusion.domain import to_centred, to_image
 from dtir.evaluation.metrics.functional import psnr, ssim, to_8_bit
@@ -74,8 +76,8 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint")
-    parser.add_argument("--side", type=int, default=128, help="side of the pictures, a power of 2")
-    parser.add_argument("--samples", type=int, default=8, help="samples of the mean (default: 8)")
+    parser.add_argument("--side", type=positive_int, default=128, help="side of the pictures, a power of 2")
+    parser.add_argument("--samples", type=positive_int, default=8, help="samples of the mean (default: 8)")
     args = parser.parse_args()
     gt = clean_pictures(args.side)
     header = [
@@ -97,4 +99,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

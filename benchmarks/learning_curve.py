@@ -8,6 +8,7 @@ import json
 import sys
 from pathlib import Path
 
+from dtir.cli import exit_code
 from dtir.core.atomic import atomic_write
 from dtir.evaluation.reports import plot_learning_curves
 
@@ -39,4 +40,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

@@ -27,7 +27,9 @@ from mmengine.registry import DefaultScope
 
 from benchmarks.lab import REPO, markdown, picture, small_training, train
 from dtir.apis import RestorationInferencer
+from dtir.cli import exit_code
 from dtir.cli.launching import load_config
+from dtir.cli.numbers import positive_int
 from dtir.core.atomic import atomic_save, atomic_write
 from dtir.core.checkpoint import find_last_checkpoint, load_checkpoint
 from dtir.datasets import PairedDataset
@@ -379,8 +381,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("run", "table"))
     parser.add_argument("--out", default="work_dirs/lab_method")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time; they share the cores")
-    parser.add_argument("--seeds", type=int, default=2, help="seeds of the main pair")
+    parser.add_argument("--jobs", type=positive_int, default=1, help="runs at a time; they share the cores")
+    parser.add_argument("--seeds", type=positive_int, default=2, help="seeds of the main pair")
     parser.add_argument("--settings", default=LAB, help="file of what is laid over the configs")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="runs of these names alone")
     args = parser.parse_args()
@@ -392,4 +394,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

@@ -21,6 +21,7 @@ from torch import nn
 from benchmarks import diffusion, method
 from benchmarks.lab import REPO, markdown
 from dtir.apis.models.files import read_facts
+from dtir.cli import exit_code
 from dtir.core.atomic import atomic_write
 from dtir.registry import RESTORERS, SCOPE
 
@@ -192,4 +193,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

@@ -22,7 +22,9 @@ import torch
 from benchmarks.lab import REPO, markdown, picture
 from benchmarks.usual_tools import USUAL
 from dtir.apis import RestorationInferencer
+from dtir.cli import exit_code
 from dtir.cli.launching import load_config
+from dtir.cli.numbers import natural, positive_int
 from dtir.core.atomic import atomic_write
 from dtir.datasets import PairedDataset
 from dtir.datasets.degradations import Degradation
@@ -239,9 +241,9 @@ def main() -> int:
     parser.add_argument("model", help="checkpoint or model file")
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--data", type=Path, default=os.environ.get("DTIR_DATA", REPO.parent / "shared" / "data"))
-    parser.add_argument("--limit", type=int, default=100, help="pictures of each set at most")
-    parser.add_argument("--clean", type=int, default=20, help="clean pictures at most")
-    parser.add_argument("--mixtures", type=int, default=8, help="pictures of each mixture at most")
+    parser.add_argument("--limit", type=positive_int, default=100, help="pictures of each set at most")
+    parser.add_argument("--clean", type=natural, default=20, help="clean pictures at most")
+    parser.add_argument("--mixtures", type=natural, default=8, help="pictures of each mixture at most")
     args = parser.parse_args()
     os.environ["DTIR_DATA"] = str(args.data.resolve())
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))
@@ -304,4 +306,4 @@ def _text(real: dict, others: dict, kept: list[float], guesses: list[str], mixtu
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

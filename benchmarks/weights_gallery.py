@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.weights import Scorer, quality
+from dtir.cli import exit_code
 from dtir.core.assets import ASSETS
 from dtir.datasets.degradations import TASK_DEGRADATIONS
 from dtir.datasets.transforms.degrade import build_degradation
@@ -56,4 +57,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from dtir.cli.output import print_error
@@ -48,8 +48,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 0
     args = parser.parse_args(words)
+    return exit_code(lambda: args.run(args))
+
+
+def exit_code(run: Callable[[], int | None]) -> int:
+    """Runs a program, and turns errors that are the user's to mend into a line and an exit code.
+
+    Returns:
+        As of `main`.
+    """
     try:
-        return args.run(args) or 0
+        return run() or 0
     except DtirError as error:
         print_error(f"Error: {error}")
         return EXIT_ERROR

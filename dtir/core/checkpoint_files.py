@@ -1,5 +1,6 @@
 """What can be said of a checkpoint file from its path, its size and its first bytes, without importing torch."""
 
+import codecs
 import json
 import re
 import zipfile
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from dtir.core.errors import CheckpointError
 from dtir.core.names import did_you_mean
+from dtir.core.paths import as_path
 
 LAST_CHECKPOINT = "last_checkpoint"
 # Of Windows' drives the scheme has one letter.
@@ -16,8 +18,17 @@ ZIP = b"PK\x03\x04"
 # A safetensors file begins with the length of its header, 8 bytes, and the header, a JSON object.
 LENGTH = 8
 LONGEST_HEADER = 100_000_000
-WEB_PAGES = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<script")
-LFS_POINTER = b"version https://git-lfs"
+WEB_PAGES = ("<!doctype", "<html", "<?xml", "<head", "<script", "<!--")
+LFS_POINTER = "version https://git-lfs"
+# Of files that are saved or named in place of one, by how they begin.
+OTHER_FILES = {
+    b"\x89PNG": "a PNG picture",
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"%PDF": "a PDF",
+    b"\x1f\x8b": "packed with gzip; unpack it first",
+    b"7z\xbc\xaf": "a 7z archive; unpack it first",
+    b"Rar!": "a RAR archive; unpack it first",
+}
 SHOWN = 40
 
 
@@ -47,7 +58,9 @@ def local_path(path: str | Path) -> Path:
 
     Raises:
         CheckpointError: It is a URL.
+        ConfigError: It is neither a text nor a `Path`.
     """
+    path = as_path(path) if not isinstance(path, str) else path
     if URL.match(str(path)):
         raise CheckpointError(f"'{path}' is a URL; download the file, and give the path where it lies.")
     return Path(path)
@@ -65,20 +78,37 @@ def _fault(path: Path) -> str | None:
     size = path.stat().st_size
     with open(path, "rb") as file:
         head = file.read(HEAD)
-    start = head.lstrip().lower()
+    text = _text(head)
+    start = (text or "").lstrip().lower()
     if not head:
         return "is empty; copy or download it again."
+    if not head.strip(b"\0"):
+        return "begins with zeros alone, as what a broken download or disk leaves; copy or download it again."
     if start.startswith(WEB_PAGES):
         return "is a web page, not a checkpoint: what a browser shows in place of the file. Download the file itself."
     if start.startswith(LFS_POINTER):
         return "is the pointer of a git-lfs file, not the file itself; get that with git lfs pull, or download it."
-    if head.startswith(ZIP) and not zipfile.is_zipfile(path):
-        return f"is cut off after {size} bytes; copy or download it again."
+    for beginning, kind in OTHER_FILES.items():
+        if head.startswith(beginning):
+            return f"is no checkpoint: it is {kind}."
+    if head.startswith(ZIP):
+        return _zip_fault(path, size)
     if _header_length(head) is not None:
         return _safetensors_fault(path, size)
-    if _is_text(head):
-        return f"is a text file, not a checkpoint; it begins with {head[:SHOWN].decode('ascii', 'replace')!r}."
+    if text is not None:
+        return f"is a text file, not a checkpoint; it begins with {text[:SHOWN]!r}."
     return None
+
+
+def _zip_fault(path: Path, size: int) -> str | None:
+    """Of a file that begins as an archive, in which `torch.save` writes data.pkl and `torch.jit.save` constants.pkl."""
+    if not zipfile.is_zipfile(path):
+        return f"is cut off after {size} bytes; copy or download it again."
+    with zipfile.ZipFile(path) as archive:
+        names = {name.rpartition("/")[2] for name in archive.namelist()}
+    if "constants.pkl" in names:
+        return "is a TorchScript program, not a checkpoint; save the network's state_dict instead."
+    return None if "data.pkl" in names else "is no checkpoint: it is a zip archive; unpack it first."
 
 
 def _header_length(head: bytes) -> int | None:
@@ -99,8 +129,17 @@ def _safetensors_fault(path: Path, size: int) -> str | None:
     return f"is cut off after {size} of {expected} bytes; copy or download it again." if size < expected else None
 
 
-def _is_text(head: bytes) -> bool:
-    return all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head)
+def _text(head: bytes) -> str | None:
+    """The beginning of a file of text, in UTF-8 or, where it is marked so, UTF-16; None for any other file."""
+    encoding = "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    # The last character may be cut in two.
+    text = codecs.getincrementaldecoder(encoding)("replace").decode(head)
+    return (
+        text
+        if all(letter.isprintable() or letter in "\t\r\n" for letter in text)
+        and "\N{REPLACEMENT CHARACTER}" not in text
+        else None
+    )
 
 
 def find_last_checkpoint(work_dir: str | Path) -> Path | None:

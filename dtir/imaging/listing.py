@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dtir.core.errors import ImageFileError
+from dtir.core.paths import as_path
 from dtir.imaging.formats import IMAGE_EXTENSIONS
 
 # What macOS puts beside the pictures of an archive: its own notes under their names.
@@ -59,16 +60,17 @@ def list_images(folder: str | os.PathLike, recursive: bool = False) -> list[Path
     return survey(folder, recursive).images
 
 
-def path_list(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> list[Path]:
+def path_list(paths: str | bytes | os.PathLike | Iterable[str | bytes | os.PathLike]) -> list[Path]:
     """One path or several as a list: a single text is one path, not its characters.
 
     Raises:
         ImageFileError: A path is the empty text, which would stand for the present folder.
+        ConfigError: A path is neither a text nor a `Path`.
     """
-    several = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    if "" in several:
+    several = list(paths) if isinstance(paths, Iterable) and not isinstance(paths, str | bytes) else [paths]
+    if any(path in ("", b"") for path in several):
         raise ImageFileError("a path is empty; name a file or folder, . for the present one.")
-    return [Path(path) for path in several]
+    return [as_path(path) for path in several]
 
 
 def name_in(folder: Path, path: Path) -> str:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import zipfile
 
 import pytest
 import torch
@@ -24,6 +25,12 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\
         (b"\n  <HTML>", "is a web page"),
         (LFS, "pointer of a git-lfs file"),
         (b'{"error": "not found"}', "is a text file.*error"),
+        (b"\xef\xbb\xbf<!-- page --><html>", "is a web page"),
+        ("<html>".encode("utf-16"), "is a web page"),
+        ("Übertragung fehlgeschlagen".encode(), "is a text file.*Übertragung"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "it is a PNG picture"),
+        (b"\x1f\x8b\x08\0", "packed with gzip; unpack it first"),
+        (bytes(600), "begins with zeros alone"),
         (b"", "is empty"),
     ],
 )
@@ -31,6 +38,14 @@ def test_what_is_no_checkpoint(content, message, tmp_path):
     (tmp_path / "net.pth").write_bytes(content)
     with pytest.raises(CheckpointError, match=rf"net\.pth' .*{message}"):
         load_backbone(tmp_path / "net.pth")
+
+
+@pytest.mark.parametrize(("member", "message"), [("a.txt", "zip archive"), ("net/constants.pkl", "TorchScript")])
+def test_archives_of_something_else(member, message, tmp_path):
+    with zipfile.ZipFile(tmp_path / "net.pth", "w") as archive:
+        archive.writestr(member, b"")
+    with pytest.raises(CheckpointError, match=message):
+        check_checkpoint_file(tmp_path / "net.pth")
 
 
 @pytest.mark.parametrize("name", ["net.pth", "old.pth", "net.safetensors"])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dtir.core.errors import ImageFileError
+from dtir.core.errors import ConfigError, ImageFileError
 from dtir.imaging.listing import list_images, name_in, natural_key, path_list, survey
 
 
@@ -62,6 +62,14 @@ def test_names_are_compared_in_one_unicode_form(tmp_path):
 
 def test_a_text_is_one_path():
     assert path_list("a.png") == path_list(["a.png"]) == path_list(Path("a.png")) == [Path("a.png")]
+    assert path_list(b"a.png") == path_list(path for path in (b"a.png",)) == [Path("a.png")]
+    assert path_list([]) == []
+
+
+@pytest.mark.parametrize("paths", [5, None, ["a.png", None], [5]])
+def test_what_is_no_path_is_said(paths):
+    with pytest.raises(ConfigError, match=r"a path is (5|None) .*expected a text or a pathlib\.Path"):
+        path_list(paths)
 
 
 def test_a_folder_that_may_not_be_read_is_named_and_the_others_are_listed(tmp_path, monkeypatch):

@@ -67,7 +67,7 @@ def test_mistakes_are_named(monkeypatch, data, tmp_path, capsys):
     assert "b" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         run(monkeypatch, "--seeds", 0)
-    assert "--seeds 0: expected at least 1" in capsys.readouterr().err
+    assert "--seeds: '0'; expected an integer of at least 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("task", TASKS)

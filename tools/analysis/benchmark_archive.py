@@ -8,6 +8,7 @@ done. Nothing is restored.
 
 import argparse
 import resource
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -17,6 +18,8 @@ from dtir.apis.archive.attempt import Done, Origin, stamp_of
 from dtir.apis.archive.folder import Job, plan_jobs
 from dtir.apis.archive.job_log import JobLog
 from dtir.apis.restoring.outcome import Estimate, Outcome, Pass
+from dtir.cli import exit_code
+from dtir.cli.numbers import positive_int
 
 PER_FOLDER = 1000
 # As many as a run with the model of the package writes.
@@ -56,7 +59,7 @@ def _peak() -> float:
 def main() -> None:
     """Runs the measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=100_000, metavar="N", help="number of files (100000)")
+    parser.add_argument("--pictures", type=positive_int, default=100_000, metavar="N", help="number of files (100000)")
     number = parser.parse_args().pictures
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -72,4 +75,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader
 
 from dtir.cli.importing import add_import_argument
 from dtir.cli.launching import load_config
+from dtir.cli.numbers import natural, positive_int
 from dtir.core.errors import ConfigError, DtirError
 from dtir.datasets import MultiTaskDataset, PackedPictures, SampleKey, write_pack
 from dtir.datasets.transforms import LoadClean, LoadPair
@@ -238,15 +239,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", metavar="CONFIG", help="training config")
-    parser.add_argument("--workers", type=int, default=0, metavar="N", help="also time N worker processes (0)")
-    parser.add_argument("--pictures", type=int, default=32, metavar="N", help="pictures to draw from (32)")
-    parser.add_argument("--patches", type=int, default=64, metavar="N", help="patches of a round (64)")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rounds to take the median of (5)")
+    parser.add_argument("--workers", type=natural, default=0, metavar="N", help="also time N worker processes (0)")
+    parser.add_argument("--pictures", type=positive_int, default=32, metavar="N", help="pictures to draw from (32)")
+    parser.add_argument("--patches", type=positive_int, default=64, metavar="N", help="patches of a round (64)")
+    parser.add_argument("--rounds", type=positive_int, default=5, metavar="N", help="rounds to take the median of (5)")
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="set keys of the config")
     add_import_argument(parser)
     args = parser.parse_args(argv)
-    if min(args.pictures, args.patches, args.rounds) < 1 or args.workers < 0:
-        parser.error("--pictures, --patches and --rounds need at least 1, --workers at least 0")
     use_one_thread()
     try:
         compare(load_config(args.config, args.cfg_options), args, Console())

@@ -20,6 +20,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from dtir.cli.importing import add_import_argument
+from dtir.cli.numbers import positive_int
 from dtir.core.errors import ConfigError, DtirError
 from dtir.measure.memory import in_new_process, peak_bytes
 from dtir.measure.timing import alternate
@@ -131,10 +132,10 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="+", help="published settings, see dtir/models/backbones/zoo.py")
-    parser.add_argument("--size", type=int, default=128, help="height and width of the pictures")
-    parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--rounds", type=int, default=5, help="timed rounds after one that does not count")
+    parser.add_argument("--size", type=positive_int, default=128, help="height and width of the pictures")
+    parser.add_argument("--batch", type=positive_int, default=1)
+    parser.add_argument("--threads", type=positive_int, default=torch.get_num_threads())
+    parser.add_argument("--rounds", type=positive_int, default=5, help="timed rounds after one that does not count")
     parser.add_argument("--format", choices=FORMATS, default="contiguous", help="memory format of our network")
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
     parser.add_argument("--reference", metavar="FILE:CLASS", help="other code of the same network")

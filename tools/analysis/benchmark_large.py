@@ -7,6 +7,7 @@ Makes the picture, uncompressed, in a folder for temporary files, which is empti
 
 import argparse
 import resource
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -15,6 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from dtir.apis import RestorationInferencer
+from dtir.cli import exit_code
+from dtir.cli.numbers import positive_int
 from dtir.imaging.vips import libvips
 
 
@@ -49,7 +52,7 @@ def peak_megabytes() -> float:
 def main() -> None:
     """Runs the measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--side", type=int, default=20000, metavar="N", help="pixels (default 20000)")
+    parser.add_argument("--side", type=positive_int, default=20000, metavar="N", help="pixels (default 20000)")
     side = parser.parse_args().side
     inferencer = RestorationInferencer(Inversion(), device="cpu")
     with tempfile.TemporaryDirectory() as folder:
@@ -62,4 +65,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

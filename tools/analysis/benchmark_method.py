@@ -8,6 +8,7 @@ is restored by the network without adapters, with them, and with one task's fold
 
 import argparse
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -19,7 +20,9 @@ from mmengine.registry import DefaultScope
 from rich.console import Console
 from rich.table import Table
 
+from dtir.cli import exit_code
 from dtir.cli.launching import load_config
+from dtir.cli.numbers import positive_int
 from dtir.engine import StagedRunner
 from dtir.measure.timing import WARM_UP_ROUNDS, alternate, seconds_of
 from dtir.models.folding import fold
@@ -134,8 +137,8 @@ def main() -> None:
     """Runs the measurements and prints two tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("config")
-    parser.add_argument("--rounds", type=int, default=40, help="measured rounds")
-    parser.add_argument("--size", type=int, default=256, help="side of the restored picture")
+    parser.add_argument("--rounds", type=positive_int, default=40, help="measured rounds")
+    parser.add_argument("--size", type=positive_int, default=256, help="side of the restored picture")
     args = parser.parse_args()
     threads = f"{torch.get_num_threads()} threads"
     print_table(f"{args.config}: training, {threads}", iteration_seconds(args.config, args.rounds), "plain fine-tuning")
@@ -144,4 +147,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

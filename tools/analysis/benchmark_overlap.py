@@ -8,6 +8,7 @@ least seconds of each way count. Outputs are compared byte for byte.
 
 import argparse
 import os
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -21,6 +22,8 @@ from dtir.apis.archive.folder import Job
 from dtir.apis.archive.overlap import run_overlapped
 from dtir.apis.restoring.precision import PHOTOGRAPH
 from dtir.apis.restoring.wish import Wish
+from dtir.cli import exit_code
+from dtir.cli.numbers import positive_int
 from dtir.imaging.files import read_picture, write_picture
 
 WAYS = {"one after the other": run_here, "overlapped": run_overlapped}
@@ -29,12 +32,12 @@ WAYS = {"one after the other": run_here, "overlapped": run_overlapped}
 def main() -> None:
     """Runs the measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=4, metavar="N", help="number of pictures (4)")
-    parser.add_argument("--side", type=int, default=1024, metavar="N", help="their height and width (1024)")
+    parser.add_argument("--pictures", type=positive_int, default=4, metavar="N", help="number of pictures (4)")
+    parser.add_argument("--side", type=positive_int, default=1024, metavar="N", help="their height and width (1024)")
     parser.add_argument("--format", default="png", help="of the outputs (png)")
     parser.add_argument("--precision", default="float32", help="of the network (float32)")
-    parser.add_argument("--threads", type=int, default=1, help="of PyTorch (1)")
-    parser.add_argument("--rounds", type=int, default=3, help="of each way (3)")
+    parser.add_argument("--threads", type=positive_int, default=1, help="of PyTorch (1)")
+    parser.add_argument("--rounds", type=positive_int, default=3, help="of each way (3)")
     args = parser.parse_args()
     inferencer = RestorationInferencer(precision=args.precision)
     torch.set_num_threads(args.threads)
@@ -76,4 +79,4 @@ def make_pictures(folder: Path, number: int, side: int) -> list[Path]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

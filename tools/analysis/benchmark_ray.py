@@ -8,6 +8,7 @@ options, and compares the outputs. "Begin" is the time until the first picture i
 """
 
 import argparse
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -18,6 +19,8 @@ import torch
 from dtir.apis import RestorationInferencer
 from dtir.apis.archive.archive import ArchiveOptions
 from dtir.apis.archive.cluster import Cluster
+from dtir.cli import exit_code
+from dtir.cli.numbers import positive_int
 from dtir.core.errors import DtirError
 from dtir.imaging.files import write_picture
 from dtir.imaging.picture import Picture
@@ -50,9 +53,11 @@ def measured(inferencer: RestorationInferencer, source: Path, target: Path, opti
 def main() -> None:
     """Runs the measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=100, metavar="N", help="number of pictures (100)")
-    parser.add_argument("--side", type=int, default=256, metavar="N", help="pixels (256)")
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="of Ray, and processes of --jobs (2)")
+    parser.add_argument("--pictures", type=positive_int, default=100, metavar="N", help="number of pictures (100)")
+    parser.add_argument("--side", type=positive_int, default=256, metavar="N", help="pixels (256)")
+    parser.add_argument(
+        "--workers", type=positive_int, default=2, metavar="N", help="of Ray, and processes of --jobs (2)"
+    )
     parser.add_argument("--ray", metavar="ADDRESS", help="cluster, as of dtir restore (default: of this machine)")
     parser.add_argument("--folder", metavar="DIR", help="that all machines see (default: one for temporary files)")
     args = parser.parse_args()
@@ -78,4 +83,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

@@ -28,6 +28,7 @@ from dtir.apis.models.graph_names import SUFFIXES, backend_of
 from dtir.apis.models.names import find_model
 from dtir.apis.restoring.precision import PHOTOGRAPH
 from dtir.cli.importing import add_import_argument
+from dtir.cli.numbers import positive_int
 from dtir.core.errors import ConfigError, DtirError
 from dtir.imaging.files import read_picture
 from dtir.measure.timing import alternate
@@ -91,10 +92,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="as of dtir restore (default: universal)")
     parser.add_argument("--task", default="noisy", help="one of the model's (noisy)")
-    parser.add_argument("--side", type=int, default=512, metavar="N", help="height and width of the picture (512)")
+    parser.add_argument(
+        "--side", type=positive_int, default=512, metavar="N", help="height and width of the picture (512)"
+    )
     parser.add_argument("--device", help="of PyTorch; exported models run on the CPU")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--rounds", type=int, default=5, help="timed rounds after one that does not count")
+    parser.add_argument("--threads", type=positive_int, default=torch.get_num_threads())
+    parser.add_argument("--rounds", type=positive_int, default=5, help="timed rounds after one that does not count")
     parser.add_argument(
         "--cpu-time", action="store_true", help="seconds of the CPU in place of the clock's: for a busy machine"
     )

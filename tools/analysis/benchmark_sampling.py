@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from dtir.cli.numbers import positive_int
 from dtir.core.errors import DtirError
 from dtir.measure.timing import seconds_of
 from dtir.registry import CONDITIONING
@@ -60,10 +61,10 @@ def milliseconds(case: SamplingCase, network: Callable[[], object], args: argpar
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=256, help="height and width, a power of 2")
-    parser.add_argument("--steps", type=int, default=10, help="steps per run")
-    parser.add_argument("--rounds", type=int, default=3, help="timed rounds after one that does not count")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--size", type=positive_int, default=256, help="height and width, a power of 2")
+    parser.add_argument("--steps", type=positive_int, default=10, help="steps per run")
+    parser.add_argument("--rounds", type=positive_int, default=3, help="timed rounds after one that does not count")
+    parser.add_argument("--threads", type=positive_int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--only", default="", metavar="TEXT", help="combinations whose names hold it")
     args = parser.parse_args()

@@ -7,6 +7,7 @@ on the same synthetic batch, alternating), their ratio, and the seconds that a s
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,8 +18,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from dtir.cli import exit_code
 from dtir.cli.importing import add_import_argument
 from dtir.cli.launching import load_config
+from dtir.cli.numbers import natural, positive_int
 from dtir.engine import StagedRunner
 from dtir.measure.timing import WARM_UP_ROUNDS, alternate, synchronize
 
@@ -71,8 +74,8 @@ def main() -> None:
     """Runs the measurements and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("config")
-    parser.add_argument("--steps", type=int, default=40, help="measured steps of each kind")
-    parser.add_argument("--workers", type=int, default=2, help="data workers")
+    parser.add_argument("--steps", type=positive_int, default=40, help="measured steps of each kind")
+    parser.add_argument("--workers", type=natural, default=2, help="data workers")
     add_import_argument(parser)
     args = parser.parse_args()
     config = load_config(args.config, [f"train_dataloader.num_workers={args.workers}"])
@@ -112,4 +115,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

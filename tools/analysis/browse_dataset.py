@@ -16,6 +16,7 @@ from rich.progress import track
 
 from dtir.cli.importing import add_import_argument
 from dtir.cli.launching import load_config
+from dtir.cli.numbers import positive_int
 from dtir.core.errors import ConfigError, DtirError
 from dtir.datasets import MultiTaskDataset, SampleKey
 from dtir.imaging.files import write_picture
@@ -101,13 +102,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("config", metavar="CONFIG", help="config file")
     parser.add_argument("--split", choices=("train", "val"), default="train", help="which dataset (train)")
-    parser.add_argument("--num", type=int, default=4, help="pairs per task (4)")
+    parser.add_argument("--num", type=positive_int, default=4, help="pairs per task (4)")
     parser.add_argument("--out", default="work_dirs/browse", metavar="DIR", help="folder of the sheet")
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="set keys of the config")
     add_import_argument(parser)
     args = parser.parse_args(argv)
-    if args.num < 1:
-        parser.error(f"--num {args.num}: expected at least 1")
     path = Path(args.out) / f"{Path(args.config).stem}_{args.split}.png"
     try:
         sheet = draw_sheet(build_dataset(args.config, args.split, args.cfg_options), args.split, args.num)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from dtir.apis.models.build import load_restorer
+from dtir.cli.numbers import natural, positive_int
 from dtir.core.atomic import atomic_write
 from dtir.core.errors import ConfigError, DtirError
 from dtir.datasets import PairedDataset, SyntheticDataset
@@ -73,9 +74,15 @@ def main() -> int:
     source.add_argument("--pairs", metavar="FOLDER", help="folder with LQ/ and GT/")
     parser.add_argument("--out", required=True, metavar="FILE", help="JSON file to write")
     parser.add_argument("--severities", type=float, nargs="+", default=[0.0, 0.25, 0.5, 0.75, 1.0], metavar="S")
-    parser.add_argument("--images", type=int, default=16, metavar="N", help="clean pictures per severity (default: 16)")
-    parser.add_argument("--crop", type=int, default=128, metavar="N", help="side of what is matched (default: 128)")
-    parser.add_argument("--first", type=int, default=0, metavar="T", help="smallest step (default: 0, nothing to do)")
+    parser.add_argument(
+        "--images", type=positive_int, default=16, metavar="N", help="clean pictures per severity (default: 16)"
+    )
+    parser.add_argument(
+        "--crop", type=positive_int, default=128, metavar="N", help="side of what is matched (default: 128)"
+    )
+    parser.add_argument(
+        "--first", type=natural, default=0, metavar="T", help="smallest step (default: 0, nothing to do)"
+    )
     args = parser.parse_args()
     try:
         model = load_restorer(args.checkpoint)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from dtir.apis.export.graph_files import Signature, open_graph, write_graph
 from dtir.apis.export.writing import TRACED, noise
+from dtir.cli import exit_code
 from dtir.cli.importing import add_import_argument
 from dtir.models.backbones.parts.pictures import restored_picture
 from dtir.registry import BACKBONES
@@ -117,4 +118,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from dtir.cli.numbers import positive_int
 from dtir.core.errors import DtirError
 from dtir.datasets import PairedDataset, resolve_root
 from dtir.datasets.degradations import TASK_DEGRADATIONS, Degradation
@@ -134,12 +135,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("work_dirs/degradations"))
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("DTIR_DATA", "data")), help="real pairs")
     parser.add_argument("--split", default="real10", help="folder of --data that holds <task>/{LQ,GT}")
-    parser.add_argument("--seeds", type=int, default=8, help="draws of synthetic damage for each clean picture")
-    parser.add_argument("--width", type=int, default=280, help="of a picture on the sheets, in pixels")
+    parser.add_argument(
+        "--seeds", type=positive_int, default=8, help="draws of synthetic damage for each clean picture"
+    )
+    parser.add_argument("--width", type=positive_int, default=280, help="of a picture on the sheets, in pixels")
     parsed = parser.parse_args()
-    for name in ("seeds", "width"):
-        if getattr(parsed, name) < 1:
-            parser.error(f"--{name} {getattr(parsed, name)}: expected at least 1")
     return parsed
 
 

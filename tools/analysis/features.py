@@ -17,6 +17,7 @@ from rich.console import Console
 from dtir.apis.models.build import load_restorer
 from dtir.cli.importing import add_import_argument
 from dtir.cli.launching import load_config
+from dtir.cli.numbers import positive_int
 from dtir.core.errors import ConfigError, DtirError
 from dtir.evaluation.reports.run.embedding import crops_of, deepest_block, feature_map, pooled_features, write_embedding
 from dtir.models import Restorer
@@ -71,8 +72,8 @@ def main() -> int:
     parser.add_argument(
         "--steps", choices=("zero", "matched"), default="zero", help="time steps given to both (default: zero)"
     )
-    parser.add_argument("--size", type=int, default=64, help="height and width of a crop (default 64)")
-    parser.add_argument("--crops", type=int, default=16, help="most crops of a picture (default 16)")
+    parser.add_argument("--size", type=positive_int, default=64, help="height and width of a crop (default 64)")
+    parser.add_argument("--crops", type=positive_int, default=16, help="most crops of a picture (default 16)")
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="set keys of the config")
     add_import_argument(parser)
     args = parser.parse_args()

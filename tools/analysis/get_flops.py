@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from dtir.cli.importing import add_import_argument
 from dtir.cli.launching import load_config
+from dtir.cli.numbers import positive_int
 from dtir.core.errors import ConfigError, DtirError
 from dtir.measure.complexity import count_macs, count_parameters
 from dtir.measure.memory import in_new_process, peak_bytes
@@ -185,9 +186,11 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", help="published settings, classes or configs; every setting by default")
-    parser.add_argument("--size", type=int, default=256, help="height and width of the picture")
-    parser.add_argument("--repeats", type=int, default=3, help="timed forward passes after one that does not count")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--size", type=positive_int, default=256, help="height and width of the picture")
+    parser.add_argument(
+        "--repeats", type=positive_int, default=3, help="timed forward passes after one that does not count"
+    )
+    parser.add_argument("--threads", type=positive_int, default=torch.get_num_threads())
     parser.add_argument("--no-run", action="store_true", help="count only")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     add_import_argument(parser)

@@ -18,6 +18,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from dtir.cli.numbers import positive_int
 from dtir.core.errors import ConfigError, DtirError
 from dtir.diffusion.domain import to_centred, to_image
 from dtir.diffusion.operators import (
@@ -138,8 +139,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--image", type=Path, required=True, help="a picture; its middle is taken")
     parser.add_argument("--out", type=Path, required=True, help="PNG or JPEG to write")
-    parser.add_argument("--size", type=int, default=256, help="side of x in pixels, a power of 2 from 16 on")
-    parser.add_argument("--cell", type=int, default=160, help="side of the pictures on the sheet in pixels")
+    parser.add_argument("--size", type=positive_int, default=256, help="side of x in pixels, a power of 2 from 16 on")
+    parser.add_argument("--cell", type=positive_int, default=160, help="side of the pictures on the sheet in pixels")
     args = parser.parse_args()
     try:
         save_panel(args.out, rows(square(args.image, args.size)), width=args.cell)

@@ -21,6 +21,7 @@ from dtir import RestorationInferencer
 from dtir.apis.models.names import find_model
 from dtir.apis.restoring.precision import DTYPES, HALF
 from dtir.cli.importing import add_import_argument
+from dtir.cli.numbers import positive_int
 from dtir.core.errors import ConfigError, DtirError
 from dtir.core.names import printable
 from dtir.imaging.files import read_rgb
@@ -82,10 +83,12 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
     parser.add_argument("--model", help="as of dtir restore (default: universal)")
     parser.add_argument("--precision", choices=list(DTYPES), default=HALF)
-    parser.add_argument("--most", type=int, default=30, metavar="N", help="pictures (30)")
-    parser.add_argument("--side", type=int, default=256, metavar="N", help="of the middle that is restored (256)")
+    parser.add_argument("--most", type=positive_int, default=30, metavar="N", help="pictures (30)")
+    parser.add_argument(
+        "--side", type=positive_int, default=256, metavar="N", help="of the middle that is restored (256)"
+    )
     parser.add_argument("--device", help="of PyTorch")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--threads", type=positive_int, default=torch.get_num_threads())
     add_import_argument(parser)
     args = parser.parse_args(words)
     torch.set_num_threads(args.threads)

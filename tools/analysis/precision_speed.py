@@ -17,8 +17,10 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from benchmarks.lab import markdown
+from dtir.cli import exit_code
 from dtir.cli.importing import add_import_argument
 from dtir.cli.launching import load_config
+from dtir.cli.numbers import positive_int
 from dtir.core.atomic import atomic_write
 from dtir.measure.timing import alternate
 from dtir.registry import RESTORERS, SCOPE
@@ -80,10 +82,10 @@ def main() -> int:
     """Measures, prints and writes; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("config")
-    parser.add_argument("--batch", type=int, default=8, help="pictures of a training step")
-    parser.add_argument("--patch", type=int, default=128, help="their side in pixels")
-    parser.add_argument("--picture", type=int, default=512, help="side of the restored picture in pixels")
-    parser.add_argument("--rounds", type=int, default=20, help="measured rounds")
+    parser.add_argument("--batch", type=positive_int, default=8, help="pictures of a training step")
+    parser.add_argument("--patch", type=positive_int, default=128, help="their side in pixels")
+    parser.add_argument("--picture", type=positive_int, default=512, help="side of the restored picture in pixels")
+    parser.add_argument("--rounds", type=positive_int, default=20, help="measured rounds")
     parser.add_argument("--no-compile", dest="compile", action="store_false", help="leave out torch.compile")
     parser.add_argument("--out", type=Path, help="JSON file of the figures")
     add_import_argument(parser)
@@ -101,4 +103,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from dtir.cli import exit_code
 from dtir.cli.launching import load_config
 from dtir.config.files import config_chain, key_origins
 from dtir.core.errors import ConfigError
@@ -52,4 +53,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

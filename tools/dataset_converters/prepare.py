@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from dtir.cli.numbers import positive_int
 from dtir.core.cores import usable_cores
 from dtir.core.errors import DtirError
 from dtir.datasets.benchmarks import (
@@ -35,10 +36,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--copy", action="store_true", help="copy instead of linking")
     parser.add_argument("--layout", default="", metavar="NAME", help="layout to take instead of the first that fits")
     parser.add_argument("--names", metavar="FILE", help="list of the pictures to take, a name or path a line")
-    parser.add_argument("--workers", type=int, default=usable_cores(), help="pictures at a time (as many as cores)")
+    parser.add_argument(
+        "--workers", type=positive_int, default=usable_cores(), help="pictures at a time (as many as cores)"
+    )
     args = parser.parse_args(argv)
-    if args.workers < 1:
-        parser.error(f"--workers {args.workers}: expected at least 1")
     return args
 
 

@@ -10,11 +10,13 @@ the two in `faded`. Equal arguments give equal pictures.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from dtir.cli import exit_code
 from dtir.core.assets import ASSETS
 from dtir.core.atomic import atomic_write
 from dtir.datasets.transforms.degrade import build_degradation
@@ -92,4 +94,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

@@ -4,8 +4,10 @@ python tools/misc/readme_picture.py docs/images/restored.jpg
 """
 
 import argparse
+import sys
 
 import dtir
+from dtir.cli import exit_code
 from dtir.evaluation.reports.panels import PanelRow, save_panel
 from dtir.imaging.files import read_rgb
 from tools.misc.quickstart_pictures import DAMAGED, PHOTOS
@@ -29,4 +31,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

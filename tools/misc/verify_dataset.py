@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from dtir.cli.numbers import positive_int
 from dtir.core.cores import usable_cores
 from dtir.core.errors import DtirError
 from dtir.datasets.benchmarks import BENCHMARKS, get_benchmark
@@ -30,10 +31,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("root", metavar="ROOT", help="folder that prepare.py wrote to")
     parser.add_argument("--benchmark", metavar="NAME", help=f"only this one: {', '.join(BENCHMARKS)}")
     parser.add_argument("--checksums", action="store_true", help="compare every file with the manifest")
-    parser.add_argument("--workers", type=int, default=usable_cores(), help="processes (all cores)")
+    parser.add_argument("--workers", type=positive_int, default=usable_cores(), help="processes (all cores)")
     args = parser.parse_args(argv)
-    if args.workers < 1:
-        parser.error(f"--workers {args.workers}: expected at least 1")
     return args
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from dtir.core.checkpoint import load_checkpoint
 from dtir.core.errors import CheckpointError, ConfigError
 from dtir.core.names import did_you_mean
+from dtir.core.paths import as_path
 from dtir.models.backbones.image.maxim_flax import from_flax
 from dtir.models.backbones.zoo import ZOO, registered_networks
 from dtir.models.building import build_backbone
@@ -72,7 +73,7 @@ def read_published(
     name: str | Path, path: str | Path | None = None, /, **settings: object
 ) -> tuple[dict, dict[str, Tensor]]:
     """The config of the network that a published checkpoint fits, and its state dict; see `load_backbone`."""
-    known, path = (None, Path(name)) if path is None else (_known_name(str(name)), Path(path))
+    known, path = (None, as_path(name)) if path is None else (_known_name(str(name)), as_path(path))
     find = _find_in_folder if path.is_dir() else _find_in_file
     config, weights = find(path, known, settings)
     logger.info("%s: %s from %s", path, config["type"], weights.place)

@@ -1,0 +1,49 @@
+"""What holds for the command line of every tool and benchmark."""
+
+import argparse
+import re
+from pathlib import Path
+
+import pytest
+
+from dtir.cli import exit_code
+from dtir.cli.numbers import natural, positive_int
+from dtir.core.errors import ConfigError
+
+REPO = Path(__file__).resolve().parents[2]
+TOOLS = [
+    path
+    for path in (*sorted((REPO / "tools").glob("*/*.py")), *sorted((REPO / "benchmarks").glob("[!_]*.py")))
+    if "__main__" in path.read_text(encoding="utf-8")
+]
+# Of the site that Sphinx built: neither a config nor a model.
+PLAIN = ("check_site.py",)
+
+
+@pytest.mark.parametrize("path", TOOLS, ids=lambda path: path.name)
+def test_errors_are_sentences_and_numbers_are_checked(path):
+    text = path.read_text(encoding="utf-8")
+    assert path.name in PLAIN or "sys.exit(exit_code(main))" in text or "except DtirError" in text
+    assert re.findall(r"type=(int|float)\b(?!.*nargs)", text) == []
+
+
+def test_a_users_error_becomes_an_exit_code(capsys):
+    def fails():
+        raise ConfigError("model.width is 'x'; expected an integer.")
+
+    assert (exit_code(lambda: None), exit_code(lambda: 1), exit_code(fails)) == (0, 1, 2)
+    assert capsys.readouterr().err == "Error: model.width is 'x'; expected an integer.\n"
+    assert exit_code(REPO.read_bytes) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong"), [(positive_int, "0"), (positive_int, "x"), (natural, "-1"), (natural, "2.5")]
+)
+def test_numbers_out_of_range_end_the_command_with_its_usage(kind, wrong, capsys):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--side", type=kind)
+    assert parser.parse_args(["--side", "7"]).side == 7
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args(["--side", wrong])
+    assert ended.value.code == 2
+    assert f"argument --side: '{wrong}'; expected an integer of at least" in capsys.readouterr().err
