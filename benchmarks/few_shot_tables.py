@@ -99,6 +99,21 @@ def claims_table(found: Found, kinds: list[str]) -> str:
     return markdown(["difference", *kinds], rows)
 
 
+def choices_table(found: Found, kinds: list[str]) -> str:
+    """The differences to both rivals for each choice of the pairs, and their mean and spread."""
+    rows = []
+    for first, second in ((PROJECT, SCRATCH), (PROJECT, RIVAL), (RIVAL, SCRATCH)):
+        cells = []
+        for kind in kinds:
+            by_seed = [found.get(name, {}).get(kind, {}) for name in (first, second)]
+            seeds = sorted(by_seed[0].keys() & by_seed[1].keys())
+            values = [fmean(by_seed[0][seed]["PSNR"]) - fmean(by_seed[1][seed]["PSNR"]) for seed in seeds]
+            spread = f" ± {stdev(values):.2f}" if len(values) > 1 else ""
+            cells.append(f"{', '.join(f'{v:+.2f}' for v in values)}: {fmean(values):+.2f}{spread}" if values else "-")
+        rows.append([f"{first} - {second}", *cells])
+    return markdown(["difference", *kinds], rows)
+
+
 def changes(found: Found, name: str, results: Path) -> dict[str, list[float]]:
     """How each adaptation changes the mean PSNR in dB, by old task."""
     base = next(way.base for way in WAYS if way.name == name)
@@ -131,14 +146,18 @@ def forgetting_table(found: Found, kinds: list[str], results: Path) -> str:
 
 
 def rates_table(results: Path) -> str:
-    """The learning rates that were tried and chosen."""
+    """The learning rates that were tried, with the PSNR of held-out and of test pictures, and the chosen one."""
     cells = [Cell(kind, CHOSEN_AT, 0) for kind in KINDS if kind.name in CHOSEN_ON]
     found = [read_results(results / cell.file) for cell in cells]
     rows = []
     for way in (way for way in WAYS if way.rate_of is None and chosen_rate(way, results)):
         tried = [f"{rate:g}" for rate in way.rates if all(f"{rate:g}" in values.get(way.name, {}) for values in found)]
-        rows.append([way.name, ", ".join(tried), f"{chosen_rate(way, results):g}"])
-    return markdown(["way", "learning rates tried", "chosen"], rows)
+        columns = [
+            ", ".join(f"{fmean(number(values[way.name][rate]) for values in found):.2f}" for rate in tried)
+            for number in (lambda measured: measured["held_out"], lambda measured: fmean(measured["PSNR"]))
+        ]
+        rows.append([way.name, ", ".join(tried), *columns, f"{chosen_rate(way, results):g}"])
+    return markdown(["way", "learning rates tried", "held-out pairs", "test pictures", "chosen"], rows)
 
 
 def print_tables(results: Path) -> None:
@@ -153,5 +172,5 @@ def print_tables(results: Path) -> None:
         if kinds:
             tables += [f"{number} pairs", new_table(found, kinds)]
         if kinds and number == CHOSEN_AT:
-            tables += [claims_table(found, kinds), forgetting_table(found, kinds, results)]
+            tables += [claims_table(found, kinds), choices_table(found, kinds), forgetting_table(found, kinds, results)]
     print(*tables, rates_table(results), sep="\n\n")

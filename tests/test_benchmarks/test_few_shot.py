@@ -22,7 +22,14 @@ from benchmarks.few_shot_cells import (
     chosen_rate,
     to_test,
 )
-from benchmarks.few_shot_tables import difference, forgetting_table, new_table, read_cells
+from benchmarks.few_shot_tables import (
+    choices_table,
+    difference,
+    forgetting_table,
+    new_table,
+    rates_table,
+    read_cells,
+)
 
 RATE = {way.name: way.rates for way in WAYS}
 
@@ -94,6 +101,12 @@ def test_the_rate_is_that_of_the_held_out_pairs(results):
     assert chosen_rate(next(way for way in WAYS if way.name == "told: full"), results) is None
 
 
+def test_rates_stand_beside_what_they_reach(results):
+    row = next(line for line in rates_table(results).splitlines() if line.startswith(f"| {SCRATCH}"))
+    low, high = (f"{rate:g}" for rate in RATE[SCRATCH])
+    assert row == f"| {SCRATCH} | {low}, {high} | 20.00, 21.00 | 17.00, 1.00 | {high} |"
+
+
 def test_tables_compare_at_equal_pictures_and_seeds(results):
     kinds = [kind.name for kind in KINDS]
     found = read_cells(results, {name: FEWER.get(name, CHOSEN_AT) for name in kinds})
@@ -104,5 +117,7 @@ def test_tables_compare_at_equal_pictures_and_seeds(results):
     row = next(line for line in new_table(found, kinds).splitlines() if line.startswith(f"| {RIVAL}"))
     assert row.startswith(f"| {RIVAL} | 2 | 18.00 ± 0.71 |")
     assert "| 18.00 | +17.00 [" in row
+    gains = next(line for line in choices_table(found, kinds[:1]).splitlines() if f"{PROJECT} - {RIVAL}" in line)
+    assert gains == f"| {PROJECT} - {RIVAL} | +1.00, +1.00: +1.00 ± 0.00 |"
     lost = next(line for line in forgetting_table(found, kinds, results).splitlines() if line.startswith(f"| {RIVAL}"))
     assert lost.endswith("| -0.05 | -0.10 |")
