@@ -106,8 +106,8 @@ def try_scheduler(scheduler: nn.Module) -> None:
             "super().__init__(num_timesteps)."
         )
     if isinstance(scheduler, Scheduler):
-        _check_marginal(kind, scheduler, last)
         a, sigma = _check_marginal(kind, scheduler, torch.tensor([0, last]))
+        _check_marginal(kind, scheduler, last)
         # Crosswise, as there need be nothing left of the picture at the last step.
         if not _all(sigma[1] * a[0] > sigma[0] * a[1]):
             raise ConfigError(
