@@ -27,6 +27,15 @@ def test_errors_are_sentences_and_numbers_are_checked(path):
     assert re.findall(r"type=(int|float)\b(?!.*nargs)", text) == []
 
 
+LOADERS = r"\b(load_config|load_restorer|find_model|build_backbone)\("
+
+
+@pytest.mark.parametrize("path", [path for path in TOOLS if path.parts[-3] == "tools"], ids=lambda path: path.name)
+def test_a_tool_that_builds_a_model_of_the_users_imports_his_modules(path):
+    text = path.read_text(encoding="utf-8")
+    assert "add_import_argument(parser)" in text or not re.search(LOADERS, text)
+
+
 def test_a_users_error_becomes_an_exit_code(capsys):
     def fails():
         raise ConfigError("model.width is 'x'; expected an integer.")

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dtir.cli import exit_code
+from dtir.cli.importing import add_import_argument
 from dtir.cli.launching import load_config
 from dtir.cli.numbers import positive_int
 from dtir.engine import StagedRunner
@@ -139,6 +140,7 @@ def main() -> None:
     parser.add_argument("config")
     parser.add_argument("--rounds", type=positive_int, default=40, help="measured rounds")
     parser.add_argument("--size", type=positive_int, default=256, help="side of the restored picture")
+    add_import_argument(parser)
     args = parser.parse_args()
     threads = f"{torch.get_num_threads()} threads"
     print_table(f"{args.config}: training, {threads}", iteration_seconds(args.config, args.rounds), "plain fine-tuning")

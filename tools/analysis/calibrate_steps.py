@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from dtir.apis.models.build import load_restorer
+from dtir.cli.importing import add_import_argument
 from dtir.cli.numbers import natural, positive_int
 from dtir.core.atomic import atomic_write
 from dtir.core.errors import ConfigError, DtirError
@@ -83,6 +84,7 @@ def main() -> int:
     parser.add_argument(
         "--first", type=natural, default=0, metavar="T", help="smallest step (default: 0, nothing to do)"
     )
+    add_import_argument(parser)
     args = parser.parse_args()
     try:
         model = load_restorer(args.checkpoint)

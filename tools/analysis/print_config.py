@@ -10,6 +10,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from dtir.cli import exit_code
+from dtir.cli.importing import add_import_argument
 from dtir.cli.launching import load_config
 from dtir.config.files import config_chain, key_origins
 from dtir.core.errors import ConfigError
@@ -43,6 +44,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("config", metavar="CONFIG", help="config file")
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="set keys by dotted path")
+    add_import_argument(parser)
     args = parser.parse_args()
     try:
         print(describe(args.config, args.cfg_options))

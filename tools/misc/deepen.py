@@ -17,6 +17,7 @@ import torch
 from mmengine.registry import DefaultScope
 from torch import Tensor
 
+from dtir.cli.importing import add_import_argument
 from dtir.cli.launching import load_config
 from dtir.core.atomic import atomic_write
 from dtir.core.checkpoint import load_checkpoint
@@ -61,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("config", type=Path, help="config of the deeper network")
     parser.add_argument("checkpoint", type=Path, help="checkpoint of the shallower one")
     parser.add_argument("out", type=Path, help="checkpoint to write")
+    add_import_argument(parser)
     args = parser.parse_args(argv)
     try:
         write(args.config, args.checkpoint, args.out)
