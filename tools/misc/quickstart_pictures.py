@@ -3,8 +3,8 @@
     python tools/misc/quickstart_pictures.py damaged dtir/assets/damaged
     python tools/misc/quickstart_pictures.py faded work_dirs/quickstart
 
-`damaged` writes two photographs with damage that the model of the package was trained on, as the package brings them;
-the quick config holds them out, while that model has seen them clean. `faded` writes prints that the sun has bleached,
+`damaged` writes photographs with damage that the model of the package was trained on, as the package brings them; that
+model has seen them clean. `faded` writes prints that the sun has bleached,
 a damage which that model does not know: pairs of crops of the five other photographs in `pairs/{LQ,GT}`, and prints of
 the two in `faded`. Equal arguments give equal pictures.
 """
@@ -24,14 +24,16 @@ from dtir.imaging.files import read_rgb
 
 PHOTOS = ASSETS / "photos"
 HELD_OUT = ("coffee.png", "flower.jpg")
+_NOISE = {"degradation": "GaussianNoise", "severity": (0.15, 0.15)}
+_DARK_AND_NOISY = {"type": "Compound", "main": "LowLight", "after": [_NOISE], "share": 1.0}
 # Photograph, degradation, severity.
 DAMAGED = {
     "dark.jpg": ("coffee.png", "LowLight", 0.5),
     "noisy.jpg": ("flower.jpg", "GaussianNoise", 0.5),
-    "foggy.jpg": ("flower.jpg", "Haze", 0.6),
+    "foggy.jpg": ("motorcycle_left.png", "Haze", 0.6),
     "rainy.jpg": ("coffee.png", "RainStreaks", 0.5),
     "compressed.jpg": ("flower.jpg", "JPEGCompression", 0.7),
-    "dark_and_noisy.jpg": ("flower.jpg", "LowLight", 0.3),
+    "dark_and_noisy.jpg": ("flower.jpg", _DARK_AND_NOISY, 0.3),
 }
 # Side of the crops that are learned from, and how many each photograph gives.
 SIDE, CROPS = 192, 4

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pyvips
 
 # Above so many pixels of all pages together a file is restored in bands: whole, it would take 40 bytes for each.
-LARGE_PIXELS = 2**24
+LARGE_PIXELS = 2**23
 
 
 @dataclass(frozen=True)
