@@ -2,7 +2,15 @@
 
 from .by_package import prodigy, schedule_free_adamw
 from .constructor import StagedOptimWrapperConstructor
+from .muon import MuonAdamW
 from .schedule import learning_rate
 from .wrapper import StagedOptimWrapper
 
-__all__ = ["StagedOptimWrapper", "StagedOptimWrapperConstructor", "learning_rate", "prodigy", "schedule_free_adamw"]
+__all__ = [
+    "MuonAdamW",
+    "StagedOptimWrapper",
+    "StagedOptimWrapperConstructor",
+    "learning_rate",
+    "prodigy",
+    "schedule_free_adamw",
+]
