@@ -21,8 +21,11 @@ class DrawnDataset(RestorationDataset):
         degradation: class name in the DEGRADATIONS registry, config or callable; None leaves the pictures clean.
         severity: in [0, 1], or a pair (low, high) to draw from.
         patch: side of the training patch, in pixels.
-        side: of the pictures, in pixels.
+        side: of the pictures, in pixels, at least 10.
         seed: seed of the pictures of evaluation.
+
+    Raises:
+        ConfigError: `side` is less, or the degradation or severity is none.
     """
 
     def __init__(

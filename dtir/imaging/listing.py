@@ -67,7 +67,9 @@ def path_list(paths: str | bytes | os.PathLike | Iterable[str | bytes | os.PathL
         ImageFileError: A path is the empty text, which would stand for the present folder.
         ConfigError: A path is neither a text nor a `Path`.
     """
-    several = list(paths) if isinstance(paths, Iterable) and not isinstance(paths, str | bytes) else [paths]
+    # Some paths, such as py.path's, are iterable: over their folder.
+    one = isinstance(paths, str | bytes | os.PathLike) or not isinstance(paths, Iterable)
+    several = [paths] if one else list(paths)
     if any(path in ("", b"") for path in several):
         raise ImageFileError("a path is empty; name a file or folder, . for the present one.")
     return [as_path(path) for path in several]

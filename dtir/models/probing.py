@@ -173,7 +173,7 @@ def check_picture(backbone: nn.Module, size: tuple[int, int] = TRIAL_SIZE, count
             f"backbone {kind} changes the pictures that it is given, which the loss is still to see; let its forward "
             "work on a copy, without operations in place such as x.mul_() or x += ... on its argument."
         )
-    check_gradient(backbone, out)
+    check_gradient(backbone, out, backbone.parameters())
 
 
 def _all(values: Tensor) -> bool:
@@ -216,7 +216,11 @@ def _runs(backbone: nn.Module, pictures: Tensor) -> bool:
 
 
 def _check_call(backbone: nn.Module, pictures: Tensor) -> None:
-    signature = inspect.signature(backbone.forward)
+    try:
+        signature = inspect.signature(backbone.forward)
+    except ValueError:
+        # What torch.jit.trace gives does not say what it takes; its call will.
+        return
     try:
         signature.bind(pictures)
     except TypeError as error:
@@ -227,9 +231,9 @@ def _check_call(backbone: nn.Module, pictures: Tensor) -> None:
         ) from error
 
 
-def check_gradient(backbone: nn.Module, out: Tensor) -> None:
-    """Raises ConfigError where what was computed with a backbone has no gradient of any of its parameters."""
-    kind, trained = type(backbone).__name__, [p for p in backbone.parameters() if p.requires_grad]
+def check_gradient(backbone: nn.Module, out: Tensor, parameters: Iterable[nn.Parameter]) -> None:
+    """Raises ConfigError where what was computed with a backbone has no gradient of any of the parameters."""
+    kind, trained = type(backbone).__name__, [p for p in parameters if p.requires_grad]
     reached = trained and out.requires_grad and torch.autograd.grad(out.sum(), trained, allow_unused=True)
     if trained and not (reached and any(grad is not None for grad in reached)):
         raise ConfigError(

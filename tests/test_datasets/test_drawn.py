@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from dtir.core.errors import ConfigError
 from dtir.datasets import DrawnDataset
 from dtir.datasets.transforms.drawing import drawn_picture
 
@@ -52,3 +53,10 @@ def test_evaluation_items_are_the_same_each_time(degradation):
     assert torch.equal(first["inputs"], again["inputs"])
     assert not torch.equal(first["data_samples"]["gt"], other["data_samples"]["gt"])
     assert first["inputs"].shape == (3, 90, 90)
+
+
+def test_the_smallest_side_is_drawn_and_a_smaller_one_refused():
+    for seed in range(40):
+        assert drawn_picture(np.random.default_rng(seed), 10).shape == (10, 10, 3)
+    with pytest.raises(ConfigError, match="side=9: expected at least 10"):
+        DrawnDataset("clean", side=9)

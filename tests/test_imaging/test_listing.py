@@ -33,6 +33,20 @@ def test_recursive_listing_follows_links_but_not_in_circles(tmp_path):
     assert [path.name for path in list_images(shots)] == ["c.png"]
 
 
+class OfPy:
+    """Like the paths of py.path."""
+
+    def __fspath__(self):
+        return "folder"
+
+    def __iter__(self):
+        return iter([self])
+
+
+def test_a_path_that_iterates_over_its_folder_is_one_path():
+    assert path_list(OfPy()) == path_list([OfPy()]) == [Path("folder")]
+
+
 def test_listing_a_missing_folder_is_an_error(tmp_path):
     with pytest.raises(ImageFileError, match=r"no folder '.*none'"):
         list_images(tmp_path / "none")

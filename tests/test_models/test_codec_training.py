@@ -5,7 +5,9 @@ import torch
 from torch import nn
 
 from dtir.core.errors import CheckpointError, ConfigError
+from dtir.engine.loops.checks import check_losses
 from dtir.models import FeatureWrappingRestorer, LatentAutoencoderRestorer
+from dtir.models.backbones import ConditionalNAFNet
 from dtir.models.codecs import AutoencoderKL, AutoencoderKLResi
 from dtir.models.restorers import ConditionalDiffusionRestorer
 from dtir.testing.small_backbones import SMALL
@@ -82,6 +84,14 @@ def test_fusions_learn_to_decode_samples():
     other = wrapping(training_w=0.25).losses(LQ, SAMPLES)["loss_restoration"]
     assert (other - loss).abs() > 1e-6
     assert (model.losses(LQ, {**SAMPLES, "noise_seed": 6})["loss_restoration"] - loss).abs() > 1e-6
+
+
+class OwnConditional(ConditionalNAFNet):
+    """As a class of the user's own, which is tried before a training."""
+
+
+def test_a_network_of_ones_own_samples_for_the_fusions():
+    check_losses(wrapping(backbone={"type": OwnConditional, **SMALL["ConditionalNAFNet"]}))
 
 
 def test_it_restores_as_the_diffusion_does():

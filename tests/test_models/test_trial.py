@@ -10,7 +10,7 @@ from dtir.engine.loops.checks import check_losses
 from dtir.models import ConditionedNetwork
 from dtir.models.backbones.traits import Traits
 from dtir.models.probing import try_backbone, try_scheduler
-from dtir.models.restorers import ConditionalDiffusionRestorer
+from dtir.models.restorers import ConditionalDiffusionRestorer, SupervisedRestorer
 
 
 class Own(nn.Module):
@@ -166,6 +166,14 @@ def test_a_frozen_network_needs_no_gradient():
     try_backbone(NoGradient().requires_grad_(False))
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning", "ignore:.*torch.jit:DeprecationWarning")
+def test_a_traced_network_is_tried_though_it_names_no_arguments():
+    pictures = torch.zeros(1, 3, 16, 16)
+    try_backbone(torch.jit.trace(nn.Conv2d(3, 3, 3, padding=1), pictures))
+    with pytest.raises(ConfigError, match=r"makes a tensor \(1, 1, 17, 13\)"):
+        try_backbone(torch.jit.trace(nn.Conv2d(3, 1, 3, padding=1), pictures))
+
+
 class OwnProcess(Scheduler):
     def __init__(self):
         super().__init__(num_timesteps=9)
@@ -244,8 +252,8 @@ class Detached(OwnConditional):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        (ConditionalMultiples, "fails in a step of two pictures of 17 x 13 pixels.*pad inside"),
-        (OneChannel, r"gives a tensor \(2, 1, 17, 13\) where L2Loss compares it with \(2, 3, 17, 13\)"),
+        (ConditionalMultiples, "fails in a step of two pictures of 49 x 33 pixels.*pad inside"),
+        (OneChannel, r"gives a tensor \(2, 1, 49, 33\) where L2Loss compares it with \(2, 3, 49, 33\)"),
         (Detached, "no gradient of any of its parameters"),
     ],
 )
@@ -256,3 +264,26 @@ def test_a_conditional_network_is_tried_before_the_training(kind, message):
     check_losses(model(OwnConditional))
     with pytest.raises(ConfigError, match=rf"backbone {kind.__name__}.*{message}"):
         check_losses(model(kind))
+
+
+class Doubling(Own):
+    traits = Traits(scale=2)
+
+    def forward(self, x):
+        return nn.functional.interpolate(super().forward(x), scale_factor=2.0)
+
+
+def test_a_network_that_enlarges_is_compared_with_pictures_of_its_size():
+    check_losses(SupervisedRestorer(backbone={"type": Doubling}, tasks=["noisy"], losses=[{"type": "L1Loss"}]))
+
+
+def test_the_losses_may_compare_features_of_vgg(tmp_path):
+    sizes = [(3, 64), (64, 64), (64, 128), (128, 128), (128, 256), *[(256, 256)] * 3, (256, 512), *[(512, 512)] * 7]
+    places = [0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34]
+    state = {}
+    for place, (taken, given) in zip(places, sizes, strict=True):
+        state[f"features.{place}.weight"] = torch.full((given, taken, 3, 3), 1e-3)
+        state[f"features.{place}.bias"] = torch.zeros(given)
+    torch.save(state, tmp_path / "vgg19.pth")
+    losses = [{"type": "L1Loss"}, {"type": "PerceptualLoss", "weights": str(tmp_path / "vgg19.pth")}]
+    check_losses(SupervisedRestorer(backbone={"type": Own}, tasks=["noisy"], losses=losses))

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from dtir.core.errors import ConfigError
 from dtir.registry import TRANSFORMS
 
 _FONTS = (
@@ -13,6 +14,8 @@ _FONTS = (
     cv2.FONT_HERSHEY_COMPLEX,
     cv2.FONT_HERSHEY_TRIPLEX,
 )
+# Tenths of the side are drawn by.
+_LEAST_SIDE = 10
 _LETTERS = np.array(list("eeeeettttaaaooiinnssrrhhddllcumwfgypbvkxqjz,.-0123456789ABCDEHMNRST"))
 
 
@@ -21,10 +24,15 @@ class DrawPicture(BaseTransform):
     """Draws a picture into `gt` and, as yet undegraded, `lq`, from the sample's own generator.
 
     Args:
-        side: of the picture, in pixels.
+        side: of the picture, in pixels, at least 10.
+
+    Raises:
+        ConfigError: `side` is less.
     """
 
     def __init__(self, side: int = 400):
+        if side < _LEAST_SIDE:
+            raise ConfigError(f"side={side}: expected at least {_LEAST_SIDE} pixels to draw on.")
         self.side = side
 
     def transform(self, results: dict) -> dict:
@@ -34,7 +42,10 @@ class DrawPicture(BaseTransform):
 
 
 def drawn_picture(rng: np.random.Generator, side: int) -> np.ndarray:
-    """A page of text (half of them), a diagram, or an even field or slope of colour, uint8 (side, side, 3)."""
+    """A page of text (half of them), a diagram, or an even field or slope of colour, uint8 (side, side, 3).
+
+    `side` is at least 10.
+    """
     canvas = _field(rng, side)
     kind = rng.choice(["page", "diagram", "field"], p=[0.5, 0.35, 0.15])
     if kind == "page":

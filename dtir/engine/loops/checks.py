@@ -14,8 +14,11 @@ from dtir.core.names import did_you_mean
 from dtir.core.stage_hook import StageHook
 from dtir.engine.stages import StagePlan
 from dtir.models import Restorer
-from dtir.models.probing import TRIAL_SIZE, check_gradient, in_eval_mode, is_own, named_blocks
+from dtir.models.probing import check_gradient, in_eval_mode, is_own, named_blocks
 from dtir.tasks import check_task
+
+# Odd, and of different sides; VGG, which losses compare features of, takes no side below 32.
+LOSS_TRIAL_SIZE = (49, 33)
 
 
 def check_hooks(plan: StagePlan, hooks: Iterable[Hook]) -> None:
@@ -92,14 +95,15 @@ def check_losses(model: Restorer) -> None:
     """Has a model with a network of somebody else's compute its losses once, of two grey pictures of odd size.
 
     Raises:
-        ConfigError: It fails, or its losses are not finite or do not depend on the parameters of the network.
+        ConfigError: It fails, or its losses are not finite or do not depend on the parameters of the model.
     """
     if not is_own(model.backbone):
         return
-    kind, device = type(model.backbone).__name__, model.matched_t.device
-    pictures = torch.full((2, 3, *TRIAL_SIZE), 0.5, device=device)
+    kind, device, scale = type(model.backbone).__name__, model.matched_t.device, model.traits.scale
+    pictures = torch.full((2, 3, *LOSS_TRIAL_SIZE), 0.5, device=device)
+    clean = torch.full((2, 3, *(scale * side for side in LOSS_TRIAL_SIZE)), 0.5, device=device)
     pair = torch.arange(2, device=device)
-    samples = {"gt": pictures.clone(), "task": pair * 0, "num_generative": 0, "noise_seed": 0, "slots": pair}
+    samples = {"gt": clean, "task": pair * 0, "num_generative": 0, "noise_seed": 0, "slots": pair}
     try:
         # What the network draws of its own leaves the training's chance as it was.
         with in_eval_mode(model), torch.random.fork_rng(), torch.enable_grad():
@@ -107,7 +111,7 @@ def check_losses(model: Restorer) -> None:
     except DtirError as error:
         raise type(error)(f"backbone {kind}: {error}") from error
     except Exception as error:
-        height, width = TRIAL_SIZE
+        height, width = LOSS_TRIAL_SIZE
         raise ConfigError(
             f"backbone {kind} fails in a step of two pictures of {height} x {width} pixels: {type(error).__name__}: "
             f"{error} ({line_of(error)}). Training and validation have pictures of any size: let it pad inside."
@@ -115,7 +119,8 @@ def check_losses(model: Restorer) -> None:
     total = sum(losses.values())
     if not total.isfinite():
         raise ConfigError(f"backbone {kind}: the loss of two grey pictures is {total.item()}; expected a finite one.")
-    check_gradient(model.backbone, total)
+    # Of all parameters: what trains a part of a codec only samples with the backbone.
+    check_gradient(model.backbone, total, model.parameters())
 
 
 def _kinds(names: Sequence[str]) -> list[str]:
