@@ -351,15 +351,22 @@ def _require_distinct(metrics: Sequence[BaseMetric]) -> None:
 
 
 def split_dependent(model: nn.Module) -> str | None:
-    """Name of a layer of the network for which it matters which samples of a step share a forward pass: dropout, whose
-    masks are those of a pass, or batch normalisation; None without such."""
+    """Name of a layer of the network for which it matters which samples of a step share a forward pass: dropout or
+    stochastic depth, whose draws are those of a pass, or batch normalisation; None without such."""
     # What is beside it, such as a codec or the network of a loss, is not trained.
     network = getattr(model, "network", getattr(model, "backbone", model))
     for name, module in network.named_modules():
-        drops = isinstance(module, _DropoutNd) and module.p > 0
-        if drops or isinstance(module, _BatchNorm):
+        if _drops(module) or isinstance(module, _BatchNorm):
             return name
     return None
+
+
+def _drops(module: nn.Module) -> bool:
+    # Of stochastic depth by its name: torchvision's, and timm's and its copies.
+    share = {"StochasticDepth": "p", "DropPath": "drop_prob"}.get(type(module).__name__)
+    if share is not None:
+        return bool(getattr(module, share, None))
+    return isinstance(module, _DropoutNd) and module.p > 0
 
 
 def _plain(value: object) -> object:

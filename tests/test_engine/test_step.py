@@ -11,9 +11,11 @@ from dtir.datasets import SampleKey
 from dtir.engine import StagedRunner
 from dtir.engine.hooks.logger import HISTORY_LENGTH
 from dtir.engine.loops import staged_train_loop
+from dtir.engine.runner import split_dependent
 from dtir.registry import BACKBONES, REGULARIZERS
 from dtir.regularizers import Regularizer
 from dtir.testing import TinyBackbone
+from dtir.testing.small_backbones import SMALL
 from dtir.testing.stopping import stopped
 
 MIXED = [{"name": "finetune", "iters": 4, "lr": 0.05, "generative_share": 0.25, "schedule": "constant"}]
@@ -79,6 +81,12 @@ def test_a_network_with_dropout_is_resumed_as_its_steps_were_split(tmp_path, dro
                 runner.resume(str(tmp_path / "a.pth"))
         else:
             runner.resume(str(tmp_path / "a.pth"))
+
+
+@pytest.mark.parametrize(("rate", "found"), [(0.0, None), (0.1, "layers.0.residual_group.blocks.1.drop_path")])
+def test_stochastic_depth_depends_on_the_split(rate, found):
+    settings = {**SMALL["RAMSwinIR"], "drop_path_rate": rate}
+    assert split_dependent(BACKBONES.build({"type": "RAMSwinIR", **settings})) == found
 
 
 def test_what_layers_draw_differs_by_process_and_micro_batch_and_noise_does_not(tmp_path, monkeypatch):
