@@ -273,6 +273,7 @@ def test_lpips_without_weights_ends_before_the_test_and_says_how_to_go_on(folder
     error = capsys.readouterr().err
     assert "Put alexnet-owt-7be5be79.pth there" in error
     assert "--without LPIPS" in error
+    assert "`dtir eval` without it in --metrics" in error
     assert not (tmp_path / "run" / "test_records").exists()
     assert main([*command, "--without", "NIQE"]) == 2
     assert "--without NIQE: test_evaluator has no metric of that type, only PSNR, LPIPS." in capsys.readouterr().err

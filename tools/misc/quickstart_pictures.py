@@ -4,9 +4,9 @@
     python tools/misc/quickstart_pictures.py faded work_dirs/quickstart
 
 `damaged` writes photographs with damage that the model of the package was trained on, as the package brings them; that
-model has seen them clean. `faded` writes prints that the sun has bleached,
-a damage which that model does not know: pairs of crops of the five other photographs in `pairs/{LQ,GT}`, and prints of
-the two in `faded`. Equal arguments give equal pictures.
+model has seen them clean. `faded` writes prints that the sun has bleached, a damage which that model does not know:
+pairs of crops of five photographs in `pairs/{LQ,GT}`, and prints of the other two in `faded`. Equal arguments give
+equal pictures.
 """
 
 import argparse

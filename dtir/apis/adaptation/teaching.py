@@ -97,14 +97,17 @@ def adapt(
     Raises:
         CheckpointError: The model cannot be read.
         ConfigError: It has no time conditioning, or no free time step.
-        DatasetError: The folder has no pairs, or fewer than three; or the replay folder has none of an old task.
+        DatasetError: The folder is missing, or has no pairs, or fewer than three; or the replay folder has none of
+            an old task.
         TaskError: The name is taken or no name.
     """
     settings = settings or AdaptationSettings()
+    folder = Path(pairs).resolve()
+    _check_pairs(folder)
     place = resolve_device(device)
     old = load_restorer(find_model(model), place)
     _check(old, name)
-    dataset = PairedDataset(name, Path(pairs).resolve(), patch=settings.patch)
+    dataset = PairedDataset(name, folder, patch=settings.patch)
     train, held = split(len(dataset), settings.seed)
     data = _Pairs(dataset, train, settings, place)
     shown = [dataset[index] for index in held]
@@ -131,6 +134,15 @@ def _look_at(result: Adaptation, old: DiffusionRestorer, shown: Sequence[dict]) 
         result.inputs.append(psnr(lq[None] / 255, gt[None] / 255, eps=1e-10).item())
         result.pictures.append(tuple(picture.permute(1, 2, 0).numpy() for picture in (lq, restored, gt)))
     result.drift = _drift(old, result.restorer, shown)
+
+
+def _check_pairs(folder: Path) -> None:
+    for part in (folder, folder / "LQ", folder / "GT"):
+        if not part.is_dir():
+            raise DatasetError(
+                f"no folder '{part}': give a folder of pairs, with the degraded pictures in LQ/ and the clean ones in "
+                "GT/, of equal names and sizes."
+            )
 
 
 def _check(model: nn.Module, name: str) -> None:

@@ -90,8 +90,8 @@ def find_weights(net: str, weights: str | None) -> Path:
     if not path.is_file():
         raise ConfigError(
             f"LPIPS needs torchvision's {arch} weights, and there is no file '{path}'. Put {filename} there, name "
-            "another file with weights=..., or leave LPIPS out: `tools/test.py ... --without LPIPS`, or a "
-            "val_evaluator and test_evaluator without it in the config."
+            "another file with weights=..., or leave LPIPS out: `dtir eval` without it in --metrics, `dtir test ... "
+            "--without LPIPS`, or a val_evaluator and test_evaluator without it in the config."
         )
     return path
 

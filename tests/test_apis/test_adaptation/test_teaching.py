@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import cv2
@@ -164,6 +165,15 @@ def test_every_fifth_pair_is_held_out():
 def test_a_name_must_be_new(name, model, pairs):
     with pytest.raises(TaskError, match="must be new"):
         adapt(model, pairs, name)
+
+
+@pytest.mark.parametrize(("there", "missing"), [("", ""), ("GT", "LQ"), ("LQ", "GT")])
+def test_missing_folders_of_pairs_are_named_before_the_model_is_read(there, missing, tmp_path):
+    root = tmp_path / "pairs"
+    if there:
+        (root / there).mkdir(parents=True)
+    with pytest.raises(DatasetError, match=f"no folder '{re.escape(str(root / missing))}': give a folder of pairs"):
+        adapt(tmp_path / "no_model.pth", root, "dark")
 
 
 def test_wrong_settings_are_named(tmp_path):
