@@ -240,6 +240,8 @@ def run(args: argparse.Namespace) -> int:
     shown = Shown(wanted=args.sheet is not None)
     report = inferencer.restore_paths(*wanted, progress=True, on_done=shown.add, **options)
     print_report(report, args.out)
-    if args.sheet:
+    if args.sheet and shown.pictures:
         print(f"before and after: {write_sheet(args.sheet, shown.pictures, left_out=shown.left_out)}")
+    elif args.sheet:
+        print(f"no page is written to {args.sheet}: this run has no pictures to show")
     return EXIT_FAILED_PICTURES if report.failed else 0

@@ -132,8 +132,11 @@ def test_archive_options_reach_the_files(pictures, tmp_path, monkeypatch, capsys
     assert [json.loads(line)["status"] for line in log.read_text().splitlines()] == ["restored", "left"]
     assert sheet.read_text().count("<figure>") == 2
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.jpg", "b [1].jpg"]
-    assert cli.main(["restore", str(pictures), *options]) == 0
-    assert "2 pictures skipped" in capsys.readouterr().out
+    assert cli.main(["restore", str(pictures), *options, "--sheet", str(sheet)]) == 0
+    printed = capsys.readouterr().out
+    assert "2 pictures skipped" in printed
+    assert f"no page is written to {sheet}" in printed
+    assert sheet.read_text().count("<figure>") == 2
 
 
 def test_strength_and_mask_reach_the_picture(restorer, pictures, tmp_path):
