@@ -182,3 +182,16 @@ def test_an_optimizer_that_fails_in_its_step_is_named_with_its_settings():
     p.sum().backward()
     with pytest.raises(ConfigError, match=r"SparseAdam fails in a step: .*dense gradients.* lr=0\.25"):
         wrapper.apply_gradients()
+
+
+class Refusing(torch.optim.SGD):
+    def step(self, closure=None):
+        raise ConfigError("it says itself what to do.")
+
+
+def test_what_an_optimizer_says_of_itself_stays_as_it_is():
+    p = nn.Parameter(torch.ones(3))
+    wrapper = StagedOptimWrapper(Refusing([p], lr=0.25))
+    p.sum().backward()
+    with pytest.raises(ConfigError, match=r"^it says itself what to do\.$"):
+        wrapper.apply_gradients()

@@ -10,7 +10,7 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from dtir.core.errors import CheckpointError, ConfigError
+from dtir.core.errors import CheckpointError, ConfigError, DtirError
 from dtir.core.ranges import Positive
 from dtir.engine.optim.skipping import SkipOptions, StepSkipper
 from dtir.engine.sharding import optimizer_state_like
@@ -107,7 +107,7 @@ class StagedOptimWrapper(OptimWrapper):
     def _step(self) -> None:
         try:
             self.scaler.step(self.optimizer)
-        except torch.OutOfMemoryError:
+        except (torch.OutOfMemoryError, DtirError):
             raise
         except Exception as error:
             # Only its own step shows what an optimiser cannot do, such as with dense gradients or on this device.
