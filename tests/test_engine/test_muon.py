@@ -72,7 +72,7 @@ def test_the_momentum_looks_ahead():
     torch.testing.assert_close(both, expected, atol=1e-6, rtol=1e-4)
 
 
-@pytest.mark.parametrize("shape", [(7,), (), (1, 16, 1, 1), (16, 1, 3, 3), (16, 3, 3, 3), (3, 16, 3, 3)])
+@pytest.mark.parametrize("shape", [(7,), (), (1, 16, 1, 1), (16, 1, 3, 3), (16, 3, 3, 3), (3, 16, 3, 3), (4, 13, 8)])
 def test_everything_else_is_adamws(shape):
     gradients = [normal(*shape, seed=seed) for seed in range(4)]
     options = {"betas": (0.9, 0.99), "weight_decay": 0.1}

@@ -30,7 +30,8 @@ class MuonAdamW(Optimizer):
     A kernel (out, in, k, k) is the matrix (out, in k k). Its step is the matrix next to its momentum whose singular
     values are all about 1, times 0.2 sqrt(max(rows, columns)): so large are AdamW's steps in the root mean square, and
     learning rates and weight decays carry over (Liu et al., arXiv 2502.16982, Eq. 4). Everything else - biases, norms,
-    scales, depthwise convolutions, the first and the last layer of a network on pictures - is AdamW's.
+    scales, depthwise convolutions, the first and the last layer of a network on pictures, the matrices of several
+    experts in one tensor - is AdamW's.
 
     Args:
         params: Parameters, or groups of them.
@@ -149,4 +150,4 @@ def orthogonalised(matrices: Tensor, precision: str = "float32") -> Tensor:
 
 
 def _is_matrix(p: Tensor) -> bool:
-    return p.ndim >= 2 and min(p.shape[:2]) >= LEAST_CHANNELS
+    return p.ndim in (2, 4) and min(p.shape[:2]) >= LEAST_CHANNELS
