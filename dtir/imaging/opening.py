@@ -118,7 +118,8 @@ def damage_named(origin: str | os.PathLike) -> Iterator[None]:
             raise ImageFileError(
                 f"'{origin}' is compressed in a way that is not read here ({reason}): save it again with LZW."
             ) from error
-        if "known format" in reason:
+        # pyvips's own words for a file that no loader takes: another thread may have taken libvips's from their buffer.
+        if "known format" in reason or reason.startswith("unable to load from source"):
             reason = f"its content is of no known format; supported: {', '.join(IMAGE_EXTENSIONS)}"
         raise ImageFileError(
             f"'{origin}' is damaged, ends early or is no picture: {reason}. Copy or download it again."

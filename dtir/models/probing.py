@@ -133,7 +133,7 @@ def _check_marginal(kind: str, scheduler: Scheduler, t: int | Tensor) -> tuple[T
             f"each ({count}, 1, 1, 1): end with .view(-1, 1, 1, 1)."
         )
     expected = torch.get_default_dtype()
-    if any(value.dtype != expected or not value.isfinite().all() for value in values):
+    if any(value.dtype != expected or not _all(value.isfinite()) for value in values):
         shown_values = ", ".join(f"{value.flatten().tolist()} of {value.dtype}" for value in values)
         raise ConfigError(
             f"scheduler {kind}: marginal of {asked} gives {shown_values}; expected finite numbers of {expected}."

@@ -15,6 +15,8 @@ from PIL.PngImagePlugin import PngInfo
 from dtir.core.errors import ImageFileError
 from dtir.imaging.files import read_picture, read_rgb, write_picture
 from dtir.imaging.listing import list_images
+from dtir.imaging.opening import damage_named
+from dtir.imaging.vips import libvips
 
 EXIF, ICC = cv2.IMAGE_METADATA_EXIF, cv2.IMAGE_METADATA_ICCP
 # What libpng takes for a profile: size, class and colour spaces, signature, D50 white, a table of one text. The text
@@ -431,3 +433,9 @@ def test_a_sample_of_a_text_pnm_that_cannot_be_is_refused(tmp_path, sample):
     path.write_text(f"P2\n2 2\n255\n1 2 {sample} 4\n")
     with pytest.raises(ImageFileError, match=r"x\.pgm' is damaged"):
         read_rgb(path)
+
+
+def test_a_file_that_no_loader_takes_is_called_so_when_libvips_has_said_it_to_another_thread():
+    error = libvips().Error("unable to load from source")
+    with pytest.raises(ImageFileError, match=r"'a\.png' .* its content is of no known format"), damage_named("a.png"):
+        raise error
