@@ -86,38 +86,39 @@ def test_opacity_is_in_the_output(made, tmp_path, name):
 def test_other_channels_are_never_shown_as_opacity(made, tmp_path):
     for name, meaning in (("no_alpha.tif", (0,)), ("five.tif", (2, 0)), ("premultiplied.tif", (1,))):
         target = through(made(name), tmp_path / f"out_{name}")
-        page = tifffile.TiffFile(target).pages[0]
-        assert tuple(map(int, page.extrasamples)) == meaning
-        stored = tifffile.imread(made(name))
-        assert np.abs(page.asarray().astype(int) - stored).max() <= (1 if meaning == (1,) else 0)
+        with tifffile.TiffFile(target) as written:
+            assert tuple(map(int, written.pages[0].extrasamples)) == meaning
+            difference = written.pages[0].asarray().astype(int) - tifffile.imread(made(name))
+        assert np.abs(difference).max() <= (1 if meaning == (1,) else 0)
 
 
 def test_texts_of_a_png_keep_their_letters(made, tmp_path):
-    target = Image.open(through(made("texts.png"), tmp_path / "out.png"))
-    assert target.text == {"Author": "Jörg", "Long": "z" * 300, "Title": "Größe ☃"}
-    assert target.info["dpi"] == pytest.approx((300, 300), abs=0.01)
-    assert target.getexif()[315] == "Ann"
-    assert target.info["icc_profile"] == SRGB
+    with Image.open(through(made("texts.png"), tmp_path / "out.png")) as target:
+        assert target.text == {"Author": "Jörg", "Long": "z" * 300, "Title": "Größe ☃"}
+        assert target.info["dpi"] == pytest.approx((300, 300), abs=0.01)
+        assert target.getexif()[315] == "Ann"
+        assert target.info["icc_profile"] == SRGB
 
 
 def test_metadata_of_a_jpeg_survive(made, tmp_path):
-    target = Image.open(through(made("metadata.jpg"), tmp_path / "out.jpg"))
-    assert target.info["dpi"] == (300, 300)
-    assert target.getexif()[274] == 6
-    assert target.getexif().get_ifd(0x8769)[0x9003] == "2001:02:03 04:05:06"
-    assert target.info["icc_profile"] == SRGB
-    assert XMP in target.info["xmp"]
-    assert IPTC in b"".join(data for _, data in target.applist)
+    with Image.open(through(made("metadata.jpg"), tmp_path / "out.jpg")) as target:
+        assert target.info["dpi"] == (300, 300)
+        assert target.getexif()[274] == 6
+        assert target.getexif().get_ifd(0x8769)[0x9003] == "2001:02:03 04:05:06"
+        assert target.info["icc_profile"] == SRGB
+        assert XMP in target.info["xmp"]
+        assert IPTC in b"".join(data for _, data in target.applist)
 
 
 @pytest.mark.parametrize("name", ["tags.tif", "big_endian.tif", "big.tif"])
 def test_tags_of_a_tiff_survive(made, tmp_path, name):
-    page = tifffile.TiffFile(through(made(name), tmp_path / "out.tif")).pages[0]
-    assert page.tags["Software"].value == "scanner"
-    assert page.tags["Artist"].value == "Jörg"
-    assert page.tags["ModelPixelScaleTag"].value == (1.0, 2.0, 0.0)
-    assert page.resolution == (300, 600)
-    np.testing.assert_array_equal(page.asarray(), RGB)
+    with tifffile.TiffFile(through(made(name), tmp_path / "out.tif")) as written:
+        page = written.pages[0]
+        assert page.tags["Software"].value == "scanner"
+        assert page.tags["Artist"].value == "Jörg"
+        assert page.tags["ModelPixelScaleTag"].value == (1.0, 2.0, 0.0)
+        assert page.resolution == (300, 600)
+        np.testing.assert_array_equal(page.asarray(), RGB)
 
 
 def test_every_page_is_written(made, tmp_path):

@@ -292,7 +292,8 @@ def test_orientation_tag_and_pixels_agree_after_a_round_trip(tmp_path, extension
     out = tmp_path / f"b{extension}"
     write_picture(out, picture, picture.rgb)
     assert metadata_of(out)[ICC] == metadata_of(path)[ICC] == PROFILE
-    assert Image.open(out).getexif()[274] == orientation
+    with Image.open(out) as opened:
+        assert opened.getexif()[274] == orientation
     assert np.abs(read_rgb(out).astype(int) - read_rgb(path)).mean() < 2
     stored = cv2.imread(str(out), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     assert stored.shape == scene().shape
@@ -321,7 +322,8 @@ def test_the_profile_of_a_tiff_survives(tmp_path, dtype):
     tifffile.imwrite(tmp_path / "a.tif", scene(dtype=dtype), photometric="rgb", iccprofile=PROFILE + b"odd")
     picture = read_picture(tmp_path / "a.tif")
     write_picture(tmp_path / "b.tif", picture, picture.rgb)
-    assert tifffile.TiffFile(tmp_path / "b.tif").pages[0].iccprofile == PROFILE + b"odd"
+    with tifffile.TiffFile(tmp_path / "b.tif") as written:
+        assert written.pages[0].iccprofile == PROFILE + b"odd"
     np.testing.assert_array_equal(read_rgb(tmp_path / "b.tif"), read_rgb(tmp_path / "a.tif"))
 
 
@@ -333,7 +335,8 @@ def test_a_profile_of_other_channels_is_left_out(tmp_path):
     colour = read_picture(save(tmp_path / "colour.jpg", scene(), icc=cmyk_profile))
     for name in ("colour2.jpg", "colour2.png", "colour2.tif"):
         write_picture(tmp_path / name, colour, colour.rgb)
-        assert "icc_profile" not in Image.open(tmp_path / name).info
+        with Image.open(tmp_path / name) as opened:
+            assert "icc_profile" not in opened.info
 
 
 def test_a_profile_larger_than_a_jpeg_segment_survives(tmp_path):
@@ -341,7 +344,8 @@ def test_a_profile_larger_than_a_jpeg_segment_survives(tmp_path):
     Image.fromarray(scene()).save(tmp_path / "a.jpg", icc_profile=profile)
     picture = read_picture(tmp_path / "a.jpg")
     write_picture(tmp_path / "b.jpg", picture, picture.rgb)
-    assert Image.open(tmp_path / "b.jpg").info["icc_profile"] == profile
+    with Image.open(tmp_path / "b.jpg") as opened:
+        assert opened.info["icc_profile"] == profile
 
 
 def test_restored_values_are_rounded_and_clipped(tmp_path):
