@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
-# Runs the tests that need the extras app, onnx, openvino and ray; arguments go to pytest. The extras go into an
-# environment of their own above .venv, and the tests into one process: with them in .venv itself, workers of
-# tools/run_tests.sh ended by SIGSEGV now and then, in tests that have nothing to do with them.
+# Runs the tests that need the extras app, onnx and openvino; arguments go to pytest. The extras go into an environment
+# of their own above .venv, and the tests into one process: with them in .venv itself, workers of tools/run_tests.sh
+# ended by SIGSEGV now and then, in tests that have nothing to do with them.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/_env.sh"
 
-EXTRAS=(app onnx openvino ray)
+EXTRAS=(app onnx openvino)
 TESTS=(
     tests/test_app/test_page.py
-    tests/test_apis/test_archive/test_ray_pipeline.py
     tests/test_apis/test_export
     tests/test_tools/test_analysis.py::test_exported_network_computes_the_same
 )
