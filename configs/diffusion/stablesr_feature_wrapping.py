@@ -9,29 +9,14 @@ model = dict(
     loss=dict(_delete_=True, type="L1Loss"),
     training_w=1.0,
 )
-train_dataloader = dict(
-    batch_size=8,
-    dataset=dict(
-        datasets=[
-            dict(
-                type="SyntheticDataset",
-                task="super-resolution",
-                data_root="asset://photos",
-                files={{_base_._train_files}},
-                degradation="BicubicDownsampling",
-                severity=0.5,
-                patch=512,
-                recolor=0.3,
-            )
-        ],
-    ),
-)
+train_dataloader = dict(batch_size=8)
 optim_wrapper = dict(optimizer=dict(betas=(0.5, 0.9)))
 train_cfg = dict(
     stages=[
         dict(
             name="train",
             iters=100_000,
+            patch=512,
             lr=5e-5,
             schedule="constant",
             validate=True,

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny_run import last_state, tiny_config, train
+from tiny_run import assert_same_state, last_state, tiny_config, train
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import distribute_tensor
@@ -111,16 +111,11 @@ def test_sharded_parameters_are_refused(tmp_path):
 
 
 def test_stop_and_resume_to_the_same_bits(tmp_path):
-    options = {
-        "custom_hooks": [],
-        "optim_wrapper.optimizer": {"_delete_": True, "type": "MuonAdamW", "lr": LR, "weight_decay": 1e-3},
-    }
+    muon = {"_delete_": True, "type": "MuonAdamW", "lr": LR, "weight_decay": 1e-3}
+    options = {"optim_wrapper.optimizer": muon}
     train(tmp_path / "whole", **options)
     runner = StagedRunner.from_cfg(tiny_config(tmp_path / "stopped", **options))
     with stopped(runner, "before_optim_step", 7):
         runner.train()
     train(tmp_path / "stopped", resume=True, **options)
-    whole, resumed = last_state(tmp_path / "whole"), last_state(tmp_path / "stopped")
-    assert whole["state_dict"].keys() == resumed["state_dict"].keys()
-    for name, value in whole["state_dict"].items():
-        assert torch.equal(value, resumed["state_dict"][name])
+    assert_same_state(last_state(tmp_path / "stopped"), last_state(tmp_path / "whole"))
