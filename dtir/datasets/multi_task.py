@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from dtir.core.errors import DatasetError
@@ -10,6 +12,7 @@ from dtir.core.ranges import Seed
 from dtir.registry import DATASETS
 from dtir.tasks import check_task
 
+from .damages import Damage
 from .sampler import SampleKey
 
 # The step of a sample that has none of its own: it is restored at its task's.
@@ -27,6 +30,10 @@ class MultiTaskDataset(Dataset):
         datasets: one dataset or config per task; each has `task`, `training_item` and integer items as
             `RestorationDataset` has. For testing a task may have more, told apart by their `task_name`.
         seed: non-negative seed of the training items; None for that of the run (`randomness.seed`), 0 outside of one.
+        tell_damages: whether training items say which damages they have, where they have several: `damages`, a float32
+            tensor (number of tasks,), the mean squared difference of values in [0, 1] that the damage of each task made
+            by itself. It is 0 for tasks that play no part, and everywhere in items of one damage. Damages of tasks that
+            are not among the datasets' are left out.
 
     Attributes:
         tasks: names of the tasks, in the order of `datasets`.
@@ -38,9 +45,10 @@ class MultiTaskDataset(Dataset):
         DatasetError: there is no dataset, or two are of one task and test set.
     """
 
-    def __init__(self, datasets: Sequence[dict | Dataset], seed: Seed | None = None):
+    def __init__(self, datasets: Sequence[dict | Dataset], seed: Seed | None = None, tell_damages: bool = False):
         self.datasets = [DATASETS.build(item) if isinstance(item, dict) else item for item in datasets]
         self.seed = seed
+        self.tell_damages = tell_damages
         self.tasks = tuple(dict.fromkeys(dataset.task for dataset in self.datasets))
         self.names = tuple(getattr(dataset, "task_name", dataset.task) for dataset in self.datasets)
         self.sizes = [len(dataset) for dataset in self.datasets]
@@ -73,6 +81,9 @@ class MultiTaskDataset(Dataset):
         """Returns an item `dict(inputs=LQ, data_samples=dict(gt=GT, task=index in tasks, generative=bool, ...))`.
 
         LQ and GT are uint8 tensors (3, H, W). Evaluation items also carry `task_name`, `lq_path`, `gt_path`, `name`.
+
+        Raises:
+            DatasetError: `tell_damages`, and the class of a damage that joined in names no task.
         """
         if isinstance(key, SampleKey):
             return self._training_item(key)
@@ -87,10 +98,27 @@ class MultiTaskDataset(Dataset):
         # A dataset of the user's own need not know about stages with patches of another size.
         options = {} if key.patch is None else {"patch": key.patch}
         item = self.datasets[key.task].training_item(key.index, rng, key.generative, **options)
+        samples = item["data_samples"]
         if self.own_steps:
             # So that items with and without a step of their own make a batch.
-            item["data_samples"].setdefault("step", NO_STEP)
+            samples.setdefault("step", NO_STEP)
+        damages = samples.pop("damages", ())
+        if self.tell_damages:
+            samples["damages"] = self._errors(self.datasets[key.task].task, damages)
         return _with_task(item, key.task)
+
+    def _errors(self, own: str, damages: Sequence[Damage]) -> Tensor:
+        errors = dict.fromkeys(self.tasks, 0.0)
+        for damage in damages:
+            task = damage.task if damage.kind else own
+            if task is None:
+                raise DatasetError(
+                    f"'{damage.kind}' joins in on pictures of '{own}' and names no task that removes it, which "
+                    f'tell_damages=True asks for: set task = "noisy", or the like, in the class {damage.kind}.'
+                )
+            if task in errors:
+                errors[task] += damage.error
+        return torch.tensor(list(errors.values()))
 
 
 def _with_task(item: dict, task: int) -> dict:

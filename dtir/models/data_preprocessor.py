@@ -32,8 +32,9 @@ class RestorationDataPreprocessor(BaseDataPreprocessor):
         Returns:
             In training `inputs` LQ (B, 3, H, W) in [0, 1] and `data_samples` with `gt` (B, 3, H, W) in [0, 1], `task`
             (B,), `step` (B,), -1 where a sample has no time step of its own, `num_generative` (int), `slots` (B,), the
-            places of the samples in the batch as drawn, and `step_size` (int), how many those are. Otherwise `inputs`
-            is a list of uint8 (3, H, W), and `data_samples` a list of one dict per picture.
+            places of the samples in the batch as drawn, and `step_size` (int), how many those are; where the dataset
+            tells them, also `damages` (B, number of tasks). Otherwise `inputs` is a list of uint8 (3, H, W), and
+            `data_samples` a list of one dict per picture.
         """
         if training:
             return self._training_batch(data)
@@ -46,22 +47,15 @@ class RestorationDataPreprocessor(BaseDataPreprocessor):
         generative = torch.as_tensor(samples["generative"])
         slots = torch.argsort(generative.logical_not(), stable=True)
         num_generative = int(generative.sum())
-        lq, gt, task = data["inputs"], samples["gt"], torch.as_tensor(samples["task"])
-        step = torch.as_tensor(samples["step"]) if "step" in samples else torch.full_like(task, -1)
+        task = torch.as_tensor(samples["task"])
+        batch = {"lq": data["inputs"], "gt": samples["gt"], "task": task, "step": torch.full_like(task, -1)}
+        batch |= {key: torch.as_tensor(samples[key]) for key in ("step", "damages") if key in samples}
         if 0 < num_generative < len(slots):
-            lq, gt, task, step = lq[slots], gt[slots], task[slots], step[slots]
-        lq, gt, task, step, slots = self.cast_data([lq, gt, task, step, slots])
-        return {
-            "inputs": self._scale(lq),
-            "data_samples": {
-                "gt": self._scale(gt),
-                "task": task,
-                "step": step,
-                "num_generative": num_generative,
-                "slots": slots,
-                "step_size": len(slots),
-            },
-        }
+            batch = {key: values[slots] for key, values in batch.items()}
+        batch = self.cast_data({**batch, "slots": slots})
+        lq, gt = self._scale(batch.pop("lq")), self._scale(batch.pop("gt"))
+        about = {"num_generative": num_generative, "step_size": len(slots)}
+        return {"inputs": lq, "data_samples": {"gt": gt, **batch, **about}}
 
     def _scale(self, pictures: Tensor) -> Tensor:
         return pictures.to(torch.float32, memory_format=self.memory_format).div_(255)

@@ -33,6 +33,36 @@ def test_the_loss_is_a_smoothed_cross_entropy_and_pictures_stay():
     assert torch.equal(model.restore(lq, torch.zeros(2)), lq)
 
 
+def test_damages_that_are_there_share_the_target():
+    model = TaskClassifier(TASKS, width=4, clean_above=40.0)
+    damages = torch.tensor([[0.01, 0, 0.1], [0.01, 0, 9e-5], [9e-5, 0, 9e-5], [0, 0, 0], [0.01, 0, 0.1]])
+    shares = model.shares(torch.tensor([2, 2, 2, 0, 1]), damages)
+    expected = [[0.5, 0, 0.5], [1, 0, 0], [0, 0, 1], [1, 0, 0], [0, 1, 0]]
+    assert shares.tolist() == expected
+    only = TaskClassifier(TASKS[::2], width=4).shares(torch.tensor([1]), torch.tensor([[0.01, 0.1]]))
+    assert only.tolist() == [[0.5, 0.5]]
+
+
+def test_one_damage_has_the_same_loss_and_gradient_as_without_telling():
+    model, gt = TaskClassifier(TASKS, width=4), torch.rand(3, 3, 16, 16)
+    lq, plain = torch.stack([gt[0], 1 - gt[1], 1 - gt[2]]), samples(gt, [0, 0, 2])
+    ways = []
+    for told in (plain, {**plain, "damages": torch.zeros(3, 3)}):
+        model.zero_grad()
+        loss = model.losses(lq, told)["loss_task"]
+        loss.backward()
+        ways.append((loss.detach(), model.estimator.head.weight.grad.clone()))
+    torch.testing.assert_close(ways[0], ways[1])
+    assert ways[0][1].abs().sum() > 0
+
+
+def test_two_damages_are_the_mean_of_the_losses_of_each():
+    model, gt = TaskClassifier(TASKS, width=4), torch.rand(1, 3, 16, 16)
+    mixed = model.losses(1 - gt, {**samples(gt, [0]), "damages": torch.tensor([[0.1, 0, 0.2]])})["loss_task"]
+    alone = [model.losses(1 - gt, samples(gt, [task]))["loss_task"] for task in (0, 2)]
+    torch.testing.assert_close(mixed, sum(alone) / 2)
+
+
 def test_generative_samples_are_refused():
     with pytest.raises(ConfigError, match="generative_share=0"):
         TaskClassifier(TASKS, width=4).losses(torch.rand(1, 3, 8, 8), {"num_generative": 1})

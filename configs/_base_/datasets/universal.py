@@ -14,6 +14,7 @@ _rain_layers = ["train_pairs/rainy", "train_pairs/rainy-heavy2", "train_pairs/ra
 _light_rain_layers = ["train_pairs/rainy-light", "train_pairs/rainy-light2"]
 _any_rain = dict(type="RecordedRain", data_root=_light_rain_layers + _rain_layers, **_cache)
 _rain = dict(degradation=_any_rain, severity=(0.3, 0.6))
+_streaks = dict(degradation="RainStreaks", severity=(0.1, 0.8))
 _haze = dict(degradation="Haze", severity=(0.1, 0.8))
 
 
@@ -33,8 +34,8 @@ def _drawn(degradation, severity):
     return dict(type="DrawnDataset", degradation=degradation, severity=severity)
 
 
-def _pairs(folder, *after, **options):
-    again = dict(type="Compound", main="NoDamage", after=list(after), share=_share)
+def _pairs(folder, *after, share=_share, **options):
+    again = dict(type="Compound", main="NoDamage", after=list(after), share=share)
     pipeline = [
         dict(type="LoadPair", **_cache),
         dict(type="RandomCropPair", patch=128),
@@ -111,26 +112,49 @@ _sources = {
         (0.10, _clean("NoDamage", 0.0, data_root="train_pairs/hazy2/GT")),
     ],
 }
+# Further sources for an estimator of mixtures (universal_estimator_mixtures.py): two damages on every picture, so that
+# about a third of all samples have two.
+_mixtures = {
+    "motion-blurry": [(0.3, _clean("SceneBlur", (0.3, 1.0), share=1.0, after=[_noise, _grain, _jpeg]))],
+    "hazy": [
+        (0.40, _clean("Haze", (0.2, 1.0), share=1.0, after=[_rain, _streaks])),
+        (0.10, _pairs("hazy2", _rain, _streaks, share=1.0)),
+    ],
+    "jpeg-compressed": [(0.4, _clean("CameraJPEG", (0.0, 0.8), share=1.0, before=[_noise, _grain]))],
+    "low-light": [
+        (0.10, _pairs("low-light2", _noise, share=1.0)),
+        (0.20, _clean("UnderExposure", (0.2, 1.0), share=1.0, after=[_noise, _grain])),
+        (0.10, _clean("LowLight", (0.1, 0.8), share=1.0, after=[_noise])),
+    ],
+    "noisy": [(0.4, _clean("GaussianNoise", (0.05, 0.5), share=1.0, after=[_jpeg]))],
+    "rainy": [
+        (0.30, _clean("RainStreaks", (0.1, 0.9), share=1.0, before=[_haze])),
+        (0.20, _clean(_recorded_rain(_rain_layers), (0.25, 0.6), share=1.0, before=[_haze])),
+    ],
+}
 # How often each is trained, against 1000.
 _weights = {"snowy": 400, "clean": 600, "noisy": 800, "jpeg-compressed": 800, "rainy": 1500, "inpainting": 1200}
 
+
+def _datasets(sources):
+    return [
+        dict(
+            type="MixtureDataset",
+            task=task,
+            datasets=[source for _, source in parts],
+            shares=[share for share, _ in parts],
+            weight=_weights.get(task, 1000),
+        )
+        for task, parts in sources.items()
+    ]
+
+
 _tasks = list(_sources)
+_with_mixtures = _datasets({task: [*parts, *_mixtures.get(task, [])] for task, parts in _sources.items()})
 train_dataloader = dict(
     batch_size=8,
     num_workers=0,
-    dataset=dict(
-        type="MultiTaskDataset",
-        datasets=[
-            dict(
-                type="MixtureDataset",
-                task=task,
-                datasets=[source for _, source in sources],
-                shares=[share for share, _ in sources],
-                weight=_weights.get(task, 1000),
-            )
-            for task, sources in _sources.items()
-        ],
-    ),
+    dataset=dict(type="MultiTaskDataset", datasets=_datasets(_sources)),
 )
 val_dataloader = dict(
     batch_size=1,

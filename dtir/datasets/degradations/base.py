@@ -1,11 +1,13 @@
 """What the degradations share: their contract, and random fields that do not know the size of the picture."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
 
 from dtir.core.errors import DatasetError
+from dtir.datasets.damages import Part
 
 GAMMA = 2.2
 
@@ -19,10 +21,12 @@ class Degradation(ABC):
     Attributes:
         severity: Range that a severity is drawn from by default; 0.5 is the typical real picture.
         margin: Pixels beyond its border that change what a crop should look like.
+        task: Name of the task that removes it; None where none does.
     """
 
     severity: tuple[float, float] = (0.3, 0.7)
     margin: int = 0
+    task: str | None = None
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator, severity: float) -> np.ndarray:
         """Degrades a picture.
@@ -48,6 +52,13 @@ class Degradation(ABC):
         if np.isnan(clipped).any():
             raise DatasetError(f"{kind}.degrade gives NaN at severity {severity:.3g}; expected numbers about [0, 1].")
         return clipped
+
+    def one_by_one(self, rng: np.random.Generator, severity: float) -> Iterator[Part]:
+        """The damages that it consists of, in their order; each is to be done before the next is taken.
+
+        That is since they share the random numbers. Done one after another, they are what `__call__` does.
+        """
+        yield Part(self, severity)
 
     @abstractmethod
     def degrade(self, image: np.ndarray, rng: np.random.Generator, severity: float) -> np.ndarray:

@@ -18,6 +18,7 @@ class CameraNoise(Degradation):
     """
 
     severity = (0.02, 0.5)
+    task = "noisy"
 
     def degrade(self, image: np.ndarray, rng: np.random.Generator, severity: float) -> np.ndarray:
         """Adds the noise to display values."""
@@ -51,6 +52,7 @@ class CameraJPEG(Degradation):
     """JPEG with chroma at full, half, or quarter resolution; severity 0 is quality 60, 1 is 5, logarithmically."""
 
     severity = (0.0, 1.0)
+    task = "jpeg-compressed"
     sampling = (
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422,
@@ -77,6 +79,7 @@ class UnderExposure(Degradation):
     """
 
     severity = (0.0, 1.0)
+    task = "low-light"
 
     def degrade(self, image: np.ndarray, rng: np.random.Generator, severity: float) -> np.ndarray:
         """Scales linear light, adds sensor noise, and goes back to display values."""
@@ -98,6 +101,7 @@ class SceneBlur(Degradation):
 
     margin = 24
     severity = (0.0, 1.0)
+    task = "motion-blurry"
     longest = 30.0
 
     def degrade(self, image: np.ndarray, rng: np.random.Generator, severity: float) -> np.ndarray:

@@ -1,10 +1,12 @@
 """Damage upon damage, and none at all."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from dtir.datasets.damages import Part, one_by_one
 from dtir.registry import DEGRADATIONS
+from dtir.tasks import CLEAN
 
 from .base import Degradation
 
@@ -14,6 +16,7 @@ class NoDamage(Degradation):
     """The picture as it is: what a network that is told "clean" has to leave alone."""
 
     severity = (0.0, 1.0)
+    task = CLEAN
 
     def degrade(self, image: np.ndarray, rng: np.random.Generator, severity: float) -> np.ndarray:
         """Returns the picture."""
@@ -32,7 +35,7 @@ class Compound(Degradation):
         share: Share of the pictures that have one of them, each equally likely.
 
     Attributes:
-        severity: That of `main`.
+        severity, task: Those of `main`.
         margin: The largest of all.
     """
 
@@ -42,18 +45,31 @@ class Compound(Degradation):
         self.main = DEGRADATIONS.build({"type": main} if isinstance(main, str) else main)
         self.others = [(_build(item), True) for item in before] + [(_build(item), False) for item in after]
         self.share = share if self.others else 0.0
-        self.severity = self.main.severity
+        self.severity, self.task = self.main.severity, self.main.task
         self.margin = max([self.main.margin, *(other.margin for (other, _), _ in self.others)])
 
-    def degrade(self, image: np.ndarray, rng: np.random.Generator, severity: float) -> np.ndarray:
-        """Degrades once or twice; the result of the first is clipped, as a file's would be."""
+    def one_by_one(self, rng: np.random.Generator, severity: float) -> Iterator[Part]:
+        """`main` alone, or with another one that is said to have joined in."""
         if rng.random() >= self.share:
-            return self.main(image, rng, severity)
+            yield from one_by_one(self.main, rng, severity)
+            return
         (other, severity_range), first = self.others[rng.integers(len(self.others))]
         extra = rng.uniform(*severity_range)
         if first:
-            return self.main(other(image, rng, extra), rng, severity)
-        return other(self.main(image, rng, severity), rng, extra)
+            yield from _joined(other, rng, extra)
+        yield from one_by_one(self.main, rng, severity)
+        if not first:
+            yield from _joined(other, rng, extra)
+
+    def degrade(self, image: np.ndarray, rng: np.random.Generator, severity: float) -> np.ndarray:
+        """Degrades once or twice; the result of the first is clipped, as a file's would be."""
+        for part in self.one_by_one(rng, severity):
+            image = part.degradation(image, rng, part.severity)
+        return image
+
+
+def _joined(other: Degradation, rng: np.random.Generator, severity: float) -> Iterator[Part]:
+    return (part._replace(joined=True) for part in one_by_one(other, rng, severity))
 
 
 def _build(item: dict) -> tuple[Degradation, tuple[float, float]]:

@@ -17,6 +17,7 @@ class Shadow(Degradation):
     """
 
     severity = (0.3, 0.7)
+    task = "shadowed"
     radii = (8.0, 64.0)
     parts = 4
     density = 4.2e-5
@@ -69,6 +70,7 @@ class CastShadow(Shadow):
     """
 
     severity = (0.15, 0.85)
+    task = "shadowed"
     radii = (16.0, 150.0)
     density = 1.4e-5
 
@@ -109,6 +111,7 @@ class InpaintingMask(Degradation):
     """
 
     severity = (0.1, 0.9)
+    task = "inpainting"
     canvas = 256
     segments = 4
     widths = (7, 15)

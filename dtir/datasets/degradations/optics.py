@@ -18,6 +18,7 @@ class MotionBlur(Degradation):
 
     margin = 24
     severity = (0.2, 0.8)
+    task = "motion-blurry"
     longest = 19.0
     max_radius = 24
     steps = 64
@@ -72,6 +73,7 @@ class LowLight(Degradation):
     """Underexposure: little light on the sensor, with shot and read noise, and a slight colour cast."""
 
     severity = (0.3, 0.7)
+    task = "low-light"
 
     def degrade(self, image: np.ndarray, rng: np.random.Generator, severity: float) -> np.ndarray:
         """Scales linear light by 10^-(1.1 + 1.6 severity), adds sensor noise, and goes back to display values."""
@@ -88,6 +90,7 @@ class GaussianNoise(Degradation):
     """White Gaussian noise of standard deviation severity x 100 / 255; 0.5 is the benchmark's sigma 50."""
 
     severity = (0.5, 0.5)
+    task = "noisy"
 
     def degrade(self, image: np.ndarray, rng: np.random.Generator, severity: float) -> np.ndarray:
         """Adds the noise."""
@@ -99,6 +102,7 @@ class JPEGCompression(Degradation):
     """JPEG with chroma subsampling; severity 0.5 is quality 10, 0 is 40, 1 is 2."""
 
     severity = (0.5, 0.5)
+    task = "jpeg-compressed"
 
     def quality(self, severity: float) -> int:
         """Quality factor of a severity."""

@@ -27,6 +27,7 @@ class RecordedRain(Degradation):
     """
 
     severity = (0.3, 0.7)
+    task = "rainy"
 
     def __init__(self, data_root: str | os.PathLike | Sequence[str | os.PathLike], cache_mb: float = 256) -> None:
         # Not above: datasets build their degradations, and these two modules are the datasets' own.

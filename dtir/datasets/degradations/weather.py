@@ -17,6 +17,7 @@ class Haze(Degradation):
     """
 
     severity = (0.1, 0.9)
+    task = "hazy"
 
     def degrade(self, image: np.ndarray, rng: np.random.Generator, severity: float) -> np.ndarray:
         """Scatters with beta = 1.05 x severity."""
@@ -45,6 +46,7 @@ class RainStreaks(Degradation):
     """
 
     severity = (0.2, 0.8)
+    task = "rainy"
     layers = ((0.0150, 24.0, 1.0, 0.27), (0.0060, 36.0, 1.4, 0.42), (0.0016, 52.0, 2.4, 0.50))
 
     def degrade(self, image: np.ndarray, rng: np.random.Generator, severity: float) -> np.ndarray:
@@ -64,6 +66,7 @@ class Snow(Degradation):
     """Falling snow: countless specks far away, blurred flakes nearer, few large ones, all moving, and a light veil."""
 
     severity = (0.3, 0.7)
+    task = "snowy"
     layers = ((0.0300, 0.9, 1.0, 0.40), (0.0060, 1.4, 2.0, 0.85), (0.0014, 2.8, 4.0, 0.85), (0.0003, 6.0, 8.0, 0.7))
 
     def degrade(self, image: np.ndarray, rng: np.random.Generator, severity: float) -> np.ndarray:
@@ -89,6 +92,7 @@ class Raindrops(Degradation):
     """
 
     severity = (0.3, 0.7)
+    task = "raindrop"
     margin = 24
     radii = (4.0, 22.0)
     density = 9e-4

@@ -1,12 +1,14 @@
 """Synthetic degradation of a clean picture."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 
 from dtir.core.errors import ConfigError
 from dtir.core.ranges import Share
+from dtir.datasets.damages import Damage, Part, one_by_one
 from dtir.registry import DEGRADATIONS, TRANSFORMS
 
 Severity = Share | tuple[Share, Share]
@@ -32,16 +34,38 @@ class Degrade(BaseTransform):
         self.severity = _check_severity(severity)
 
     def transform(self, results: dict) -> dict:
-        """Sets `lq`, uint8 (H, W, 3), rounded, and the `severity` that was drawn."""
+        """Sets `lq`, uint8 (H, W, 3), rounded, and the `severity` that was drawn.
+
+        Where other damages joined in, `damages` has them all, that of the dataset first.
+        """
         if results["generative"]:
             return results
         rng = results["rng"]
         severity = rng.uniform(*self.severity) if np.ndim(self.severity) else self.severity
         results["severity"] = severity
-        picture = results[self.source].astype(np.float32, order="C") / np.float32(255)
-        degraded = self.degradation(picture, rng, severity)
-        results["lq"] = np.rint(np.clip(degraded, 0, 1) * 255).astype(np.uint8)
+        stages, parts = [_unit(results[self.source])], []
+        for part in one_by_one(self.degradation, rng, severity):
+            parts.append(part)
+            stages.append(part.degradation(stages[-1], rng, part.severity))
+        if any(map(self.joins, parts)):
+            results["damages"] = self._damages(_unit(results["gt"]), parts, stages)
+        results["lq"] = np.rint(np.clip(stages[-1], 0, 1) * 255).astype(np.uint8)
         return results
+
+    def joins(self, part: Part) -> bool:
+        """Whether a damage is another than that of the dataset."""
+        return part.joined
+
+    def _damages(self, clean: np.ndarray, parts: Sequence[Part], stages: Sequence[np.ndarray]) -> list[Damage]:
+        own, others = _error(clean, stages[0]), []
+        for part, (before, after) in zip(parts, pairwise(stages), strict=True):
+            error = _error(before, after)
+            if self.joins(part):
+                task = getattr(part.degradation, "task", None)
+                others.append(Damage(type(part.degradation).__name__, task, error))
+            else:
+                own += error
+        return [Damage("", None, own), *others]
 
 
 @TRANSFORMS.register_module()
@@ -77,6 +101,18 @@ class DegradeAgain(Degrade):
     """Degrades the `lq` of a real pair further; the `gt` stays the clean picture."""
 
     source = "lq"
+
+    def joins(self, part: Part) -> bool:
+        """True: the damage of the dataset is in the pair."""
+        return True
+
+
+def _unit(picture: np.ndarray) -> np.ndarray:
+    return picture.astype(np.float32, order="C") / np.float32(255)
+
+
+def _error(before: np.ndarray, after: np.ndarray) -> float:
+    return float(np.square(after - before).mean())
 
 
 def _check_severity(severity: Severity) -> Severity:

@@ -13,7 +13,8 @@ from dtir.registry import TRANSFORMS
 class PackPair(BaseTransform):
     """Packs the pair as `dict(inputs=LQ, data_samples=dict(gt=GT, generative=bool, ...))`.
 
-    A sample with a time step of its own has it as `step` in `data_samples`.
+    A sample with a time step of its own has it as `step` in `data_samples`, one with several damages has these as
+    `damages`, a list of `Damage`.
 
     Args:
         meta_keys: further entries of the sample to copy into `data_samples`; training needs none.
@@ -25,8 +26,7 @@ class PackPair(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Returns the item; LQ and GT are uint8 tensors (3, H, W)."""
         data_samples = {"gt": _to_tensor(results["gt"]), "generative": results["generative"]}
-        if "step" in results:
-            data_samples["step"] = results["step"]
+        data_samples.update({key: results[key] for key in ("step", "damages") if key in results})
         data_samples.update({key: results[key] for key in self.meta_keys})
         return {"inputs": _to_tensor(results["lq"]), "data_samples": data_samples}
 

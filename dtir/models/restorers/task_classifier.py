@@ -18,14 +18,15 @@ class TaskClassifier(Restorer):
     """A `TaskEstimator` that trains; it leaves every picture as it is.
 
     A crop that the damage missed or hardly touched is clean, whatever the set that it is from: so the estimator learns
-    from which damage on there is something to restore.
+    from which damage on there is something to restore. Where the dataset tells of several damages (`tell_damages` of
+    `MultiTaskDataset`), those that are more than that share the target equally.
 
     Args:
         tasks: Names of the degradations, in the order of the dataset's tasks; "clean" may be among them.
         width: Channels of the estimator's first layer.
         clean_above: PSNR in dB between degraded and clean picture above which the sample counts as "clean", where that
-            is one of the tasks.
-        label_smoothing: Share of the label that is spread over all tasks, as mixtures have two of which one is named.
+            is one of the tasks; and above which one of several damages is none.
+        label_smoothing: Share of the label that is spread over all tasks, as pictures may have more than is named.
         data_preprocessor: As in `Restorer`.
     """
 
@@ -57,15 +58,38 @@ class TaskClassifier(Restorer):
         if CLEAN not in self.tasks:
             return task
         error = (lq - gt).square().flatten(1).mean(1)
-        return torch.where(error < 10 ** (-self.clean_above / 10), self.tasks.index(CLEAN), task)
+        return torch.where(error < self.least_error, self.tasks.index(CLEAN), task)
+
+    def shares(self, labels: Tensor, damages: Tensor) -> Tensor:
+        """What of the target each task has, (B, number of tasks), each row of sum 1.
+
+        Args:
+            labels: Indices (B,) as `labels` gives them; they have all where no more is known.
+            damages: (B, number of tasks), the mean squared difference that the damage of each task made, see
+                `MultiTaskDataset`.
+        """
+        alone = F.one_hot(labels, len(self.tasks)).float()
+        found = (damages >= self.least_error).float()
+        if CLEAN in self.tasks:
+            # All damages together may be next to nothing, too.
+            found *= (labels != self.tasks.index(CLEAN))[:, None]
+        number = found.sum(1, keepdim=True)
+        return torch.where(number > 0, found / number.clamp(min=1), alone)
+
+    @property
+    def least_error(self) -> float:
+        """Mean squared difference that is a damage."""
+        return 10 ** (-self.clean_above / 10)
 
     def losses(self, lq: Tensor, samples: dict) -> dict[str, Tensor]:
-        """`loss_task`, the cross-entropy with smoothed labels.
+        """`loss_task`, the cross-entropy with smoothed labels, shared where `samples` tells of several damages.
 
         Raises:
             ConfigError: The stage asks for generative samples.
         """
         self.refuse_generative(samples)
-        labels = self.labels(lq, samples["gt"], samples["task"])
+        target = self.labels(lq, samples["gt"], samples["task"])
+        if "damages" in samples:
+            target = self.shares(target, samples["damages"])
         logits = self.estimator(lq).float()
-        return {"loss_task": F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)}
+        return {"loss_task": F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)}
