@@ -8,6 +8,7 @@ from dtir.models.precision import autocast_dtype
 
 # Numbers of half precision that a CPU's kernel of the layer norm takes at once.
 HALF_LANES = 32
+_EPS = 2.0**-6
 
 
 class LayerNorm2d(nn.Module):
@@ -107,8 +108,9 @@ def scale_channels(x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
     Returns:
         (B, C, H, W), in the type of x.
     """
-    zero = torch.zeros_like(gain)
-    return F.batch_norm(x, zero, torch.ones_like(gain), gain, shift, training=False, eps=0.0)
+    # Some releases of torch refuse an eps of 0; variance and eps add up to exactly 1 in every precision.
+    zero, variance = torch.zeros_like(gain), torch.full_like(gain, 1 - _EPS)
+    return F.batch_norm(x, zero, variance, gain, shift, training=False, eps=_EPS)
 
 
 def channels_last(x: Tensor) -> Tensor:
