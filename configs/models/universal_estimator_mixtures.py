@@ -6,5 +6,5 @@ train_dataloader = dict(dataset=dict(datasets={{_base_._with_mixtures}}, tell_da
 train_cfg = dict(
     _delete_=True,
     type="StagedTrainLoop",
-    stages=[dict(name="mixtures", iters=4500, patch=224, lr=7e-4, min_lr=1e-6, warmup_iters=50)],
+    stages=[dict(name="mixtures", iters=3600, patch=224, lr=7e-4, min_lr=1e-6, warmup_iters=50)],
 )

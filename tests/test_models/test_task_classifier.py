@@ -33,13 +33,13 @@ def test_the_loss_is_a_smoothed_cross_entropy_and_pictures_stay():
     assert torch.equal(model.restore(lq, torch.zeros(2)), lq)
 
 
-def test_damages_that_are_there_share_the_target():
+def test_damages_that_are_there_share_the_target_by_the_difference_they_make():
     model = TaskClassifier(TASKS, width=4, clean_above=40.0)
-    damages = torch.tensor([[0.01, 0, 0.1], [0.01, 0, 9e-5], [9e-5, 0, 9e-5], [0, 0, 0], [0.01, 0, 0.1]])
+    damages = torch.tensor([[0.01, 0, 0.09], [0.01, 0, 9e-5], [9e-5, 0, 9e-5], [0, 0, 0], [0.01, 0, 0.09]])
     shares = model.shares(torch.tensor([2, 2, 2, 0, 1]), damages)
-    expected = [[0.5, 0, 0.5], [1, 0, 0], [0, 0, 1], [1, 0, 0], [0, 1, 0]]
-    assert shares.tolist() == expected
-    only = TaskClassifier(TASKS[::2], width=4).shares(torch.tensor([1]), torch.tensor([[0.01, 0.1]]))
+    expected = [[0.25, 0, 0.75], [1, 0, 0], [0, 0, 1], [1, 0, 0], [0, 1, 0]]
+    torch.testing.assert_close(shares, torch.tensor(expected))
+    only = TaskClassifier(TASKS[::2], width=4).shares(torch.tensor([1]), torch.tensor([[0.01, 0.01]]))
     assert only.tolist() == [[0.5, 0.5]]
 
 
@@ -56,11 +56,11 @@ def test_one_damage_has_the_same_loss_and_gradient_as_without_telling():
     assert ways[0][1].abs().sum() > 0
 
 
-def test_two_damages_are_the_mean_of_the_losses_of_each():
+def test_two_damages_are_the_weighted_mean_of_the_losses_of_each():
     model, gt = TaskClassifier(TASKS, width=4), torch.rand(1, 3, 16, 16)
-    mixed = model.losses(1 - gt, {**samples(gt, [0]), "damages": torch.tensor([[0.1, 0, 0.2]])})["loss_task"]
+    mixed = model.losses(1 - gt, {**samples(gt, [0]), "damages": torch.tensor([[0.09, 0, 0.01]])})["loss_task"]
     alone = [model.losses(1 - gt, samples(gt, [task]))["loss_task"] for task in (0, 2)]
-    torch.testing.assert_close(mixed, sum(alone) / 2)
+    torch.testing.assert_close(mixed, 0.75 * alone[0] + 0.25 * alone[1])
 
 
 def test_generative_samples_are_refused():

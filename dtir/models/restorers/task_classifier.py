@@ -19,7 +19,8 @@ class TaskClassifier(Restorer):
 
     A crop that the damage missed or hardly touched is clean, whatever the set that it is from: so the estimator learns
     from which damage on there is something to restore. Where the dataset tells of several damages (`tell_damages` of
-    `MultiTaskDataset`), those that are more than that share the target equally.
+    `MultiTaskDataset`), those that are more than that share the target by the difference that each makes (RMS), so
+    that the larger is the likelier.
 
     Args:
         tasks: Names of the degradations, in the order of the dataset's tasks; "clean" may be among them.
@@ -69,12 +70,12 @@ class TaskClassifier(Restorer):
                 `MultiTaskDataset`.
         """
         alone = F.one_hot(labels, len(self.tasks)).float()
-        found = (damages >= self.least_error).float()
+        found = torch.where(damages >= self.least_error, damages, 0).sqrt()
         if CLEAN in self.tasks:
             # All damages together may be next to nothing, too.
             found *= (labels != self.tasks.index(CLEAN))[:, None]
-        number = found.sum(1, keepdim=True)
-        return torch.where(number > 0, found / number.clamp(min=1), alone)
+        whole = found.sum(1, keepdim=True)
+        return torch.where(whole > 0, found / whole.clamp(min=self.least_error), alone)
 
     @property
     def least_error(self) -> float:
