@@ -43,7 +43,7 @@ def training_step(model: nn.Module, batch: Tensor, amp: bool) -> Callable[[], No
     """A function that does one step: forward, loss, backward, optimiser."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     task = torch.arange(len(batch), device=batch.device) % len(model.tasks)
-    samples = {"gt": batch.flip(0), "task": task, "num_generative": 0}
+    samples = {"gt": batch.flip(0), "task": task, "num_generative": 0, "noise_seed": 0, "slots": task}
 
     def step() -> None:
         with torch.autocast(batch.device.type, dtype=torch.bfloat16, enabled=amp):
