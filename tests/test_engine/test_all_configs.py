@@ -37,7 +37,7 @@ def test_config_builds(name, tmp_path):
         config.model.num_steps = 2
     assert restored_shape(json.dumps({**config.model, "tasks": ["one"]}, sort_keys=True)) == (1, 3, 16, 24)
     with DefaultScope.overwrite_default_scope(SCOPE):
-        for metric in config.val_evaluator:
+        for metric in config.val_evaluator or ():
             METRICS.build(metric)
     plan = StagePlan(config.train_cfg.stages, len(tasks))
     datasets = config.train_dataloader.dataset.datasets
