@@ -6,7 +6,7 @@
 # OpenCV and the rest of requirements/runtime.txt are there, or lie in vendor/ (pip install --target vendor/ -r
 # requirements/runtime.txt). A part that fails does not stop the others; the exit code is then 1.
 #
-# Environment: DTIR_DATA (clean/, train_pairs/), PYTHON, TRAIN_STEPS (of the two stages: "4000 8000"), TRAIN_SECONDS (300;
+# Environment: DTIR_DATA (clean/, train_pairs/), PYTHON, TRAIN_STEPS (of the two stages: "1500 300"), TRAIN_SECONDS (300;
 # 0 for none), TEST_SECONDS (100), TRAIN_OPTIONS (--cfg-options, such as load_from=), TEST_OPTIONS (of pytest, such as
 # "-n 12"), and for trying the script on a small machine SPEED_OPTIONS (of precision_speed).
 set -uo pipefail
@@ -18,7 +18,7 @@ OUT="$(cd "$OUT" && pwd)"
 cd "$REPO" || exit 1
 
 PYTHON="${PYTHON:-python3}"
-read -r FIRST SECOND <<<"${TRAIN_STEPS:-4000 8000}"
+read -r FIRST SECOND <<<"${TRAIN_STEPS:-1500 300}"
 CONFIG=configs/models/universal_nafnet_gpu.py
 if [ -z "${DTIR_DATA:-}" ]; then
     for folder in shared/data ../shared/data data; do
