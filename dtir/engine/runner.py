@@ -1,7 +1,6 @@
 """mmengine's runner with safe, exact checkpoints, and process groups on CPU and GPU."""
 
 import atexit
-import functools
 import logging
 import os
 import time
@@ -26,6 +25,7 @@ from torch.utils.data import DataLoader
 
 from dtir.config.blame import blamed
 from dtir.config.imports import imports_of
+from dtir.config.text import FormattedOnce
 from dtir.core.atomic import atomic_save
 from dtir.core.checkpoint import check_plain, check_state, find_last_checkpoint, load_checkpoint, load_state, to_cpu
 from dtir.core.errors import CheckpointError, ConfigError, DtirError
@@ -58,6 +58,11 @@ class StagedRunner(Runner):
     checkpoint must match the model; the model is not wrapped for several processes, as the loop does that stage by
     stage; several processes work on a CPU machine.
     """
+
+    def __init__(self, *args, cfg: Config | dict | None = None, **kwargs):
+        if cfg is not None:
+            cfg = FormattedOnce.of(cfg if isinstance(cfg, Config) else Config(cfg))
+        super().__init__(*args, cfg=cfg, **kwargs)
 
     def setup_env(self, env_cfg: dict) -> None:
         """Starts the process group: gloo on a CPU machine, otherwise as `env_cfg.dist_cfg` says."""
@@ -119,11 +124,6 @@ class StagedRunner(Runner):
         """
         config = {"type": "dtir.RecordedTestLoop", **loop} if isinstance(loop, dict) else loop
         return _with_numbered_tasks(super().build_test_loop(config), self.model)
-
-    @functools.cached_property
-    def config_text(self) -> str:
-        """The config as Python; formatting it takes longer than many a step, and every checkpoint holds it."""
-        return self.cfg.pretty_text
 
     def train(self) -> nn.Module:
         """Trains, and lets hooks give back what they hold (`close(runner)`), after an error too.
@@ -321,7 +321,7 @@ class StagedRunner(Runner):
             "tasks": list(self.model.tasks),
             "model_cfg": _plain(self.cfg.model),
             "custom_imports": imports_of(self.cfg.get("custom_imports")),
-            "cfg": self.config_text,
+            "cfg": self.cfg.pretty_text,
             "experiment_name": self.experiment_name,
             "time": time.strftime("%Y-%m-%dT%H:%M:%S"),
         }

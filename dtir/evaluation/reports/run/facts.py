@@ -32,7 +32,7 @@ def run_facts(runner) -> dict:
         "parameters": count_parameters(model),
         "backbone_parameters": count_parameters(model.backbone),
         "stages": [_stage(stage) for stage in loop.plan],
-        "config_text": runner.config_text,
+        "config_text": runner.cfg.pretty_text,
     }
 
 
