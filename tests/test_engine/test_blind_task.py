@@ -1,5 +1,4 @@
 import csv
-import sys
 from types import SimpleNamespace
 
 import cv2
@@ -7,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from tiny_run import CONFIG, ROOT, last_state, run_process, tiny_config, train
+from tiny_run import CONFIG, last_state, tiny_config, train
 
 from dtir.apis import RestorationInferencer
+from dtir.cli import main
 from dtir.core.errors import CheckpointError, ConfigError
 from dtir.engine import StagedRunner
 from dtir.engine.hooks import BlindTaskHook
@@ -95,15 +95,8 @@ def test_a_test_estimates_every_pictures_task(trained, tmp_path):
 
 def test_the_command_line_of_a_test(trained, tmp_path):
     checkpoint = trained / (trained / "last_checkpoint").read_text()
-    command = [
-        sys.executable,
-        str(ROOT / "tools" / "test.py"),
-        str(CONFIG),
-        str(checkpoint),
-        "--work-dir",
-        str(tmp_path),
-    ]
-    assert run_process([*command, "--task", "auto"]).returncode == 0
+    words = [str(CONFIG), str(checkpoint), "--work-dir", str(tmp_path), "--task", "auto"]
+    assert main(["test", *words]) == 0
     assert (tmp_path / "report" / "results.json").is_file()
 
 

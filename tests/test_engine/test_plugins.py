@@ -1,14 +1,14 @@
 """What users bring from outside: a backbone in a file of its own, regularizers, adapters."""
 
-import os
 import sys
 
 import pytest
 import torch
 from mmengine.hooks import Hook
-from tiny_run import BARE, CONFIG, PLAIN, built, last_state, run_process, tiny_config, train, train_command
+from tiny_run import BARE, CONFIG, PLAIN, built, last_state, tiny_config, train
 
 from dtir.apis.models.build import load_restorer
+from dtir.cli import main
 from dtir.core.checkpoint import load_checkpoint
 from dtir.core.errors import ConfigError, DtirError
 from dtir.engine import StagedRunner
@@ -47,11 +47,8 @@ def test_a_users_backbone_trains_through_all_stages(tmp_path, monkeypatch):
         "optim_wrapper = dict(optimizer=dict(weight_decay=0.0))\n"
         "train_cfg = dict(val_interval=100)\n"
     )
-    command = train_command(tmp_path / "run")
-    command[command.index(str(CONFIG))] = str(config)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
-    result = run_process(command)
-    assert result.returncode == 0, result.stderr[-3000:]
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(["train", str(config), "--work-dir", str(tmp_path / "run")]) == 0
     state = last_state(tmp_path / "run")
     assert state["meta"]["iter"] == 14
     earlier = load_checkpoint(tmp_path / "run" / "iter_12.pth")["ema_state_dict"]
@@ -59,8 +56,6 @@ def test_a_users_backbone_trains_through_all_stages(tmp_path, monkeypatch):
         key = f"module.network.backbone.{name}"
         assert not torch.equal(state["ema_state_dict"][key], earlier[key])
     assert (state["state_dict"]["matched_t"] >= 0).all()
-    monkeypatch.syspath_prepend(tmp_path)
-    __import__("users_net")
     restorer = load_restorer(tmp_path / "run" / "iter_14.pth")
     assert type(restorer.network.backbone) is sys.modules["users_net"].UsersNet
 

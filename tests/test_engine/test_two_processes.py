@@ -1,7 +1,9 @@
 """Two processes with two micro-batches of 2 train as one process with batches of 8."""
 
+import json
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -18,19 +20,6 @@ def one_process(tmp_path_factory):
     work_dir = tmp_path_factory.mktemp("one_process")
     train(work_dir, **{"train_cfg.stages.1.trainable": ["network.backbone.*"]})
     return last_state(work_dir)
-
-
-@pytest.fixture(scope="module")
-def two_processes(tmp_path_factory):
-    work_dir = tmp_path_factory.mktemp("two_processes")
-    succeed(train_command(work_dir, "--cfg-options", *PARTS, processes=2))
-    return last_state(work_dir)
-
-
-def succeed(command: list[str]) -> None:
-    result = run_process(command)
-    assert result.returncode == 0, result.stderr[-3000:]
-    assert "FutureWarning" not in result.stderr
 
 
 # Plain gradient descent shows a gradient that is too large or too small, and noisy routers whose noise is not shared.
@@ -70,11 +59,6 @@ def assert_close_states(first: dict, second: dict, atol: float = 1e-6) -> None:
                 )
 
 
-def test_two_processes_equal_one(one_process, two_processes):
-    assert_close_states(one_process, two_processes)
-    assert two_processes["meta"]["best"]["value"] == pytest.approx(one_process["meta"]["best"]["value"], abs=1e-4)
-
-
 # Sends SIGTERM in the sixth step, to the launcher as Slurm does or to one process alone, and waits until it has come.
 SIGNAL = """
 import os, signal, time
@@ -96,15 +80,6 @@ class SendSignal(StageHook):
                 time.sleep(0.01)
 """
 
-# Trains until the signal, and goes on.
-TWICE = """
-import sys
-from dtir.cli import main
-stopped, config, *arguments = sys.argv[1:]
-assert main(["train", stopped, *arguments]) == 143
-sys.exit(main(["train", config, "--resume", *arguments]))
-"""
-
 
 def stopped_config(folder: Path, to: str) -> Path:
     """The tiny config, with a signal in its course."""
@@ -119,56 +94,105 @@ def stopped_config(folder: Path, to: str) -> Path:
     return path
 
 
-def test_a_signal_to_the_launcher_stops_all_with_one_checkpoint_that_resumes_to_the_same_bits(tmp_path, two_processes):
-    work_dir = tmp_path / "run"
-    command = train_command(work_dir, "--cfg-options", *PARTS, processes=2)
-    result = run_process([str(stopped_config(tmp_path, "launcher")) if c == str(CONFIG) else c for c in command])
+# What two processes train one after the other: `dtir.cli` with each list of words, and the code it is to end with. Last
+# they tell what became of their group.
+COURSE = """
+import atexit, json, sys
+import torch.distributed as dist
+
+atexit.register(lambda: print("group at the end:", dist.is_initialized()))
+from dtir.cli import main
+
+for words, code in json.loads(sys.argv[1]):
+    assert main([*words, "--launcher", "pytorch"]) == code, words
+print("group in the run:", dist.is_initialized())
+"""
+
+
+class Trained(NamedTuple):
+    """Runs of two processes, by their folder in `root`, and what they printed."""
+
+    root: Path
+    output: str
+
+    def state(self, name: str) -> dict:
+        return last_state(self.root / name)
+
+
+@pytest.fixture(scope="module")
+def stopped_by_the_launcher(tmp_path_factory) -> Path:
+    """Folder of a run whose launcher was told to stop."""
+    root = tmp_path_factory.mktemp("signal")
+    config = stopped_config(root, "launcher")
+    command = train_command(root / "run", "--cfg-options", *PARTS, processes=2)
+    result = run_process([str(config) if word == str(CONFIG) else word for word in command])
     assert result.returncode != 0
     assert "SIGTERM: stopping with a checkpoint" in result.stdout + result.stderr
-    assert 6 <= last_state(work_dir)["meta"]["iter"] < two_processes["meta"]["iter"]
-    succeed(train_command(work_dir, "--resume", "--cfg-options", *PARTS, processes=2))
-    assert_same_state(last_state(work_dir), two_processes)
+    assert last_state(root / "run")["meta"]["iter"] in range(6, 14)
+    return root / "run"
 
 
-def test_shards_train_as_copies_do(tmp_path, two_processes):
+@pytest.fixture(scope="module")
+def trained(stopped_by_the_launcher, tmp_path_factory) -> Trained:
+    """All in one start of the processes, which takes longer than the training."""
+    root = tmp_path_factory.mktemp("two_processes")
+    (root / "everything.py").write_text(EVERYTHING.format(base=str(CONFIG), batch_size=2, accumulate=2))
+    stopped = str(stopped_config(root, "itself"))
+    sharded = (*PARTS, "train_cfg.parallel=FSDP", "train_cfg.checkpoint_activations=True")
+    sharded = ["--work-dir", str(root / "sharded"), "--cfg-options", *sharded, "default_hooks.checkpoint.max_keep=9"]
+    course = [
+        (["train", str(CONFIG), "--work-dir", str(root / "plain"), "--cfg-options", *PARTS], 0),
+        (["train", str(CONFIG), "--work-dir", str(stopped_by_the_launcher), "--resume", "--cfg-options", *PARTS], 0),
+        (["train", str(root / "everything.py"), "--work-dir", str(root / "everything")], 0),
+        (["train", stopped, *sharded], 143),
+        (["train", str(CONFIG), "--resume", *sharded], 0),
+    ]
+    script = root / "course.py"
+    script.write_text(COURSE)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    result = run_process([*launcher, str(script), json.dumps(course)])
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "FutureWarning" not in result.stderr
+    return Trained(root, result.stdout)
+
+
+def test_two_processes_equal_one(one_process, trained):
+    state = trained.state("plain")
+    assert_close_states(one_process, state)
+    assert state["meta"]["best"]["value"] == pytest.approx(one_process["meta"]["best"]["value"], abs=1e-4)
+
+
+def test_a_signal_to_the_launcher_stops_all_with_one_checkpoint_that_resumes_to_the_same_bits(
+    stopped_by_the_launcher, trained
+):
+    assert_same_state(last_state(stopped_by_the_launcher), trained.state("plain"))
+
+
+def test_shards_train_as_copies_do(tmp_path, trained):
     """With frozen parts, clipping, averages, matching, validations and checkpointed blocks; stopped and resumed."""
-    script, work_dir = tmp_path / "twice.py", tmp_path / "run"
-    script.write_text(TWICE)
-    options = (*PARTS, "train_cfg.parallel=FSDP", "train_cfg.checkpoint_activations=True")
-    command = train_command(work_dir, "--cfg-options", *options, "default_hooks.checkpoint.max_keep=9", processes=2)
-    place = command.index(str(CONFIG))
-    command[place - 1 : place] = [str(script), str(stopped_config(tmp_path, "itself"))]
-    succeed(command)
+    copies = trained.state("plain")
     # A checkpoint of shards is whole: one process goes on with one from the middle of a stage.
-    path = str(work_dir / "iter_6.pth")
-    train(tmp_path / "one", load_from=path, resume=True, **{"train_cfg.stages.1.trainable": ["network.backbone.*"]})
-    for state in (last_state(work_dir), last_state(tmp_path / "one")):
-        assert_close_states(two_processes, state, atol=1e-5)
-        assert state["matching"][0]["t_star"] == two_processes["matching"][0]["t_star"]
-        assert state["meta"]["best"]["value"] == pytest.approx(two_processes["meta"]["best"]["value"], abs=1e-4)
-        for index, moments in two_processes["optimizer"]["optimizer"]["state"].items():
+    path = str(trained.root / "sharded" / "iter_6.pth")
+    train(tmp_path, load_from=path, resume=True, **{"train_cfg.stages.1.trainable": ["network.backbone.*"]})
+    for state in (trained.state("sharded"), last_state(tmp_path)):
+        assert_close_states(copies, state, atol=1e-5)
+        assert state["matching"][0]["t_star"] == copies["matching"][0]["t_star"]
+        assert state["meta"]["best"]["value"] == pytest.approx(copies["meta"]["best"]["value"], abs=1e-4)
+        for index, moments in copies["optimizer"]["optimizer"]["state"].items():
             for key, value in moments.items():
                 found = state["optimizer"]["optimizer"]["state"][index][key]
                 torch.testing.assert_close(found, value, rtol=1e-3, atol=1e-5)
 
 
-def test_all_regularizers_are_functions_of_the_whole_step(tmp_path):
+def test_all_regularizers_are_functions_of_the_whole_step(tmp_path, trained):
     """One process with 8 samples, one with 2 micro-batches of 4, and two with 2 micro-batches of 2."""
     states = []
-    for number, (processes, accumulate) in enumerate(((1, 1), (1, 2), (2, 2))):
-        config, work_dir = tmp_path / f"c{number}.py", tmp_path / str(number)
-        config.write_text(
-            EVERYTHING.format(base=str(CONFIG), batch_size=8 // (processes * accumulate), accumulate=accumulate)
-        )
-        if processes == 1:
-            train(work_dir, config)
-        else:
-            command = train_command(work_dir, processes=processes)
-            command[command.index(str(CONFIG))] = str(config)
-            result = run_process(command)
-            assert result.returncode == 0, result.stderr[-3000:]
-        states.append(last_state(work_dir))
-    for state in states[1:]:
+    for accumulate in (1, 2):
+        config = tmp_path / f"c{accumulate}.py"
+        config.write_text(EVERYTHING.format(base=str(CONFIG), batch_size=8 // accumulate, accumulate=accumulate))
+        train(tmp_path / str(accumulate), config)
+        states.append(last_state(tmp_path / str(accumulate)))
+    for state in (states[1], trained.state("everything")):
         assert_close_states(states[0], state)
         for key, value in states[0]["estimator"]["state_dict"].items():
             torch.testing.assert_close(state["estimator"]["state_dict"][key], value, rtol=0, atol=1e-5)
@@ -177,25 +201,8 @@ def test_all_regularizers_are_functions_of_the_whole_step(tmp_path):
                 torch.testing.assert_close(state["importance"][part][name], value, rtol=1e-3, atol=1e-6)
 
 
-LEAVES = """
-import atexit
-import torch.distributed as dist
-from dtir.engine import StagedRunner
-
-atexit.register(lambda: print("group at the end:", dist.is_initialized()))
-runner = StagedRunner.__new__(StagedRunner)
-runner._launcher, runner._distributed = "pytorch", True
-runner.setup_env({})
-print("group in the run:", dist.is_initialized())
-"""
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="gloo is for machines without CUDA devices")
-def test_the_process_group_ends_before_the_interpreter(tmp_path):
+def test_the_process_group_ends_before_the_interpreter(trained):
     """Left standing, gloo's threads abort about one process in ten at its very end, and with it a finished run."""
-    script = tmp_path / "leaves.py"
-    script.write_text(LEAVES)
-    result = run_process([sys.executable, "-m", "torch.distributed.run", "--standalone", str(script)])
-    assert result.returncode == 0, result.stderr[-3000:]
-    assert "group in the run: True" in result.stdout
-    assert "group at the end: False" in result.stdout
+    assert trained.output.count("group in the run: True") == 2
+    assert trained.output.count("group at the end: False") == 2
