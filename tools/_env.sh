@@ -52,22 +52,29 @@ install_stamp() {
     (cd "$REPO" && { pwd; cat setup.py pyproject.toml requirements/*.txt; } | cksum)
 }
 
-# install_dtir [EXTRA]: pip install -e .[EXTRA], left out when nothing changed since the last time.
+# install_dtir [EXTRA...]: pip install -e .[EXTRA,...], left out when nothing changed since the last time.
 install_dtir() {
-    local extra="${1:-}" stamp
-    local file="$VENV/.dtir-installed${extra:+-$extra}"
+    local extras stamp extra old=""
+    extras="$(IFS=,; printf '%s' "$*")"
     stamp="$(install_stamp)"
-    if [ "$(cat "$file" 2>/dev/null)" = "$stamp" ]; then
-        say "dtir${extra:+[$extra]} is installed and up to date"
+    for extra in "${@:-}"; do
+        [ "$(cat "$(installed_file "$extra")" 2>/dev/null)" = "$stamp" ] || old=1
+    done
+    if [ -z "$old" ]; then
+        say "dtir${extras:+[$extras]} is installed and up to date"
         return
     fi
-    say "Installing dtir${extra:+[$extra]} and what it needs (about 6 GB and some minutes the first time)"
-    "$VENV_PYTHON" -m pip install --disable-pip-version-check -e "$REPO${extra:+[$extra]}" ||
+    say "Installing dtir${extras:+[$extras]} and what it needs (about 6 GB and some minutes the first time)"
+    "$VENV_PYTHON" -m pip install --disable-pip-version-check -e "$REPO${extras:+[$extras]}" ||
         die "the installation failed; pip's message is above. Mend that and run the script again."
-    printf '%s\n' "$stamp" >"$file"
-    # An extra includes the plain installation.
-    printf '%s\n' "$stamp" >"$VENV/.dtir-installed"
+    # Any extra includes the plain installation.
+    for extra in "" "$@"; do
+        printf '%s\n' "$stamp" >"$(installed_file "$extra")"
+    done
 }
+
+# Where the stamp of an extra's installation is kept; without a name, of the plain one.
+installed_file() { printf '%s\n' "$VENV/.dtir-installed${1:+-$1}"; }
 
 # Prints the interpreter to run with: .venv's where there is one, then $PYTHON, then python.
 run_python() {

@@ -11,4 +11,6 @@ cd "$REPO"
 # OMP_NUM_THREADS, so that is set after it was asked.
 workers="$(cpu_cores)"
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+# Tests start processes of their own, which would compile the package anew each time.
+unset PYTHONDONTWRITEBYTECODE
 exec "$VENV_PYTHON" -m pytest -n "$workers" --dist loadfile "$@"

@@ -20,10 +20,11 @@ case "$*" in
     *ensurepip*) exit "${FAKE_NO_VENV:-0}" ;;
     *socket*) echo 12345 ;;
     *sysconfig*) dirname "$0" ;;
+    *linkcheck*) exit "${FAKE_LINKS:-0}" ;;
+    *sphinx*) echo "the site is built"; exit "${FAKE_SPHINX:-0}" ;;
     *cuda*) echo 0 ;;
     "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
     "-m pip install"*) exit "${FAKE_PIP:-0}" ;;
-    *linkcheck*) exit "${FAKE_LINKS:-0}" ;;
 esac
 """
 
@@ -31,7 +32,7 @@ esac
 @pytest.fixture
 def shell(tmp_path, monkeypatch):
     """Runs a script of a copy of tools/ in which Python is a recorder; returns the finished process and the calls."""
-    for folder in ("tools", "requirements"):
+    for folder in ("tools", "requirements", ".ci"):
         shutil.copytree(REPO / folder, tmp_path / "repo" / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("setup.py", "pyproject.toml"):
         shutil.copy(REPO / name, tmp_path / "repo")
@@ -120,6 +121,27 @@ def test_build_docs(shell):
     result, _ = shell("build_docs.sh", "--external", FAKE_LINKS="1")
     assert result.returncode == 1
     assert "links to other sites do not answer: docs/_build/linkcheck/output.txt lists them." in result.stderr
+
+
+def test_ci_installs_once_and_shows_what_ran_beside_the_rest(shell):
+    program(shell.bin / "chromium", "#!/usr/bin/env bash")
+    result, calls = shell("../.ci/run", "-x")
+    assert result.returncode == 0, result.stderr
+    ours = [call for call in calls if "pip install" in call and " -e " in call]
+    assert len(ours) == 1
+    assert ours[0].endswith(f"-e {shell.repo}[tests,docs]")
+    assert "the site is built" in result.stdout
+    for part in ("ruff format --check", "ruff check", "sphinx -W", "pytest tests/test_app", "pytest -n"):
+        assert any(part in call for call in calls), part
+    assert calls[-1].endswith(" --dist loadfile -x")
+
+
+def test_ci_fails_with_what_runs_beside_the_rest(shell):
+    program(shell.bin / "chromium", "#!/usr/bin/env bash")
+    result, calls = shell("../.ci/run", FAKE_SPHINX="3")
+    assert result.returncode != 0
+    assert "the site is built" in result.stdout
+    assert not any("pytest -n" in call for call in calls)
 
 
 @pytest.mark.parametrize(
