@@ -1,5 +1,5 @@
-# The last few tenths of a dB for weights of universal_nafnet_gpu.py, on a CPU: a rate that falls to nothing over an hour
-# of one core. Start it with `--cfg-options load_from=CHECKPOINT`.
+# The last few tenths of a dB for weights of universal_nafnet_gpu.py, on a CPU: a rate that falls to nothing over an
+# hour of one core. Start it with `--cfg-options load_from=CHECKPOINT`.
 _base_ = "universal_nafnet_gpu.py"
 
 # The largest patches that all real pairs fill without reflection.
