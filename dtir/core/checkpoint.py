@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dtir.core.checkpoint_files import LAST_CHECKPOINT, check_checkpoint_file, find_last_checkpoint, is_safetensors
 from dtir.core.errors import CheckpointError
+from dtir.core.memory import is_lack_of_memory
 
 __all__ = ["LAST_CHECKPOINT", "find_last_checkpoint", "load_checkpoint", "load_state", "to_cpu"]
 
@@ -26,8 +27,8 @@ def load_checkpoint(
         plain_types: Classes that only hold values, to be accepted in the file, such as `argparse.Namespace`.
 
     Raises:
-        CheckpointError: The file is missing, damaged, not a checkpoint (see `check_checkpoint_file`), or holds pickled
-            code.
+        CheckpointError: The file is missing, damaged, not a checkpoint (see `check_checkpoint_file`), holds pickled
+            code, or takes more memory than there is.
     """
     path = check_checkpoint_file(path)
     if is_safetensors(path):
@@ -43,6 +44,11 @@ def load_checkpoint(
             f"so it is refused. Save only tensors and plain types, for example the bare state dict. ({_reason(error)})"
         ) from error
     except Exception as error:
+        if is_lack_of_memory(error):
+            raise CheckpointError(
+                f"there is not enough memory to read '{path}' of {path.stat().st_size} bytes; close other programs, or "
+                "use a machine with more."
+            ) from error
         # Bytes that are no checkpoint lead the reader anywhere: there is no list of what it may raise.
         if isinstance(error, (EOFError, IndexError)) or "unexpected EOF" in str(error):
             raise _cut_off(path) from error

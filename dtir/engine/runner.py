@@ -33,6 +33,7 @@ from dtir.datasets import MultiTaskDataset
 from dtir.engine.data_workers import granted_workers
 from dtir.engine.sharding import ShardedModel, state_like, whole
 from dtir.evaluation import PictureMetric
+from dtir.models.probing import in_mode
 from dtir.registry import RUNNERS
 from dtir.version import __version__
 
@@ -355,10 +356,16 @@ def split_dependent(model: nn.Module) -> str | None:
     stochastic depth, whose draws are those of a pass, or batch normalisation; None without such."""
     # What is beside it, such as a codec or the network of a loss, is not trained.
     network = getattr(model, "network", getattr(model, "backbone", model))
-    for name, module in network.named_modules():
-        if _drops(module) or isinstance(module, _BatchNorm):
-            return name
+    # As a step has it: what a network keeps in evaluation mode there, such as a frozen norm, treats all samples alike.
+    with in_mode(network, training=True):
+        for name, module in network.named_modules():
+            if (module.training and _drops(module)) or (isinstance(module, _BatchNorm) and _takes_from_batch(module)):
+                return name
     return None
+
+
+def _takes_from_batch(norm: _BatchNorm) -> bool:
+    return norm.training or norm.running_mean is None
 
 
 def _drops(module: nn.Module) -> bool:

@@ -317,14 +317,21 @@ def probe(backbone: nn.Module) -> None:
 @contextmanager
 def in_eval_mode(network: nn.Module) -> Iterator[None]:
     """Has a network be in evaluation mode for the time of a `with` statement."""
+    with in_mode(network, training=False):
+        yield
+
+
+@contextmanager
+def in_mode(network: nn.Module, training: bool) -> Iterator[None]:
+    """Has a network be in training or evaluation mode for the time of a `with` statement."""
     modes = {module: module.training for module in network.modules()}
-    network.eval()
+    network.train(training)
     try:
         yield
     finally:
         # Module by module: a network may keep some of its parts in eval mode.
-        for module, training in modes.items():
-            module.training = training
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def channels_of(x: object, name: str) -> int:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dtir.core.errors import ConfigError
+from dtir.models.probing import in_eval_mode
 from dtir.regularizers.base import Regularizer
 from dtir.regularizers.depth import parameter_depths
 
@@ -69,11 +70,9 @@ class AnchoredPenalty(Regularizer):
         if fresh and wanted:
             network = self.network_of(runner)
             anchor = {name: p.detach().cpu().float().clone() for name, p in network.named_parameters()}
-            training = network.training
             # Without dropout and the noise of routers, which are of a training step.
-            network.eval()
-            self.state = {**self.importances(runner, stage.index), "anchor": anchor}
-            network.train(training)
+            with in_eval_mode(network):
+                self.state = {**self.importances(runner, stage.index), "anchor": anchor}
         self._lay_out(runner)
 
     def _lay_out(self, runner) -> None:

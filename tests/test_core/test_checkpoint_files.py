@@ -63,6 +63,19 @@ def test_files_that_are_cut_off(name, kept, tmp_path):
         load_checkpoint(path)
 
 
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")], ids=type
+)
+def test_too_little_memory_is_no_damage(error, tmp_path, monkeypatch):
+    def refuse(*arguments, **options):
+        raise error
+
+    torch.save({"a": torch.rand(3)}, tmp_path / "net.pth")
+    monkeypatch.setattr(torch, "load", refuse)
+    with pytest.raises(CheckpointError, match=r"not enough memory to read '.*net\.pth' of \d+ bytes"):
+        load_checkpoint(tmp_path / "net.pth")
+
+
 def test_paths_that_are_none(tmp_path):
     (tmp_path / "deraining.pth").write_bytes(b"\x80\x02")
     for url in ("https://example.org/net.pth", "S3://bucket/net.pth", "file:///net.pth"):

@@ -89,6 +89,31 @@ def test_stochastic_depth_depends_on_the_split(rate, found):
     assert split_dependent(BACKBONES.build({"type": "RAMSwinIR", **settings})) == found
 
 
+class NormedNet(torch.nn.Module):
+    """With a batch normalisation that may be kept in evaluation mode, as frozen ones are."""
+
+    def __init__(self, frozen: bool, **options) -> None:
+        super().__init__()
+        self.norm, self.frozen = torch.nn.BatchNorm2d(3, **options), frozen
+
+    def train(self, mode: bool = True) -> "NormedNet":
+        super().train(mode)
+        self.norm.train(mode and not self.frozen)
+        return self
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_frozen_batch_normalisation_does_not_depend_on_the_split(training):
+    kinds = {None: NormedNet(frozen=True), "norm": NormedNet(frozen=False)}
+    for found, network in kinds.items():
+        network.train(training)
+        before = [module.training for module in network.modules()]
+        assert split_dependent(network) == found
+        assert [module.training for module in network.modules()] == before
+    # Without running statistics it takes those of the batch in evaluation mode, too.
+    assert split_dependent(NormedNet(frozen=True, track_running_stats=False)) == "norm"
+
+
 def test_what_layers_draw_differs_by_process_and_micro_batch_and_noise_does_not(tmp_path, monkeypatch):
     loop = built(tmp_path, **{"train_cfg.accumulate": 2}).train_loop
     loop.stage = loop.plan.at(0)

@@ -4,6 +4,7 @@ from torch import nn
 
 from dtir.core.errors import ConfigError
 from dtir.models import SupervisedRestorer
+from dtir.models.backbones.traits import Traits
 from dtir.registry import BACKBONES
 from dtir.testing import TinyBackbone
 
@@ -55,6 +56,21 @@ def test_outputs_that_are_no_pictures_are_not_supervised():
     restorer = SupervisedRestorer({"type": "URetinexNet", "round": 1}, tasks=["low-light", "rainy"])
     expected = (restorer.restore(lq, torch.zeros(2)) - samples["gt"]).abs().mean()
     torch.testing.assert_close(restorer(lq, samples, mode="loss")["loss_restoration"], expected)
+
+
+@BACKBONES.register_module()
+class TwiceAsLarge(TinyBackbone):
+    traits = Traits(scale=2)
+
+    def forward(self, x):
+        return super().forward(x).repeat_interleave(2, dim=-1).repeat_interleave(2, dim=-2)
+
+
+def test_a_gt_of_another_scale_is_named():
+    lq, samples = batch()
+    message = "of LQ 8x8 and GT 8x8, TwiceAsLarge restores 16x16: it has a scale of 2, and GT is to have 2 times"
+    with pytest.raises(ConfigError, match=message):
+        make("TwiceAsLarge")(lq, samples, mode="loss")
 
 
 def test_restores_with_the_first_output_and_no_time():

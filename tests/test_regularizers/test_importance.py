@@ -118,10 +118,12 @@ def test_the_estimate_is_without_what_is_random_in_training(tmp_path, kind):
     runner = built(tmp_path, **{"train_cfg.stages": STAGES, **PLAIN})
     network, modes = runner.model.train().network, set()
     network.register_forward_pre_hook(lambda module, _: modes.add(module.training))
+    frozen = next(network.backbone.children()).eval()
     size = {"num_samples": 1} if kind is ParameterImportance else {"num_batches": 1, "batch_size": 1}
     kind(**size).before_stage(runner, runner.train_loop.plan.at(2), fresh=True)
     assert modes == {False}
     assert network.training
+    assert not frozen.training
 
 
 def explicit_term(runner, state, order: str, decay: float, weight: float) -> torch.Tensor:

@@ -17,6 +17,7 @@ from dtir.core.cores import usable_cores
 WAITING = 2
 
 _restore_one: RestoreOne | None = None
+_fault: Exception | None = None
 
 
 @dataclass(frozen=True)
@@ -104,12 +105,18 @@ def ended_twice(job: Job) -> Done:
 
 
 def _begin(recipe: Recipe, threads: int, path: list[str]) -> None:
-    global _restore_one
+    global _restore_one, _fault
     sys.path[:] = path
-    _restore_one = recipe.follow(threads)
+    try:
+        _restore_one = recipe.follow(threads)
+    except Exception as error:
+        # Raised here it would break the pool, as the system does that ends a process, and nothing would say why.
+        _fault = error
 
 
 def _run(job: Job) -> Done:
+    if _fault is not None:
+        raise _fault
     return attempt(_restore_one, job, lambda done, total: None)
 
 

@@ -14,6 +14,7 @@ from dtir.apis.restoring.contract import offer_of
 from dtir.apis.restoring.precision import AUTO, EXACT, HALF, Choice, check_precision, measured_choice
 from dtir.apis.restoring.wish import OnTile
 from dtir.core.errors import ConfigError, ImageFileError
+from dtir.core.memory import is_lack_of_memory
 from dtir.imaging.rows import Rows
 from dtir.imaging.self_ensemble import averaged_over_symmetries
 from dtir.imaging.tiled_rows import tiled_rows
@@ -107,7 +108,7 @@ class NetworkRunner:
                 batch_size = batch_size or self._batch_for(image.shape[-2:], tile, step)
                 return work(tile, batch_size)
             except (MemoryError, RuntimeError) as error:
-                if not _is_lack_of_memory(error):
+                if not is_lack_of_memory(error):
                     raise
                 less = self._less(image, tile, batch_size, notes)
                 if less is None:
@@ -294,11 +295,6 @@ def _check_tile(tile: int | str | None, overlap: int, multiple: int) -> None:
         raise ConfigError(f"tile='{tile}' is neither a number of pixels nor 'auto'.")
     if tile is not None:
         check_tiling(AUTO_TILE if tile == "auto" else tile, overlap, multiple)
-
-
-def _is_lack_of_memory(error: MemoryError | RuntimeError) -> bool:
-    # torch has an exception class for the memory of GPUs only.
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _too_large(image: Tensor, tile: int | None) -> str:

@@ -9,6 +9,7 @@ from dtir.config.values import misfit
 from dtir.core.errors import ConfigError
 from dtir.core.ranges import NonNegative
 from dtir.models.backbones.parts.pictures import decoded_outputs, restored_picture
+from dtir.models.backbones.traits import traits_of
 from dtir.models.losses import WeightedLosses
 from dtir.models.probing import try_backbone
 from dtir.registry import BACKBONES, RESTORERS
@@ -73,10 +74,18 @@ class SupervisedRestorer(Restorer):
         """`loss_restoration`, summed over losses and outputs.
 
         Raises:
-            ConfigError: The stage asks for generative samples.
+            ConfigError: The stage asks for generative samples, or no output has the sides of GT.
         """
         self.refuse_generative(samples)
         gt = samples["gt"]
         outputs = decoded_outputs(self.backbone, lq) if self.deep_supervision else [restored_picture(self.backbone, lq)]
-        total = sum(self.criterion(out, gt) for out in outputs if out.shape == gt.shape)
-        return {"loss_restoration": total.mean()}
+        alike = [out for out in outputs if out.shape == gt.shape]
+        if not alike:
+            sides = [f"{x.shape[-1]}x{x.shape[-2]}" for x in (lq, gt, outputs[0])]
+            raise ConfigError(
+                "of LQ {} and GT {}, {name} restores {}: it has a scale of {scale}, and GT is to have {scale} times "
+                "the sides of LQ. Use pairs of that kind, or a network of another scale.".format(
+                    *sides, name=type(self.backbone).__name__, scale=traits_of(self.backbone).scale
+                )
+            )
+        return {"loss_restoration": sum(self.criterion(out, gt) for out in alike).mean()}

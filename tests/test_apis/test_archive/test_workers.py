@@ -8,7 +8,7 @@ import pytest
 
 from dtir.apis.archive.folder import Failure, Job
 from dtir.apis.archive.workers import Recipe, run_in_processes
-from dtir.core.errors import ImageFileError
+from dtir.core.errors import CheckpointError, ImageFileError
 
 
 def make(text):
@@ -39,3 +39,13 @@ def test_a_worker_that_is_ended_costs_its_own_picture_alone():
 def test_faults_of_the_program_are_not_passed_over():
     with pytest.raises(ZeroDivisionError):
         run("fault")
+
+
+def lacks_its_weights():
+    raise CheckpointError("no checkpoint at 'gone.pth'")
+
+
+def test_what_cannot_be_made_in_a_process_is_said_as_it_is():
+    job = Job(Path("a"), Path("out") / "a")
+    with pytest.raises(CheckpointError, match=r"no checkpoint at 'gone\.pth'"):
+        list(run_in_processes([job], Recipe(lacks_its_weights, ()), 1))
