@@ -1,5 +1,5 @@
-# The last few tenths of a dB for weights of universal_nafnet_gpu.py, on a CPU: a rate that falls to nothing over an
-# hour of one core. Start it with `--cfg-options load_from=CHECKPOINT`.
+# The last few tenths of a dB for weights of universal_nafnet_gpu.py, on a CPU: a rate that falls to nothing over
+# half an hour of one core. Start it with `--cfg-options load_from=CHECKPOINT`.
 _base_ = "universal_nafnet_gpu.py"
 
 # The largest patches that all real pairs fill without reflection.
@@ -8,7 +8,7 @@ train_cfg = dict(
     _delete_=True,
     type="StagedTrainLoop",
     stages=[
-        dict(name="cooldown", iters=2_400, patch=160, lr=1e-3, min_lr=1e-6, warmup_iters=50, mixing="proportional")
+        dict(name="cooldown", iters=1_800, patch=160, lr=3e-4, min_lr=1e-6, warmup_iters=50, mixing="proportional")
     ],
 )
 optim_wrapper = dict(optimizer=dict(precision="float32"))
