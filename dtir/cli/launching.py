@@ -98,15 +98,33 @@ def prepare(args: argparse.Namespace, options: Sequence[str] = ()) -> "Config":
     """Reads the config that the arguments of `add_common_arguments` name, with further `key=value` options.
 
     Raises:
-        ConfigError: See `load_config`.
+        ConfigError: See `load_config`; or there are fewer CUDA devices than processes.
     """
     if args.launcher == "pytorch":
         end_with_parent()
         # For launchers that pass the rank as an argument only.
         os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    _require_devices(args.launcher)
     cfg = load_config(args.config, [*args.cfg_options, *options], args.work_dir)
     cfg.launcher = args.launcher
     return cfg
+
+
+def _require_devices(launcher: str) -> None:
+    """Refuses more processes than CUDA devices: NCCL cannot share one, and mmengine fails before NCCL says so."""
+    import torch
+
+    if launcher == "none" or not torch.cuda.is_available():
+        return
+    rank = os.environ.get("SLURM_LOCALID" if launcher == "slurm" else "LOCAL_RANK", "0")
+    # Slurm does not say how many of its tasks are on this machine, but the last one knows its own number.
+    processes = max(int(rank) + 1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    devices = torch.cuda.device_count()
+    if processes > devices:
+        raise ConfigError(
+            f"{processes} processes on this machine and {devices} CUDA device(s): each process needs one of its own. "
+            f"Start at most {devices}, or set CUDA_VISIBLE_DEVICES= (empty) to have all of them on the CPU."
+        )
 
 
 def require(cfg: "Config", path: str, *keys: str) -> None:

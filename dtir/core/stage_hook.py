@@ -37,8 +37,8 @@ class TrainStep:
     logged: dict[str, Tensor] = field(default_factory=dict)
 
     def log(self, **scalars: Tensor) -> None:
-        """Has scalars logged with the losses; tensors, so that nothing is read back from the device before a line is
-        due."""
+        """Has scalars logged with the losses; tensors of any device, so that nothing is read back from it before a
+        line is due."""
         self.logged.update(scalars)
 
     def add_losses(self, losses: Mapping[str, Tensor]) -> None:

@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+import torch
 from mmengine.config import Config
 
 from dtir.cli import launching
@@ -156,3 +157,31 @@ def test_a_process_ends_with_its_killed_parent():
     # The pipe closes when the last process that holds it is gone.
     assert process.stdout.read() == b""
     assert time.monotonic() - start < 30
+
+
+@pytest.mark.parametrize(
+    ("launcher", "variables", "refused"),
+    [
+        ("pytorch", {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}, True),
+        ("pytorch", {"LOCAL_RANK": "1"}, True),
+        ("slurm", {"SLURM_LOCALID": "1"}, True),
+        ("slurm", {"SLURM_LOCALID": "0"}, False),
+        ("pytorch", {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}, False),
+    ],
+)
+def test_processes_without_a_device_of_their_own_are_refused(runner, monkeypatch, launcher, variables, refused):
+    monkeypatch.setattr(launching, "end_with_parent", lambda: None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE", "SLURM_LOCALID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    if refused:
+        with pytest.raises(ConfigError, match=r"2 processes on this machine and 1 CUDA device.*CUDA_VISIBLE_DEVICES="):
+            train(runner, monkeypatch, "--launcher", launcher)
+    else:
+        train(runner, monkeypatch, "--launcher", launcher)
+    # Without CUDA there are as many as one likes.
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert train(runner, monkeypatch, "--launcher", launcher).launcher == launcher

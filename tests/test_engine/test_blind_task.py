@@ -30,6 +30,14 @@ OPTIONS = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def same_bits():
+    """On a GPU, cuDNN may sum a convolution's gradients in any order, where it is not told otherwise."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.backends.cudnn, "deterministic", True)
+        yield
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     work_dir = tmp_path_factory.mktemp("blind")
@@ -83,7 +91,8 @@ def test_a_test_estimates_every_pictures_task(trained, tmp_path):
     options = {**OPTIONS, "custom_hooks": [{"type": "AutoTaskHook"}], "load_from": str(checkpoint)}
     runner = StagedRunner.from_cfg(tiny_config(tmp_path, **options))
     # Steps by which the tasks can be told apart.
-    restore, seen, steps = runner.model.restore, [], torch.tensor([7, 21, 35])
+    restore, seen = runner.model.restore, []
+    steps = torch.tensor([7, 21, 35], device=next(runner.model.parameters()).device)
     runner.model.restore = lambda lq, t: seen.append((lq, t.tolist())) or restore(lq, t)
     runner.model.timestep_of = lambda task: steps[task]
     runner.test()

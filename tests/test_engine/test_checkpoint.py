@@ -55,9 +55,10 @@ def test_old_checkpoints_are_pruned_and_the_best_is_kept(finished):
 
 def test_restorer_from_checkpoint_holds_the_averaged_weights(finished):
     work_dir, runner = finished
-    restorer = load_restorer(work_dir / "iter_14.pth")
+    device = next(runner.model.parameters()).device
+    restorer = load_restorer(work_dir / "iter_14.pth").to(device)
     average = next(hook for hook in runner.hooks if type(hook).__name__ == "StageEMAHook").ema_model.module
-    x, t = torch.rand(1, 3, 9, 7), torch.tensor([3])
+    x, t = torch.rand(1, 3, 9, 7, device=device), torch.tensor([3], device=device)
     assert torch.equal(restorer.restore(x, t), average.eval().restore(x, t))
     assert not torch.equal(restorer.restore(x, t), runner.model.eval().restore(x, t))
 

@@ -2,6 +2,7 @@
 
 import json
 
+import torch
 from tiny_run import tiny_config
 
 from dtir.cli.launching import build_runner
@@ -19,4 +20,4 @@ def test_cost_of_a_test(tmp_path):
     assert cost["side"] == 256
     assert cost["seconds_per_megapixel"] > 0
     assert cost["peak_bytes"] > 2**20
-    assert cost["device"] == "CPU"
+    assert cost["device"] == (torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU")

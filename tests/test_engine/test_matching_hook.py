@@ -26,9 +26,10 @@ class Finding(nn.Module):
 def test_gaussian_noise_matches_the_step_of_its_level(tmp_path, monkeypatch, units):
     runner = built(tmp_path, **{"model.noise_units": units})
     model = runner.model
-    gt = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)) / 2 + 0.25
-    eps = torch.randn(gt.shape, generator=torch.Generator().manual_seed(1)) / 8
-    lq = gt + model.scheduler.noise_scale(torch.tensor([6])) * eps
+    device = next(model.parameters()).device
+    gt = (torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)) / 2 + 0.25).to(device)
+    eps = (torch.randn(gt.shape, generator=torch.Generator().manual_seed(1)) / 8).to(device)
+    lq = gt + model.scheduler.noise_scale(6) * eps
     model.network = Finding(eps, model.scheduler.noise_scale if units == "image" else lambda t: 1.0)
     hook = TimestepMatchingHook(num_images=2)
     monkeypatch.setattr(hook, "_pairs", lambda *_: (lq, gt))

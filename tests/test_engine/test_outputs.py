@@ -113,6 +113,18 @@ def test_what_is_estimated_before_a_stage_is_logged_with_the_time_left(tmp_path,
     assert [part for part in ("[1/3]", "[2/3]", "[3/3]") if f"importance {part}  eta" in text] == ["[2/3]", "[3/3]"]
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_hooks_log_from_the_cpu_goes_to_the_device_of_the_losses(order):
+    # The device of no machine, which has shapes without values, stands for the GPU.
+    scalars = [torch.tensor(1), torch.tensor(2.0, device="meta")][::order]
+    together = logger.stacked(scalars)
+    assert (together.device.type, together.dtype, together.shape) == ("meta", torch.float32, (2,))
+
+
+def test_scalars_are_read_back_in_their_order():
+    assert logger.stacked([torch.tensor(1), torch.tensor(2.5, dtype=torch.float64)]).tolist() == [1.0, 2.5]
+
+
 def test_matching_skips_crops_that_the_damage_missed():
     class Pairs:
         task = "shadowed"

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from tiny_run import CONFIG, ROOT, run_process, tiny_config
+from tiny_run import CONFIG, ROOT, SEVERAL_PROCESSES, run_process, tiny_config
 
 from dtir.cli import main
 from dtir.core.errors import ConfigError
@@ -159,6 +159,7 @@ def test_a_changed_picture_is_measured_again(folder, tmp_path, measured):
     assert len(values) == 9
 
 
+@SEVERAL_PROCESSES
 def test_two_processes_equal_one_and_take_over(folder, whole, tmp_path, monkeypatch):
     stop(folder, tmp_path, monkeypatch, 4)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

@@ -8,7 +8,9 @@ from typing import NamedTuple
 import pytest
 import torch
 from mmengine.config import Config
-from tiny_run import CONFIG, assert_same_state, last_state, run_process, train, train_command
+from tiny_run import CONFIG, SEVERAL_PROCESSES, assert_same_state, last_state, run_process, train, train_command
+
+pytestmark = SEVERAL_PROCESSES
 
 # A stage that freezes a part, as what is reduced then changes.
 FROZEN = "train_cfg.stages.1.trainable=['network.backbone.*']"

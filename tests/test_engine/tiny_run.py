@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from mmengine.config import Config
 
@@ -18,6 +19,9 @@ CONFIG = ROOT / "tests" / "configs" / "tiny_3task.py"
 # gradient. Unlike Adam's they show a gradient that is too large or too small.
 BARE = {"custom_hooks": [], "val_cfg": None, "val_dataloader": None, "val_evaluator": None}
 PLAIN = {"optim_wrapper.optimizer": {"type": "SGD", "lr": 1.0}, "optim_wrapper.clip_grad": None}
+
+# What several processes ask for: NCCL cannot share a device.
+SEVERAL_PROCESSES = pytest.mark.skipif(torch.cuda.device_count() == 1, reason="needs two CUDA devices, or none")
 
 
 def tiny_config(work_dir: Path, path: Path = CONFIG, **options) -> Config:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from test_layer_decay import PLAIN, STAGE, run
-from tiny_run import CONFIG, run_process, train, train_command
+from tiny_run import CONFIG, SEVERAL_PROCESSES, run_process, train, train_command
 
 from dtir.core.errors import ConfigError
 from dtir.core.stage_hook import TrainStep
@@ -84,6 +84,7 @@ class CheckAngle(Regularizer):
 """
 
 
+@SEVERAL_PROCESSES
 def test_two_processes_project_alike(tmp_path, monkeypatch):
     (tmp_path / "check_angle.py").write_text(CHECK)
     monkeypatch.syspath_prepend(tmp_path)

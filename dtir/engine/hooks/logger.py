@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Iterable
 from datetime import timedelta
 
 import torch
@@ -130,9 +131,8 @@ class StageLoggerHook(LoggerHook, StageHook):
         """Over the steps that were taken; empty where all were skipped."""
         if not self._sums:
             return {}
-        names = list(self._sums)
-        values = (torch.stack([self._sums[name].float() for name in names]) / self._taken).tolist()
-        return dict(zip(names, values, strict=True))
+        values = (stacked(self._sums.values()) / self._taken).tolist()
+        return dict(zip(self._sums, values, strict=True))
 
     def _line(self, runner, loop, losses: dict, scalars: dict, seconds: float) -> str:
         done, stage = runner.iter + 1, loop.stage
@@ -153,6 +153,14 @@ class StageLoggerHook(LoggerHook, StageHook):
                 f"{', '.join(bad)} is not finite near iteration {runner.iter + 1}. Lower the stage's lr, set "
                 "optim_wrapper.clip_grad, or use amp='bf16' instead of 'fp16'; then --resume from a good checkpoint."
             )
+
+
+def stacked(scalars: Iterable[Tensor]) -> Tensor:
+    """Scalars as one float32 tensor (N,), to be read back at once: on their device, or, where hooks log some from the
+    CPU beside losses of another device, on that one."""
+    scalars = list(scalars)
+    device = next((scalar.device for scalar in scalars if scalar.device.type != "cpu"), scalars[0].device)
+    return torch.stack([scalar.to(device, torch.float32) for scalar in scalars])
 
 
 def _skipped(runner) -> dict[str, int]:
