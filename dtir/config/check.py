@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from types import FunctionType
 from typing import Literal
 
+import torch
 from mmengine.config import Config
 from mmengine.registry import Registry
 from mmengine.runner import Runner
@@ -218,6 +219,10 @@ def _fixed(section: str) -> Arguments | None:
         seed = {"seed": Argument(Seed | None, required=True)}
         named = {**arguments_of(Runner.set_randomness).named, **seed}
         del named["self"]
+        return Arguments(named, False)
+    if section == "compile":
+        named = {**arguments_of(torch.compile).named, "blocks": Argument(bool, required=False)}
+        del named["model"]
         return Arguments(named, False)
     own = {"env_cfg": ENVIRONMENT, "auto_scale_lr": AUTO_SCALE, "custom_imports": IMPORTS}.get(section)
     return None if own is None else Arguments(own, False)

@@ -30,6 +30,7 @@ from dtir.core.atomic import atomic_save
 from dtir.core.checkpoint import check_plain, check_state, find_last_checkpoint, load_checkpoint, load_state, to_cpu
 from dtir.core.errors import CheckpointError, ConfigError, DtirError
 from dtir.datasets import MultiTaskDataset
+from dtir.engine.compiling import compile_network
 from dtir.engine.data_workers import granted_workers
 from dtir.engine.sharding import ShardedModel, state_like, whole
 from dtir.evaluation import PictureMetric
@@ -163,14 +164,11 @@ class StagedRunner(Runner):
             super()._init_model_weights()
 
     def _maybe_compile(self, target: str) -> None:
-        """mmengine's place for the config key `compile`: the restorer's network, as the loop calls no `train_step`.
-
-        The modules stay the same objects with the same state-dict keys. Every patch size is compiled for itself.
-        """
+        """mmengine's place for the config key `compile`: the restorer's network, as the loop calls no `train_step`."""
         settings = self.cfg.get("compile", None)
         if settings:
-            network = getattr(self.model, "network", self.model.backbone)
-            network.compile(**{"dynamic": False, **(settings if isinstance(settings, dict) else {})})
+            patches = len(self.train_loop.plan)
+            compile_network(self.model, patches, **(settings if isinstance(settings, dict) else {}))
 
     def validate(self) -> None:
         """Runs the validation loop, with the optimiser's average of the weights where it keeps one; a compiled network

@@ -1,13 +1,23 @@
 """Stages with patches of their own, steps of the tasks from the config, and a compiled network."""
 
+import copy
+import re
+from types import SimpleNamespace
+
 import pytest
 import torch
+from mmengine.config import Config
 from tiny_run import last_state, tiny_config
 from torch._dynamo import register_backend
+from torch._dynamo.backends.debugging import aot_eager
 
-from dtir.core.errors import TaskError
+from dtir.config.check import check_config
+from dtir.core.errors import ConfigError, TaskError
 from dtir.engine import StagedRunner
+from dtir.engine.compiling import compile_network
 from dtir.engine.hooks.blind_task import estimator_of
+from dtir.engine.schema import SCHEMA
+from dtir.registry import BACKBONES
 
 STAGES = [
     {"name": "small", "iters": 2, "lr": 1e-3, "patch": 12, "mixing": "proportional"},
@@ -78,3 +88,61 @@ def test_steps_of_the_config_are_those_of_the_model(tmp_path):
     assert model.matched_t.tolist() == [3, -1, 40]
     with pytest.raises(TaskError, match="unknown task 'nosy'"):
         StagedRunner.from_cfg(staged_config(tmp_path, **{"model.matched_t": {"nosy": 3}}))
+
+
+def blocks_config(work_dir, blocks, **options):
+    """A training of a U-Net with so many equal blocks in its middle, and one of another width above and below them."""
+    backbone = {"type": "NAFNet", "width": 4, "enc_blk_nums": [1], "dec_blk_nums": [1], "middle_blk_num": blocks}
+    config = tiny_config(work_dir, **{"model.network.backbone": backbone, **options})
+    config.train_cfg = dict(type="StagedTrainLoop", stages=STAGES[:2])
+    config.custom_hooks = [{"type": "StageEMAHook", "decay": 0.5}]
+    return config
+
+
+def test_equal_blocks_share_what_is_compiled_and_train_to_the_same_weights(tmp_path):
+    graphs = {}
+    for blocks in (2, 4):
+        torch.compiler.reset()
+        seen = graphs[blocks] = []
+
+        @register_backend(name=f"recorder_of_{blocks}_blocks")
+        def backend(graph, inputs, seen=seen):
+            seen.append(max((tuple(value.shape) for value in inputs if value.ndim == 4), key=lambda s: s[2]))
+            return aot_eager(graph, inputs)
+
+        compiling = {"blocks": True, "backend": f"recorder_of_{blocks}_blocks"}
+        StagedRunner.from_cfg(blocks_config(tmp_path / f"compiled{blocks}", blocks, compile=compiling)).train()
+    torch.compiler.reset()
+    # Two patch sizes at two widths, with gradients; the picture of the validation, 32 high, is none of them.
+    assert sorted(graphs[2]) == sorted(graphs[4])
+    assert set(graphs[4]) == {(8, 4, 12, 12), (8, 8, 6, 6), (8, 4, 24, 24), (8, 8, 12, 12)}
+    StagedRunner.from_cfg(blocks_config(tmp_path / "eager", 4)).train()
+    eager, compiled = (last_state(tmp_path / name) for name in ("eager", "compiled4"))
+    for part in ("state_dict", "ema_state_dict"):
+        assert eager[part].keys() == compiled[part].keys()
+        for key, value in eager[part].items():
+            torch.testing.assert_close(compiled[part][key], value, rtol=0, atol=1e-5)
+
+
+def test_a_copy_of_a_network_with_compiled_blocks_has_its_own_weights():
+    backbone = BACKBONES.build({"type": "NAFNet", "width": 4, "middle_blk_num": 1})
+    block = backbone.middle_blks[0]
+    torch.nn.init.ones_(block.gamma)
+    compile_network(SimpleNamespace(backbone=backbone), shapes=1, blocks=True, backend="eager")
+    copied, x = copy.deepcopy(backbone).middle_blks[0], torch.rand(1, *block.gamma.shape[1:2], 8, 8)
+    # Without its two gains a block is the identity.
+    torch.nn.init.zeros_(block.gamma)
+    assert torch.equal(block(x), x)
+    assert not torch.allclose(copied(x), x)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"block": True}, "unknown key 'compile.block'. Did you mean 'blocks'?"),
+        ({"blocks": "all"}, "compile.blocks is 'all'"),
+    ],
+)
+def test_what_compiling_does_not_take_is_refused(settings, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        check_config(Config({"compile": settings}), SCHEMA)
