@@ -4,8 +4,8 @@
 
 Crops are drawn as the training of the universal model draws them, all classes alike, with random numbers that no
 training used; each is restored once as its estimated damage. No picture of the scoreboard is looked at. With
---training configs/models/universal_estimator_mixtures.py a third of the crops have two damages. With --pairs, the real
-pairs of the training take the place of the crops.
+--training configs/models/universal_estimator_mixtures.py a quarter of the crops have two damages. With --pairs, the
+real pairs of the training take the place of the crops.
 """
 
 import argparse

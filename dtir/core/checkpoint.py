@@ -45,10 +45,7 @@ def load_checkpoint(
         ) from error
     except Exception as error:
         if is_lack_of_memory(error):
-            raise CheckpointError(
-                f"there is not enough memory to read '{path}' of {path.stat().st_size} bytes; close other programs, or "
-                "use a machine with more."
-            ) from error
+            raise _too_large(path) from error
         # Bytes that are no checkpoint lead the reader anywhere: there is no list of what it may raise.
         if isinstance(error, (EOFError, IndexError)) or "unexpected EOF" in str(error):
             raise _cut_off(path) from error
@@ -62,11 +59,22 @@ def _cut_off(path: Path) -> CheckpointError:
     return CheckpointError(f"'{path}' is cut off after {path.stat().st_size} bytes; copy or download it again.")
 
 
+def _too_large(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"there is not enough memory to read '{path}' of {path.stat().st_size} bytes; close other programs, or use a "
+        "machine with more."
+    )
+
+
 def _load_safetensors(path: Path, map_location: str | torch.device) -> dict[str, Tensor]:
     try:
         return load_file(path, device=str(map_location))
     except SafetensorError as error:
         raise CheckpointError(f"'{path}' is a damaged safetensors file: {_reason(error)}") from error
+    except (MemoryError, RuntimeError) as error:
+        if is_lack_of_memory(error):
+            raise _too_large(path) from error
+        raise
 
 
 def _reason(error: Exception) -> str:

@@ -17,6 +17,8 @@ from dtir.tasks import SET_MARK, row_name
 from .packed import PackedPictures
 
 META_KEYS = ("task_name", "lq_path", "gt_path", "name")
+# What training alone reads, and some pictures lack: the items of a batch of evaluation must have the same keys.
+TRAINING_KEYS = ("step", "damages")
 
 Pipeline = Sequence[dict | Callable]
 
@@ -98,7 +100,10 @@ class RestorationDataset(Dataset):
             `dict(inputs=LQ, data_samples=dict(gt=GT, generative=False, task_name, lq_path, gt_path, name))`, LQ and
             GT uint8 tensors (3, H, W).
         """
-        return self.eval_pipeline(self._start(index, self._eval_rng(index), False))
+        item = self.eval_pipeline(self._start(index, self._eval_rng(index), False))
+        for key in TRAINING_KEYS:
+            item["data_samples"].pop(key, None)
+        return item
 
     def _start(self, index: int, rng: np.random.Generator, generative: bool) -> dict:
         sample = {"task_name": self.task_name, "rng": rng, "generative": generative, "packed": self.packed}

@@ -1,6 +1,7 @@
 """What is saved or typed in place of a checkpoint is named as what it is."""
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -10,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from dtir.apis import load_backbone
+from dtir.core import checkpoint
 from dtir.core.checkpoint import load_checkpoint
 from dtir.core.checkpoint_files import check_checkpoint_file
 from dtir.core.errors import CheckpointError
@@ -71,9 +73,12 @@ def test_too_little_memory_is_no_damage(error, tmp_path, monkeypatch):
         raise error
 
     torch.save({"a": torch.rand(3)}, tmp_path / "net.pth")
+    save_file({"a": torch.rand(3)}, tmp_path / "net.safetensors")
     monkeypatch.setattr(torch, "load", refuse)
-    with pytest.raises(CheckpointError, match=r"not enough memory to read '.*net\.pth' of \d+ bytes"):
-        load_checkpoint(tmp_path / "net.pth")
+    monkeypatch.setattr(checkpoint, "load_file", refuse)
+    for name in ("net.pth", "net.safetensors"):
+        with pytest.raises(CheckpointError, match=rf"not enough memory to read '.*{re.escape(name)}' of \d+ bytes"):
+            load_checkpoint(tmp_path / name)
 
 
 def test_paths_that_are_none(tmp_path):

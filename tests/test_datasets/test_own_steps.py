@@ -55,6 +55,8 @@ def test_a_pair_has_the_step_that_the_file_gives_it(pairs):
     data = PairedDataset("rainy", pairs, patch=8, steps=pairs / "steps.json")
     samples = [data.training_item(k, np.random.default_rng(0))["data_samples"] for k in (0, 1)]
     assert [sample.get("step") for sample in samples] == [None, 7]
+    # A batch of evaluation would ask all its pictures for one.
+    assert not any("step" in data[index]["data_samples"] for index in range(2))
 
 
 @pytest.mark.parametrize("content", ["[1]", '{"a": -1}', '{"a": 1.5}', "{"])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from mmengine.dataset import pseudo_collate
 
 from dtir.core.errors import DatasetError
 from dtir.datasets import MultiTaskDataset, SampleKey, SyntheticDataset
@@ -112,6 +113,20 @@ def test_a_damage_without_a_task_is_named_where_it_would_be_told():
     with pytest.raises(DatasetError, match=r"'Nameless' joins in on pictures of 'hazy' .* set task"):
         training_set(kind=Nameless)[key]
     assert training_set(kind=Nameless, tell_damages=False)[key]["data_samples"]["task"] == 0
+
+
+def test_pictures_of_several_damages_make_a_batch_of_evaluation():
+    data = SyntheticDataset("hazy", "asset://photos", degradation=joined(), severity=0.1)
+    batch = pseudo_collate([MultiTaskDataset([data])[number] for number in range(4)])
+    out = RestorationDataPreprocessor()(batch, training=False)["data_samples"]
+    assert [sample["name"] for sample in out] == [record["name"] for record in data.records[:4]]
+
+
+def test_where_gt_has_other_sides_no_damage_is_told():
+    sample = {"lq": CLEAN, "gt": CLEAN.repeat(2, 0).repeat(2, 1), "generative": False, "rng": np.random.default_rng(0)}
+    out = DegradeAgain(Brighter(), 0.2).transform(sample)
+    assert "damages" not in out
+    assert (out["lq"] == 102).all()
 
 
 def test_the_damages_stay_with_their_samples():

@@ -113,7 +113,7 @@ _sources = {
     ],
 }
 # Further sources for an estimator of mixtures (universal_estimator_mixtures.py): two damages on every picture, so that
-# about a third of all samples have two.
+# about a quarter of all samples have two.
 _mixtures = {
     "motion-blurry": [(0.3, _clean("SceneBlur", (0.3, 1.0), share=1.0, after=[_noise, _grain, _jpeg]))],
     "hazy": [

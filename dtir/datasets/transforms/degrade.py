@@ -36,7 +36,8 @@ class Degrade(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Sets `lq`, uint8 (H, W, 3), rounded, and the `severity` that was drawn.
 
-        Where other damages joined in, `damages` has them all, that of the dataset first.
+        Where other damages joined in, `damages` has them all, that of the dataset first; not where GT has other sides
+        than the picture that is degraded, since its own damage is then no difference of the two.
         """
         if results["generative"]:
             return results
@@ -47,7 +48,7 @@ class Degrade(BaseTransform):
         for part in one_by_one(self.degradation, rng, severity):
             parts.append(part)
             stages.append(part.degradation(stages[-1], rng, part.severity))
-        if any(map(self.joins, parts)):
+        if any(map(self.joins, parts)) and results["gt"].shape == stages[0].shape:
             results["damages"] = self._damages(_unit(results["gt"]), parts, stages)
         results["lq"] = np.rint(np.clip(stages[-1], 0, 1) * 255).astype(np.uint8)
         return results
