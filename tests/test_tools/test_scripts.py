@@ -351,3 +351,12 @@ def test_the_gpu_check_asks_for_its_folder_and_reads_as_bash():
     assert asked.returncode != 0
     assert "usage: bash tools/analysis/gpu_check.sh OUT" in asked.stderr
     assert subprocess.run(["bash", "-n", str(script)]).returncode == 0
+
+
+@pytest.mark.parametrize(("seconds", "trained"), [("0", False), ("3m", True), ("", True)])
+def test_the_gpu_check_trains_as_long_as_it_is_told(shell, tmp_path, seconds, trained):
+    result, calls = shell("analysis/gpu_check.sh", str(tmp_path / "out"), TRAIN_SECONDS=seconds, TRAIN_STEPS="20 10")
+    assert result.returncode == 0, result.stderr
+    steps = [call for call in calls if "train_cfg.stages.0.iters=20 train_cfg.stages.1.iters=10" in call]
+    assert len(steps) == trained
+    assert ("training: exit code 0" in result.stdout) == trained

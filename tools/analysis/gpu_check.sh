@@ -59,7 +59,7 @@ part speed 100 "$PYTHON" -m tools.analysis.precision_speed configs/models/univer
     ${SPEED_OPTIONS:-}
 tail -n 6 "$OUT/speed.log"
 
-if [ "${TRAIN_SECONDS:-300}" -gt 0 ]; then
+if [ "${TRAIN_SECONDS:-300}" != 0 ]; then
     # shellcheck disable=SC2086
     part training "${TRAIN_SECONDS:-300}" "$PYTHON" tools/train.py "$CONFIG" --work-dir "$work" --cfg-options \
         "train_cfg.stages.0.iters=$FIRST" "train_cfg.stages.1.iters=$SECOND" ${TRAIN_OPTIONS:-}
