@@ -37,5 +37,7 @@ def compile_network(restorer: nn.Module, shapes: int, blocks: bool = False, **se
         block.forward = MethodType(compiled[type(block)], block)
     # All blocks of a class count as one function here; with gradients and without them.
     most = 2 * shapes * len(found)
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, most)
-    torch._dynamo.config.accumulated_recompile_limit = max(torch._dynamo.config.accumulated_recompile_limit, most)
+    limits = torch._dynamo.config
+    # By the names that torch 2.6 knows, too; later ones have them as second names.
+    limits.cache_size_limit = max(limits.cache_size_limit, most)
+    limits.accumulated_cache_size_limit = max(limits.accumulated_cache_size_limit, most)
