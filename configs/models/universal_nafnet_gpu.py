@@ -24,5 +24,5 @@ optim_wrapper = dict(
 val_dataloader = None
 val_cfg = None
 val_evaluator = None
-compile = True
+compile = dict(blocks=True)
 default_hooks = dict(checkpoint=dict(interval=1000))

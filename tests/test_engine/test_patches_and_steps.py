@@ -101,7 +101,7 @@ def blocks_config(work_dir, blocks, **options):
 
 def test_equal_blocks_share_what_is_compiled_and_train_to_the_same_weights(tmp_path):
     graphs = {}
-    for blocks in (2, 4):
+    for blocks in (1, 2):
         torch.compiler.reset()
         seen = graphs[blocks] = []
 
@@ -114,10 +114,10 @@ def test_equal_blocks_share_what_is_compiled_and_train_to_the_same_weights(tmp_p
         StagedRunner.from_cfg(blocks_config(tmp_path / f"compiled{blocks}", blocks, compile=compiling)).train()
     torch.compiler.reset()
     # Two patch sizes at two widths, with gradients; the picture of the validation, 32 high, is none of them.
-    assert sorted(graphs[2]) == sorted(graphs[4])
-    assert set(graphs[4]) == {(8, 4, 12, 12), (8, 8, 6, 6), (8, 4, 24, 24), (8, 8, 12, 12)}
-    StagedRunner.from_cfg(blocks_config(tmp_path / "eager", 4)).train()
-    eager, compiled = (last_state(tmp_path / name) for name in ("eager", "compiled4"))
+    assert sorted(graphs[1]) == sorted(graphs[2])
+    assert set(graphs[2]) == {(8, 4, 12, 12), (8, 8, 6, 6), (8, 4, 24, 24), (8, 8, 12, 12)}
+    StagedRunner.from_cfg(blocks_config(tmp_path / "eager", 2)).train()
+    eager, compiled = (last_state(tmp_path / name) for name in ("eager", "compiled2"))
     for part in ("state_dict", "ema_state_dict"):
         assert eager[part].keys() == compiled[part].keys()
         for key, value in eager[part].items():
