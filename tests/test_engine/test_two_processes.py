@@ -102,12 +102,18 @@ COURSE = """
 import atexit, json, sys
 import torch.distributed as dist
 
-atexit.register(lambda: print("group at the end:", dist.is_initialized()))
+# Lines in one piece each, as both processes write to one pipe.
+def tell(when):
+    sys.stdout.write(f"group {when}: {dist.is_initialized()}\\n")
+    sys.stdout.flush()
+
+
+atexit.register(tell, "at the end")
 from dtir.cli import main
 
 for words, code in json.loads(sys.argv[1]):
     assert main([*words, "--launcher", "pytorch"]) == code, words
-print("group in the run:", dist.is_initialized())
+tell("in the run")
 """
 
 
