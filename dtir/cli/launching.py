@@ -121,9 +121,10 @@ def _require_devices(launcher: str) -> None:
     processes = max(int(rank) + 1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     devices = torch.cuda.device_count()
     if processes > devices:
+        hint = " Slurm's --gpus-per-task hides the others' devices: ask for --gres." if launcher == "slurm" else ""
         raise ConfigError(
             f"{processes} processes on this machine and {devices} CUDA device(s): each process needs one of its own. "
-            f"Start at most {devices}, or set CUDA_VISIBLE_DEVICES= (empty) to have all of them on the CPU."
+            f"Start at most {devices}, or set CUDA_VISIBLE_DEVICES= (empty) to have all of them on the CPU.{hint}"
         )
 
 

@@ -178,8 +178,10 @@ def test_processes_without_a_device_of_their_own_are_refused(runner, monkeypatch
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     if refused:
-        with pytest.raises(ConfigError, match=r"2 processes on this machine and 1 CUDA device.*CUDA_VISIBLE_DEVICES="):
+        expected = r"2 processes on this machine and 1 CUDA device.*CUDA_VISIBLE_DEVICES="
+        with pytest.raises(ConfigError, match=expected) as error:
             train(runner, monkeypatch, "--launcher", launcher)
+        assert ("ask for --gres" in str(error.value)) == (launcher == "slurm")
     else:
         train(runner, monkeypatch, "--launcher", launcher)
     # Without CUDA there are as many as one likes.
