@@ -130,7 +130,8 @@ def _number(value: float) -> str:
 
 def _curve(result: Adaptation) -> Html:
     steps, psnr, _ = zip(*result.history, strict=True)
-    return line_chart("PSNR of the held-out pairs in dB", [Series(result.name, list(steps), list(psnr))])
+    chart = line_chart("PSNR of the held-out pairs in dB", [Series(result.name, list(steps), list(psnr))])
+    return tag("div", chart, class_="charts")
 
 
 def _old_tasks(result: Adaptation) -> Html:

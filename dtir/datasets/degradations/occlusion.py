@@ -70,7 +70,6 @@ class CastShadow(Shadow):
     """
 
     severity = (0.15, 0.85)
-    task = "shadowed"
     radii = (16.0, 150.0)
     density = 1.4e-5
 
