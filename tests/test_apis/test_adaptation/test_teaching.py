@@ -196,6 +196,7 @@ def test_the_command_writes_model_and_page(model, pairs, tmp_path, capsys):
     assert "old tasks: bit for bit as before" in said.out
     assert "1 of at most 2 iterations" in said.err
     text = (tmp_path / "new" / "report.html").read_text(encoding="utf-8")
+    assert '<div class="charts"><figure class="chart">' in text
     assert "learned from 5 pairs" in text
     assert text.count("data:image/png") == 3
     kept = tmp_path / "new" / "report" / "pictures"
