@@ -4,12 +4,21 @@ import cv2
 import numpy as np
 import pytest
 
-from dtir.datasets.degradations import CastShadow, Compound, Degradation, RecordedRain, SceneBlur, UnderExposure
+from dtir.datasets.degradations import (
+    CastShadow,
+    Compound,
+    Degradation,
+    LensDrops,
+    RecordedRain,
+    SceneBlur,
+    UnderExposure,
+    VideoBlur,
+)
 from dtir.datasets.degradations.camera import coloured_noise
 from dtir.datasets.transforms import DegradeAgain
 from dtir.registry import DEGRADATIONS
 
-KINDS = ("CameraNoise", "CameraJPEG", "UnderExposure", "SceneBlur", "CastShadow", "NoDamage")
+KINDS = ("CameraNoise", "CameraJPEG", "UnderExposure", "SceneBlur", "VideoBlur", "LensDrops", "CastShadow", "NoDamage")
 
 
 class Brighter(Degradation):
@@ -47,7 +56,9 @@ def test_results_are_pictures_of_the_same_size_and_repeat(kind, shape):
     assert np.array_equal(image, before)
 
 
-@pytest.mark.parametrize("kind", ["CameraNoise", "CameraJPEG", "UnderExposure", "SceneBlur", "CastShadow"])
+@pytest.mark.parametrize(
+    "kind", ["CameraNoise", "CameraJPEG", "UnderExposure", "SceneBlur", "VideoBlur", "LensDrops", "CastShadow"]
+)
 def test_more_severity_is_more_damage(kind):
     degradation, image = DEGRADATIONS.build({"type": kind}), picture(96, 96)
     mean = [
@@ -60,12 +71,39 @@ def test_no_severity_leaves_nearly_everything():
     image = picture()
     assert np.abs(UnderExposure()(image, np.random.default_rng(0), 0.0) - image).mean() < 0.02
     assert np.abs(SceneBlur()(image, np.random.default_rng(1), 0.0) - image).mean() < 0.02
+    assert np.abs(VideoBlur()(image, np.random.default_rng(1), 0.0) - image).max() < 1e-5
+
+
+def test_frames_are_averaged_as_displayed():
+    # Black and white in turns: the mean of linear light would be 0.5 ** (1 / 2.2) = 0.73.
+    image = np.zeros((96, 96, 3), np.float32)
+    image[::2] = 1
+    means = [VideoBlur()(image, np.random.default_rng(seed), 0.8)[32:-32, 32:-32].mean() for seed in range(12)]
+    assert np.mean(means) == pytest.approx(0.5, abs=0.02)
+
+
+def test_the_clean_picture_is_the_middle_frame(monkeypatch):
+    # A bright spot stays in its place in at least that frame, without objects that may hide it.
+    monkeypatch.setattr(VideoBlur, "_with_object", lambda self, image, behind, rng, extent: behind)
+    image = np.zeros((65, 65, 3), np.float32)
+    image[32, 32] = 1
+    for seed in range(20):
+        assert VideoBlur()(image, np.random.default_rng(seed), 0.6)[32, 32].min() > 1 / 16
+        first, *_, last = VideoBlur._path(np.random.default_rng(seed), 20.0)[:, :2]
+        assert first @ last < 0
 
 
 def test_coloured_noise_has_unit_variance_in_all_channels():
     rng = np.random.default_rng(0)
     variances = np.mean([coloured_noise((48, 48, 3), rng).var((0, 1)) for _ in range(40)], axis=0)
     assert np.allclose(variances, 1, atol=0.08)
+
+
+def test_drops_on_a_lens_are_tinted():
+    image = np.full((96, 96, 3), 0.3, np.float32)
+    spreads = [np.ptp(LensDrops()(image, np.random.default_rng(k), 0.6), axis=-1).max() for k in range(8)]
+    assert min(spreads) > 0.002
+    assert max(spreads) < 0.2
 
 
 def test_shadows_leave_what_they_do_not_fall_on():

@@ -53,8 +53,9 @@ def _recorded_rain(layers):
 # By task: share of its samples, and where they come from.
 _sources = {
     "motion-blurry": [
-        (0.75, _clean("SceneBlur", (0.05, 1.0), after=[_noise, _jpeg])),
-        (0.25, _clean("MotionBlur", (0.1, 1.0))),
+        (0.50, _clean("VideoBlur", (0.05, 1.0), after=[_noise, _jpeg])),
+        (0.35, _clean("SceneBlur", (0.05, 1.0), after=[_noise, _jpeg])),
+        (0.15, _clean("MotionBlur", (0.1, 1.0))),
     ],
     "hazy": [
         (0.30, _pairs("hazy", _noise, _jpeg, _rain)),
@@ -84,7 +85,8 @@ _sources = {
         (0.04, _drawn("GaussianNoise", (0.05, 0.6))),
     ],
     "raindrop": [
-        (0.88, _clean("Raindrops", (0.05, 0.9), after=[_noise, _jpeg])),
+        (0.44, _clean("Raindrops", (0.05, 0.9), after=[_noise, _jpeg])),
+        (0.44, _clean("LensDrops", (0.05, 0.9), after=[_noise, _jpeg])),
         (0.12, _pairs("raindrop-robotcar")),
     ],
     "rainy": [
@@ -133,7 +135,16 @@ _mixtures = {
     ],
 }
 # How often each is trained, against 1000.
-_weights = {"snowy": 400, "clean": 600, "noisy": 800, "jpeg-compressed": 800, "rainy": 1500, "inpainting": 1200}
+_weights = {
+    "snowy": 400,
+    "clean": 600,
+    "noisy": 800,
+    "jpeg-compressed": 800,
+    "rainy": 1500,
+    "inpainting": 1200,
+    "motion-blurry": 1700,
+    "raindrop": 1200,
+}
 
 
 def _datasets(sources):

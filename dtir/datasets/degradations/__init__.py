@@ -7,7 +7,8 @@ from .occlusion import CastShadow, InpaintingMask, Shadow
 from .optics import GaussianNoise, JPEGCompression, LowLight, MotionBlur
 from .recorded import RecordedRain
 from .removal import BicubicDownsampling, Greyscale, Uncropping
-from .weather import Haze, Raindrops, RainStreaks, Snow
+from .video import VideoBlur
+from .weather import Haze, LensDrops, Raindrops, RainStreaks, Snow
 
 TASK_DEGRADATIONS = {
     "motion-blurry": "MotionBlur",
@@ -35,6 +36,7 @@ __all__ = [
     "Haze",
     "InpaintingMask",
     "JPEGCompression",
+    "LensDrops",
     "LowLight",
     "MotionBlur",
     "NoDamage",
@@ -46,4 +48,5 @@ __all__ = [
     "Snow",
     "Uncropping",
     "UnderExposure",
+    "VideoBlur",
 ]

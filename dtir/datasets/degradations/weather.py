@@ -99,7 +99,7 @@ class Raindrops(Degradation):
 
     def degrade(self, image: np.ndarray, rng: np.random.Generator, severity: float) -> np.ndarray:
         """Covers a share of the picture with drops, and wets another, both growing with severity."""
-        focus, light = 1.0 * 5.0 ** rng.random(), rng.uniform(0.65, 0.95)
+        focus, light = self._lens(rng)
         soft = cv2.GaussianBlur(image, (15, 15), 3)
         wet = self._film(image.shape[:2], rng, severity)[..., None]
         seen_through = image + wet * (0.25 * soft + np.float32(0.3 * light) - 0.55 * image)
@@ -110,6 +110,10 @@ class Raindrops(Degradation):
         side = 2 * int(np.ceil(2.5 * focus)) + 1
         layer = cv2.GaussianBlur(np.dstack([alpha[..., None] * drop, alpha]), (side, side), focus)
         return seen_through * (1 - layer[..., 3:]) + layer[..., :3]
+
+    def _lens(self, rng: np.random.Generator) -> tuple[float, float | np.ndarray]:
+        """How far out of focus the glass is, in pixels, and how bright the light from around is: one value, or RGB."""
+        return 1.0 * 5.0 ** rng.random(), rng.uniform(0.65, 0.95)
 
     def _film(self, shape: tuple[int, int], rng: np.random.Generator, severity: float) -> np.ndarray:
         """How much of the view the film takes, (H, W) in [0, 1], 0 where the glass is dry."""
@@ -140,3 +144,17 @@ class Raindrops(Degradation):
             glow[rows, columns][inside] = light * (1 - 0.6 * distance[inside] / radius**2)
             alpha[rows, columns][inside] = 0.9
         return map_x, map_y, alpha, glow
+
+
+@DEGRADATIONS.register_module()
+class LensDrops(Raindrops):
+    """Drops of more sizes, farther out of focus, of warm or cold light up to white, some with a bright core alone."""
+
+    radii = (3.0, 26.0)
+
+    def _lens(self, rng: np.random.Generator) -> tuple[float, float | np.ndarray]:
+        return 8.0 ** rng.random(), rng.uniform(0.65, 1.1) * (1 + rng.uniform(-0.07, 0.07, 3))
+
+    def _refraction(self, shape: tuple[int, int], rng: np.random.Generator, severity: float) -> tuple:
+        map_x, map_y, alpha, glow = super()._refraction(shape, rng, severity)
+        return map_x, map_y, alpha, glow ** np.float32(2.5 ** rng.uniform(-1, 1))
