@@ -45,7 +45,8 @@ class RestorationInferencer:
         precision: "float32"; "bf16" or "fp16", automatic mixed precision; or "auto", which measures bf16 beside float32
             now and takes it where it is faster and at most 1/255 off on average (`choice` says what was found). The
             results of "auto" depend on the machine.
-        self_ensemble: Averages the outputs for the eight flips and quarter turns of the input: slower, a little better.
+        self_ensemble: True averages the outputs for the eight flips and quarter turns of the input, slower and a little
+            better; False does not; None is as the model says, which may have small pictures averaged over four flips.
         batch_size: Tiles per call of the network; "auto" is as many as a GPU's memory holds, and one on a CPU.
         num_steps: Steps of a checkpoint that samples (diffusion), in place of its own number.
         seed: Seed of the noise of such a checkpoint, in place of its own.
@@ -70,7 +71,7 @@ class RestorationInferencer:
         tile: int | str | None = "auto",
         overlap: int = 32,
         precision: str = "float32",
-        self_ensemble: bool = False,
+        self_ensemble: bool | None = None,
         batch_size: int | str = "auto",
         num_steps: int | None = None,
         seed: int | None = None,

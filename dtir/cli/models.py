@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dtir.apis.models.files import ModelFacts, read_facts, write_model_file
 from dtir.cli.importing import add_import_argument
+from dtir.cli.numbers import natural
 from dtir.core.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -50,6 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="TASK=FACTOR",
         help="multiply the estimator's odds of a damage: below 1 it takes more evidence to name it",
+    )
+    pack.add_argument(
+        "--flips-up-to",
+        type=natural,
+        metavar="PIXELS",
+        help="have pictures of up to so many pixels restored as the mean over their 4 flips (default: as it is)",
     )
     pack.add_argument("--name", help="what the model is called (default: the file's name)")
     pack.add_argument("--description", default="", help="one line for people")
@@ -123,7 +130,7 @@ def _described_listed(model: "Listed") -> str:
 
 def _pack(args: argparse.Namespace) -> None:
     from dtir.apis.models.build import load_restorer
-    from dtir.apis.models.packing import weigh_classes, with_estimator
+    from dtir.apis.models.packing import average_small, weigh_classes, with_estimator
 
     restorer = load_restorer(args.checkpoint)
     with_estimator(restorer, args.estimator, args.least_confidence, args.least_of_two)
@@ -131,6 +138,8 @@ def _pack(args: argparse.Namespace) -> None:
         if restorer.estimator is None:
             raise CheckpointError(f"'{args.checkpoint}' has no estimator of the task, which --odds is of.")
         weigh_classes(restorer.estimator, dict(args.odds))
+    if args.flips_up_to is not None:
+        average_small(restorer, args.flips_up_to)
     facts = write_model_file(args.file, restorer, args.name, args.description, args.licence, half=not args.full)
     print(_described(facts, Path(args.file)))
 

@@ -137,7 +137,10 @@ def add_network_arguments(parser: argparse._ArgumentGroup) -> None:
         "file of embeddings (InstructIR); DA-CLIP's model (DA-CLIP)",
     )
     parser.add_argument(
-        "--self-ensemble", action="store_true", help="average over the 8 flips and turns: 8 times the work"
+        "--self-ensemble",
+        action=argparse.BooleanOptionalAction,
+        help="average over the 8 flips and turns, 8 times the work (default: as the model says; that of the package "
+        "averages small pictures over 4 flips)",
     )
     parser.add_argument("--steps", type=int, metavar="N", help="steps of a diffusion checkpoint (default: its own)")
     parser.add_argument("--seed", type=int, metavar="N", help="another sample of a diffusion checkpoint")

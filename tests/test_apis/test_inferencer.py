@@ -170,6 +170,20 @@ def test_self_ensemble_is_the_mean_over_the_eight_symmetries():
     np.testing.assert_allclose(output, picture - 0.5 * neighbours, atol=1e-6)
 
 
+@pytest.mark.parametrize(("self_ensemble", "flipped"), [(None, True), (False, False)])
+def test_a_model_may_ask_for_the_mean_over_the_flips_of_small_pictures(self_ensemble, flipped):
+    model = RightGradient()
+    model.flips_up_to = 54
+    inferencer = RestorationInferencer(model, device="cpu", self_ensemble=self_ensemble)
+    small, larger = np.random.default_rng(0).uniform(0.8, 1, (2, 6, 10, 3)).astype(np.float32)
+    small = small[:, :9]
+    left, right = (np.roll(small, shift, 1) for shift in (1, -1))
+    expected = small - 0.25 * (left + right) if flipped else small - 0.5 * left
+    np.testing.assert_allclose(inferencer.restore_array(small, t=0), expected, atol=1e-6)
+    plain = larger - 0.5 * np.roll(larger, 1, 1)
+    np.testing.assert_allclose(inferencer.restore_array(larger, t=0), plain, atol=1e-6)
+
+
 class Convolution(nn.Module):
     tasks, num_timesteps, matched_t = ("noisy",), 50, torch.tensor([0])
 

@@ -3,6 +3,7 @@ import torch
 
 import dtir.testing.models  # noqa: F401 - registers TinyBackbone.
 from dtir import cli
+from dtir.apis.models.build import load_restorer
 from dtir.apis.models.files import read_facts
 from dtir.core.atomic import atomic_save
 from dtir.registry import RESTORERS
@@ -41,6 +42,24 @@ def test_the_models_of_the_package_are_listed_when_an_index_cannot_be_read(monke
     printed = capsys.readouterr()
     assert "universal" in printed.out
     assert "nowhere.json' cannot be read" in printed.err
+
+
+def test_small_pictures_are_averaged_as_the_file_says(checkpoint, tmp_path, capsys):
+    mine, again = tmp_path / "mine.safetensors", tmp_path / "again.safetensors"
+    config = {
+        **CONFIG,
+        "type": "DiffusionRestorer",
+        "network": {"type": "TimeConditioning", "backbone": CONFIG["backbone"]},
+    }
+    del config["backbone"]
+    diffusion = tmp_path / "diffusion.pth"
+    atomic_save({"meta": {"model_cfg": config}, "state_dict": RESTORERS.build(config).state_dict()}, diffusion)
+    assert cli.main(["models", "pack", str(diffusion), str(mine), "--flips-up-to", "400"]) == 0
+    assert load_restorer(mine).flips_up_to == 400
+    assert cli.main(["models", "pack", str(mine), str(again)]) == 0
+    assert load_restorer(again).flips_up_to == 400
+    assert cli.main(["models", "pack", str(checkpoint), str(again), "--flips-up-to", "400"]) == 2
+    assert "SupervisedRestorer cannot be told to average small pictures" in capsys.readouterr().err
 
 
 def test_a_wrong_ending_is_refused(checkpoint, tmp_path, capsys):

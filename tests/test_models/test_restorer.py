@@ -84,6 +84,16 @@ def test_restores_as_the_mean_over_the_flips():
     torch.testing.assert_close(averaged.restore(x, t), expected)
 
 
+def test_prediction_is_the_mean_over_the_flips_up_to_a_size():
+    model, averaged = make(flips_up_to=8 * 12), make(flip_average=True)
+    small, larger = (torch.randint(256, (3, 8, width), dtype=torch.uint8) for width in (12, 13))
+    found, expected, plain = (
+        [m([lq], [{"task": 0}], mode="predict")[0]["pred"] for lq in (small, larger)] for m in (model, averaged, make())
+    )
+    torch.testing.assert_close(found[0], expected[0])
+    assert torch.equal(found[1], plain[1])
+
+
 def test_restoration_loss_is_that_of_the_matched_step():
     model = make()
     model.set_matched_t({"noisy": 6, "hazy": 40})

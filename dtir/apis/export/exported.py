@@ -48,6 +48,8 @@ class ExportedRestorer(nn.Module):
             half_precision=facts["half_precision"],
             licence=facts["licence"],
         )
+        # Files of before dtir knew of it do not name it.
+        self.flips_up_to = facts.get("flips_up_to", 0)
         self.estimator = self._own_estimator(facts["estimator"])
 
     def _own_estimator(self, about: Mapping | None) -> nn.Module | None:

@@ -229,6 +229,7 @@ class _Writer:
             "steps": parts.steps,
             "step_input": chosen,
             "num_timesteps": int(restorer.num_timesteps),
+            "flips_up_to": int(getattr(restorer, "flips_up_to", 0)),
             "size_multiple": traits.size_multiple,
             "scale": traits.scale,
             "tiles": traits.tiles,

@@ -9,7 +9,7 @@ import torch
 from dtir.apis.models.build import load_restorer
 from dtir.core.errors import CheckpointError, ConfigError
 from dtir.core.names import did_you_mean
-from dtir.models import Restorer
+from dtir.models import DiffusionRestorer, Restorer
 from dtir.models.estimator import TaskEstimator
 from dtir.tasks import CLEAN
 
@@ -69,3 +69,16 @@ def weigh_classes(estimator: TaskEstimator, factors: Mapping[str, float]) -> Non
         if not 0 < factor < math.inf:
             raise ConfigError(f"the factor of '{name}' is {factor:g}; a positive number is needed.")
         estimator.head.bias[estimator.classes.index(name)] += math.log(factor)
+
+
+def average_small(restorer: Restorer, flips_up_to: int) -> Restorer:
+    """Has a restorer give the mean over the four flips of pictures of up to so many pixels; returns the restorer.
+
+    Raises:
+        CheckpointError: It is of a kind that has no such setting.
+    """
+    if not isinstance(restorer, DiffusionRestorer):
+        raise CheckpointError(f"a {type(restorer).__name__} cannot be told to average small pictures (--flips-up-to).")
+    restorer.flips_up_to = flips_up_to
+    restorer.model_cfg = {**restorer.model_cfg, "flips_up_to": flips_up_to}
+    return restorer

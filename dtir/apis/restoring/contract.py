@@ -30,6 +30,7 @@ class Offer(NamedTuple):
         at_precision: Makes a context in which it computes in a precision; mixed precision by default.
         precisions: Those that it computes in; None for all.
         instruct: Tells it what to do in words, until the next call; None where it does not listen to words.
+        flips_up_to: Pixels of a picture up to which it is to be restored as the mean over the four flips.
     """
 
     traits: Traits
@@ -39,6 +40,7 @@ class Offer(NamedTuple):
     at_precision: Callable[[str], AbstractContextManager]
     precisions: tuple[str, ...] | None
     instruct: Callable[[str], Pass] | None
+    flips_up_to: int
 
     @property
     def is_exported(self) -> bool:
@@ -75,6 +77,7 @@ def offer_of(restorer: nn.Module, device: torch.device) -> Offer:
         getattr(restorer, "at_precision", functools.partial(in_precision, device)),
         getattr(restorer, "precisions", None),
         getattr(restorer, "instruct", None),
+        getattr(restorer, "flips_up_to", 0),
     )
 
 

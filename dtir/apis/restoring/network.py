@@ -16,7 +16,7 @@ from dtir.apis.restoring.wish import OnTile
 from dtir.core.errors import ConfigError, ImageFileError
 from dtir.core.memory import is_lack_of_memory
 from dtir.imaging.rows import Rows
-from dtir.imaging.self_ensemble import averaged_over_symmetries
+from dtir.imaging.self_ensemble import Restore, averaged_over_flips, averaged_over_symmetries
 from dtir.imaging.tiled_rows import tiled_rows
 from dtir.imaging.tiling import check_tiling
 
@@ -47,7 +47,7 @@ class NetworkRunner:
         tile: int | str | None = "auto",
         overlap: int = 32,
         precision: str = EXACT,
-        self_ensemble: bool = False,
+        self_ensemble: bool | None = None,
         batch_size: int | str = AUTO,
         compiled: bool = False,
     ) -> None:
@@ -62,6 +62,7 @@ class NetworkRunner:
         self.in_bands = self.offer.tiles_alone and tile is not None and self.traits.scale == 1
         restore = restorer.restore
         self._restore = functools.partial(averaged_over_symmetries, restore) if self_ensemble else restore
+        self._flips_up_to = self.offer.flips_up_to if self_ensemble is None else 0
         self._tiles_that_fit: dict[tuple[int, ...], int] = {}
         # Why the precision is what it is; None where it was named.
         self.choice = self._chosen(restorer) if precision == AUTO else None
@@ -119,9 +120,11 @@ class NetworkRunner:
     def _in_tiles(
         self, image: Tensor, step: int, on_tile: OnTile | None, precision: str, tile: int | None, batch_size: int
     ) -> Tensor:
+        flips = image.shape[-2] * image.shape[-1] <= self._flips_up_to
+        restore = functools.partial(averaged_over_flips, self._restore) if flips else self._restore
         with torch.inference_mode():
             output = self.offer.apply_in_tiles(
-                lambda tiles: self._restore_tiles(tiles, step, precision),
+                lambda tiles: self._restore_tiles(tiles, step, precision, restore),
                 image,
                 tile=tile,
                 overlap=self.overlap,
@@ -256,10 +259,10 @@ class NetworkRunner:
         least = max(LEAST_TILE, self.overlap + self.traits.size_multiple)
         return next((size for size in FALLBACK_TILES if least <= size < side), None)
 
-    def _restore_tiles(self, tiles: Tensor, step: int, precision: str) -> Tensor:
+    def _restore_tiles(self, tiles: Tensor, step: int, precision: str, restore: Restore | None = None) -> Tensor:
         t = torch.full((len(tiles),), step, dtype=torch.long, device=tiles.device)
         with self.offer.at_precision(precision):
-            output = self._restore(tiles.contiguous(), t).float()
+            output = (restore or self._restore)(tiles.contiguous(), t).float()
         if not torch.isfinite(output).all():
             raise _NotFiniteError("the network's output has infinite or undefined values.")
         return output

@@ -9,7 +9,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from dtir.core.errors import ConfigError
-from dtir.imaging.self_ensemble import averaged_over_symmetries
+from dtir.imaging.self_ensemble import averaged_over_flips, averaged_over_symmetries
 from dtir.imaging.tiling import tiled_apply
 from dtir.models.backbones.traits import Traits, traits_of
 
@@ -28,6 +28,8 @@ class Restorer(BaseModel, ABC):
         estimator: Tells the task from a degraded picture (`TaskEstimator`), None where none was trained.
         auto_task: Whether prediction uses it in place of the samples' tasks.
         self_ensemble: Whether prediction is the mean over the eight flips and turns of the picture.
+        flips_up_to: Pixels up to which it is the mean over the four flips, where it is not that over all eight: worth
+            its time of small pictures alone.
         tiles_alone: Whether `apply_in_tiles` restores each tile by itself.
 
     Raises:
@@ -54,6 +56,7 @@ class Restorer(BaseModel, ABC):
         self.estimator: nn.Module | None = None
         self.auto_task = False
         self.self_ensemble = False
+        self.flips_up_to = 0
         self.register_buffer("matched_t", torch.full((len(self.tasks),), initial_t))
 
     @property
@@ -118,7 +121,7 @@ class Restorer(BaseModel, ABC):
         picture = lq[None].to(device) / 255
         task = self.estimator(picture).argmax(1) if self.auto_task else torch.tensor([sample["task"]], device=device)
         t = self.timestep_of(task)
-        restore = functools.partial(averaged_over_symmetries, self.restore) if self.self_ensemble else self.restore
+        restore = self._averaged(picture)
         restored = self.apply_in_tiles(
             lambda tiles: restore(tiles, t.expand(len(tiles))),
             picture,
@@ -127,3 +130,10 @@ class Restorer(BaseModel, ABC):
             multiple=self.traits.size_multiple,
         )
         return {**sample, "lq": lq, "pred": restored[0].clamp(0, 1)}
+
+    def _averaged(self, picture: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        if self.self_ensemble:
+            return functools.partial(averaged_over_symmetries, self.restore)
+        if picture.shape[-2] * picture.shape[-1] <= self.flips_up_to:
+            return functools.partial(averaged_over_flips, self.restore)
+        return self.restore

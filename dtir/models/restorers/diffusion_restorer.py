@@ -44,6 +44,7 @@ class DiffusionRestorer(Restorer):
             Tasks without a step stay unmatched, and a `TimestepMatchingHook` replaces them all. A table may name more
             of the ten tasks than the model has.
         flip_average: Whether `restore` gives the mean over the four flips of the picture.
+        flips_up_to: As of `Restorer`.
         task_steps: An earlier name of `matched_t`, which checkpoints may have.
         tile: Side of the tiles in prediction, None for whole pictures.
         tile_overlap: Pixels that tiles share.
@@ -71,12 +72,14 @@ class DiffusionRestorer(Restorer):
         noise_units: Literal["eps", "image"] = "eps",
         matched_t: Mapping[str, int] | None = None,
         flip_average: bool = False,
+        flips_up_to: int = 0,
         task_steps: Mapping[str, int] | None = None,
         tile: int | None = None,
         tile_overlap: int = 32,
         data_preprocessor: dict | None = None,
     ) -> None:
         super().__init__(tasks, UNMATCHED, tile, tile_overlap, data_preprocessor)
+        self.flips_up_to = flips_up_to
         self.network = CONDITIONING.build(network)
         self.scheduler = SCHEDULERS.build(scheduler or {"type": "DDPMScheduler"})
         try_scheduler(self.scheduler)

@@ -105,6 +105,7 @@ def test_the_packaged_model_with_its_estimator(tmp_path):
     assert exported.matched_t.tolist() == model.matched_t.tolist()
     assert exported.estimator.least_confidence == model.estimator.least_confidence
     assert exported.estimator.least_of_two == model.estimator.least_of_two
+    assert exported.flips_up_to == model.flips_up_to
     picture = torch.rand(1, 3, 50, 67, generator=torch.Generator().manual_seed(1))
     for step in (5, 50):
         with torch.inference_mode():
@@ -124,6 +125,7 @@ def test_what_a_file_says_of_itself(tmp_path):
     assert facts["steps"] == {"noisy": 6, "rainy": 1, "hazy": 30}
     assert facts["size_multiple"] == small_restorer().traits.size_multiple
     assert facts["licence"] == "CC0-1.0"
+    assert json.loads(says["flips_up_to"]) == 0
     assert facts["value_range"].startswith("RGB in [0, 1]")
     assert [each.name for each in model.graph.input] == ["picture", "step"]
     shape = [axis.dim_param or axis.dim_value for axis in model.graph.input[0].type.tensor_type.shape.dim]
