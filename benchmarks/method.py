@@ -125,7 +125,7 @@ def lab_config(run: Run, out: Path) -> Config:
         sets[0]["data_root"] = f"train_pairs/{run.pairs}"
     small_training(config, tasks, sets, lab.optimizer, run.seed)
     _small_model(config.model, lab)
-    table = {**lab.stages, **(lab.single_stages if run.pairs else {})}
+    table = {**lab.stages, **(lab.single_stages if len(tasks) == 1 else {})}
     config.train_cfg.stages = [_lab_stage(stage, table, run, config) for stage in config.train_cfg.stages]
     for regularizer in config.train_cfg.get("regularizers", []):
         regularizer.update(lab.importance if regularizer.type == "ParameterImportance" else {})

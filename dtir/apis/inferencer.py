@@ -23,7 +23,7 @@ from dtir.apis.restoring.passes import PassRestorer
 from dtir.apis.restoring.plan import Plan, Planner
 from dtir.apis.restoring.precision import Choice, check_precision
 from dtir.apis.restoring.steps import TaskSteps
-from dtir.apis.restoring.wish import MOST_PASSES, OnTile, Wish
+from dtir.apis.restoring.wish import MOST_PASSES, OnTile, Step, Wish
 from dtir.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class RestorationInferencer:
         self,
         x: "Pictures",
         task: str | None = None,
-        t: int | None = None,
+        t: Step | None = None,
         *,
         strength: float = 1.0,
         passes: int = MOST_PASSES,
@@ -248,7 +248,7 @@ class RestorationInferencer:
         self,
         rgb: np.ndarray,
         task: str | None = None,
-        t: int | None = None,
+        t: Step | None = None,
         on_tile: OnTile | None = None,
         *,
         strength: float = 1.0,
@@ -263,7 +263,8 @@ class RestorationInferencer:
             task: Name of its degradation, one of `tasks`, or "auto" to estimate it, restore it, and estimate again
                 until the picture is clean or the estimator unsure; None is "auto", or with a mask nothing but filling;
                 or give `t`.
-            t: Time step in 0..T, instead of `task`.
+            t: Time step in 0..T, instead of `task`; or "auto" to estimate it from the picture, within `task` where that
+                is named, so that mild damage is restored mildly, and a picture of step 0 is left as it is.
             on_tile: Called as `on_tile(tiles done, tiles in all)` in every pass; of a sampling restorer, with steps.
             strength: Share of the change that is applied, in [0, 1].
             passes: Most restorations with "auto".
@@ -287,7 +288,7 @@ class RestorationInferencer:
         path: str | Path,
         out_path: str | Path,
         task: str | None = None,
-        t: int | None = None,
+        t: Step | None = None,
         overwrite: bool = False,
         on_tile: OnTile | None = None,
         *,
@@ -315,7 +316,7 @@ class RestorationInferencer:
         inputs: Inputs,
         out_dir: str | Path,
         task: str | None = None,
-        t: int | None = None,
+        t: Step | None = None,
         recursive: bool = False,
         overwrite: bool = False,
         progress: bool = False,
@@ -335,7 +336,7 @@ class RestorationInferencer:
             inputs: A file or folder, or several.
             out_dir: Folder of the outputs; made if needed. For one file it may be a file.
             task: Name of the degradation of all pictures, or "auto" to estimate that of each; see `restore_array`.
-            t: Time step in 0..T, instead of `task`.
+            t: As in `restore_array`.
             recursive: Also restore the pictures in sub-folders.
             overwrite: Write outputs that already exist anew.
             progress: Show progress with the time left on stderr.
@@ -360,7 +361,7 @@ class RestorationInferencer:
         inputs: Inputs,
         out_dir: str | Path,
         task: str | None = None,
-        t: int | None = None,
+        t: Step | None = None,
         recursive: bool = False,
         overwrite: bool = False,
         *,

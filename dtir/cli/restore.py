@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dtir.apis.archive.cluster import Cluster
 from dtir.apis.archive.share import parse_share
-from dtir.apis.restoring.wish import MOST_PASSES, Wish
+from dtir.apis.restoring.wish import AUTO, MOST_PASSES, Wish
 from dtir.cli.importing import add_import_argument
 from dtir.cli.output import Shown, print_preview, print_report
 from dtir.core.atomic import require_writable
@@ -31,8 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `dtir restore`."""
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="picture file or folder of pictures")
     add_model_argument(parser)
-    step = parser.add_mutually_exclusive_group()
-    step.add_argument(
+    parser.add_argument(
         "--task", metavar="NAME", help="kind of degradation, a name the model knows, or auto to estimate it (default)"
     )
     parser.add_argument(
@@ -41,7 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='what is to be done in words, instead of --task, --t and --strength: "remove the rain, then brighten it a '
         'little"; what it comes to is printed first',
     )
-    step.add_argument("--t", type=int, metavar="N", help="time step of the network, instead of a task")
+    parser.add_argument(
+        "--t",
+        type=_time_step,
+        metavar="N|auto",
+        help="time step of the network, instead of a task; auto estimates that of each picture, within --task NAME",
+    )
     parser.add_argument(
         "--passes", type=int, default=MOST_PASSES, metavar="N", help="most restorations of a picture with auto (3)"
     )
@@ -156,6 +160,15 @@ class _Amp(argparse.Action):
     def __call__(self, parser, namespace, values, option_string=None) -> None:
         print(f"{option_string} is deprecated: --precision {values}", file=sys.stderr)
         namespace.precision = values
+
+
+def _time_step(text: str) -> int | str:
+    if text == AUTO:
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is neither a time step nor '{AUTO}'") from None
 
 
 def _tile_size(text: str) -> int | str | None:

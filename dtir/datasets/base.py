@@ -40,14 +40,14 @@ class RestorationDataset(Dataset):
 
     Attributes:
         task_name: what tables call these pictures, see `dtir.tasks.row_name`.
-        own_steps: whether training items may have a time step of their own.
+        own_steps: time steps of their own that training items may have; none where all are at their task's.
         folder: where all pairs are; None where they are made.
 
     Raises:
         TaskError: `task` is no non-empty string, or has an @ in it.
     """
 
-    own_steps = False
+    own_steps: tuple[int, ...] = ()
 
     def __init__(
         self,

@@ -43,7 +43,7 @@ class MixtureDataset(Dataset):
             )
         self.shares = np.asarray(shares, float) / sum(shares)
         self.weight = weight
-        self.own_steps = any(getattr(dataset, "own_steps", False) for dataset in self.datasets)
+        self.own_steps = tuple(sorted({step for part in self.datasets for step in getattr(part, "own_steps", ())}))
 
     def __len__(self) -> int:
         return self.weight

@@ -39,7 +39,8 @@ class MultiTaskDataset(Dataset):
         tasks: names of the tasks, in the order of `datasets`.
         names: what tables call each dataset: its task, or "<task>@<test set>".
         sizes: number of pictures of each dataset.
-        own_steps: whether training items have `step`, a time step of their own; -1 stands for that of the task.
+        own_steps: by task, the time steps of their own that its training items may have, where they may. If any may,
+            all items have `step`, in which -1 stands for that of the task.
 
     Raises:
         DatasetError: there is no dataset, or two are of one task and test set.
@@ -53,7 +54,9 @@ class MultiTaskDataset(Dataset):
         self.names = tuple(getattr(dataset, "task_name", dataset.task) for dataset in self.datasets)
         self.sizes = [len(dataset) for dataset in self.datasets]
         self._ends = np.cumsum(self.sizes)
-        self.own_steps = any(getattr(dataset, "own_steps", False) for dataset in self.datasets)
+        self.own_steps = {
+            dataset.task: dataset.own_steps for dataset in self.datasets if getattr(dataset, "own_steps", ())
+        }
         if not self.names or len(set(self.names)) < len(self.names):
             raise DatasetError(
                 f"datasets are of the tasks {list(self.names)}: expected at least one, each task once. Another "

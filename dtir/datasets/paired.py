@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from dtir.core.errors import DatasetError
@@ -12,6 +13,7 @@ from dtir.tasks import folder_names
 
 from .base import META_KEYS, Pipeline, RestorationDataset, open_pack, require_folder, resolve_root
 from .pairing import Matched, describe_alone, match_pairs, some
+from .transforms.degrade import Severity, StepOfSeverity
 
 
 @DATASETS.register_module()
@@ -41,15 +43,18 @@ class PairedDataset(RestorationDataset):
         held: whether these are the held-out pairs, for testing.
         test_set: name of the set, "REVIDE" for example, where it is one that the model is tested but not trained on:
             it then has a row of its own, "hazy@REVIDE", in tables, and is left out of averages.
-
         steps: JSON file with the time step of each pair by name, as `tools/analysis/calibrate_steps.py` writes it; a
             relative path starts where a relative `data_root` does. Pairs that it does not name are restored at the
             task's step, as all are by default.
+        severity: in [0, 1], or a pair (low, high) to draw from, of the damage in training, see `FadePair`: 0.5 is as it
+            was recorded, 0 none; None leaves it as it was recorded.
+        severity_steps: table of `StepOfSeverity`, with which each sample is restored at the step of its severity.
 
     Raises:
         DatasetError: a folder is missing or empty, a picture has no partner or is a link to a file that is gone, two
-            have one name, the pairing rule is unknown, or the pack is not that of these pictures. Different sizes in a
-            pair are an error when the pair is loaded.
+            have one name, the pairing rule is unknown, the pack is not that of these pictures, or there are
+            `severity_steps` beside `steps` or without `severity`. Different sizes in a pair are an error when the pair
+            is loaded.
         TaskError: `task` is no non-empty string, or has an @ in it.
     """
 
@@ -71,7 +76,14 @@ class PairedDataset(RestorationDataset):
         held_every: int = 0,
         held: bool = False,
         steps: str | os.PathLike | None = None,
+        severity: Severity | None = None,
+        severity_steps: Sequence[tuple[float, int]] | None = None,
     ):
+        if severity_steps and (steps is not None or severity is None):
+            raise DatasetError(
+                f"task '{task}': severity_steps are the steps of severities that are drawn: give severity=(0.0, 0.5) "
+                "or another range with them, and leave out steps."
+            )
         root = require_folder(_by_either_name(resolve_root(data_root)), task)
         lq = _by_name(require_folder(root / lq_dir, task), recursive)
         gt = _by_name(require_folder(root / gt_dir, task), recursive)
@@ -85,11 +97,15 @@ class PairedDataset(RestorationDataset):
         ]
         load = {"type": "LoadPair", "cache_mb": cache_mb}
         crop = {"type": "RandomCropPair", "patch": patch}
-        train = [load, crop, {"type": "RandomFlipRotate"}, {"type": "PackPair"}]
+        fade = [] if severity is None else [{"type": "FadePair", "severity": severity}]
+        table = StepOfSeverity(severity_steps) if severity_steps else None
+        fade += [table] if table else []
+        train = [load, crop, {"type": "RandomFlipRotate"}, *fade, {"type": "PackPair"}]
         evaluate = [load, {"type": "PackPair", "meta_keys": META_KEYS}]
         pack = open_pack(packed, root, records)
         super().__init__(task, records, pipeline or train, eval_pipeline or evaluate, seed, pack, test_set)
-        self.own_steps = steps is not None
+        given = sorted({record["step"] for record in records if "step" in record})
+        self.own_steps = table.possible(severity) if table else tuple(given)
         self.folder = root
 
 

@@ -12,7 +12,7 @@ from dtir.tasks import check_task
 
 from .base import META_KEYS, Pipeline, RestorationDataset, open_pack, require_folder, resolve_root
 from .degradations import TASK_DEGRADATIONS
-from .transforms.degrade import Severity, build_degradation
+from .transforms.degrade import Severity, StepOfSeverity, build_degradation
 
 # Pixels around a training patch that a degradation may look at, where it does not declare another `margin`.
 DEFAULT_MARGIN = 16
@@ -84,13 +84,14 @@ class SyntheticDataset(RestorationDataset):
         severity = getattr(built, "severity", TYPICAL_SEVERITY) if severity is None else severity
         load = {"type": "LoadClean", "cache_mb": cache_mb}
         degrade = [{"type": "Degrade", "degradation": built, "severity": severity}]
-        degrade += [{"type": "StepOfSeverity", "table": severity_steps}] if severity_steps else []
+        own = StepOfSeverity(severity_steps) if severity_steps else None
+        degrade += [own] if own else []
         train = [load, *training_steps(degrade, patch, margin, recolor)]
         evaluate = [load, *evaluation_steps(degrade, max_size, eval_crop, margin)]
         super().__init__(
             task, records, pipeline or train, eval_pipeline or evaluate, seed, open_pack(packed, root, records)
         )
-        self.own_steps = severity_steps is not None
+        self.own_steps = own.possible(severity) if own else ()
 
 
 def default_degradation(task: str) -> str:

@@ -1,7 +1,8 @@
-"""Which degradation a picture has: the blind time step (`task="auto"`)."""
+"""Which degradation a picture has, and how much of it: the blind task and time step (`task="auto"`, `t="auto"`)."""
 
+import bisect
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,10 @@ class TaskEstimator(nn.Module):
     fine detail beside the picture, four times as strong. Mean, spread and soft maximum of its features over the picture
     do not grow with the picture's size, so that what it learned of crops holds for whole photographs.
 
+    Where samples had time steps of their own, a second head tells, for each task that had, where between the least and
+    the largest of its steps a picture is, in [0, 1]. It is the place among the steps, and not the step: those of a task
+    need not be evenly spaced, and 0, nothing to do, may be far from the others.
+
     Args:
         num_tasks: Tasks.
         width: Channels of the first layer.
@@ -33,6 +38,8 @@ class TaskEstimator(nn.Module):
         least_confidence: Probability in [0, 1] below which it does not know.
         least_of_two: Probability in [0, 1] of the two likeliest damages together from which on it knows all the same
             that the likelier is to be restored; None where it never does.
+        steps: Time steps, ascending, that the samples of a task had of their own, by its name; none where samples have
+            their task's.
     """
 
     def __init__(
@@ -42,15 +49,18 @@ class TaskEstimator(nn.Module):
         classes: Sequence[str] = (),
         least_confidence: float = LEAST_CONFIDENCE,
         least_of_two: float | None = None,
+        steps: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         super().__init__()
         self.width, self.classes = width, tuple(classes)
+        self.steps = {task: tuple(own) for task, own in (steps or {}).items()}
         self.least_confidence, self.least_of_two = least_confidence, least_of_two
         widths = [6, width, 2 * width, 4 * width, 5 * width, 5 * width]
         first, *others = (_halving(channels, out) for channels, out in itertools.pairwise(widths))
         # Half of the cost would be at the largest resolution, for the least to tell.
         self.features = nn.Sequential(first, nn.GELU(), *(_stage(halving) for halving in others))
         self.head = nn.Linear(3 * widths[-1], num_tasks)
+        self.step_head = nn.Linear(3 * widths[-1], len(self.steps)) if self.steps else None
 
     def settings(self) -> dict[str, object]:
         """What a file of the weights has to name beside them."""
@@ -59,6 +69,7 @@ class TaskEstimator(nn.Module):
             "classes": list(self.classes),
             "least_confidence": self.least_confidence,
             "least_of_two": self.least_of_two,
+            **({"steps": {task: list(own) for task, own in self.steps.items()}} if self.steps else {}),
         }
 
     def forward(self, lq: Tensor) -> Tensor:
@@ -67,10 +78,29 @@ class TaskEstimator(nn.Module):
 
     def logits(self, part: Tensor) -> Tensor:
         """The logits of what `judged_part` has taken of the pictures."""
+        return self.head(self._described(part))
+
+    def both(self, lq: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits (B, num_tasks) of pictures as in `forward`, and those of their places, (B, number of `steps`)."""
+        described = self._described(judged_part(lq))
+        return self.head(described), self.step_head(described)
+
+    def place(self, task: str, step: int) -> float:
+        """Where a step is among those of a task, in [0, 1]; one between two of them is taken for the larger."""
+        own = self.steps[task]
+        return min(bisect.bisect_left(own, step), len(own) - 1) / max(len(own) - 1, 1)
+
+    def step_of(self, lq: Tensor, task: str) -> int:
+        """The time step, among those of a task in `steps`, of one picture (1, 3, H, W) in [0, 1]."""
+        own = self.steps[task]
+        place = self.both(lq)[1][0, list(self.steps).index(task)].sigmoid()
+        return own[round(float(place) * (len(own) - 1))]
+
+    def _described(self, part: Tensor) -> Tensor:
         detail = part - F.avg_pool2d(F.pad(part, (1, 1, 1, 1), mode="replicate"), 3, 1)
         y = self.features(torch.cat([2 * part - 1, DETAIL_GAIN * detail], 1)).flatten(2).float()
         spread = (y.var(2, correction=0) + 1e-6).sqrt()
-        return self.head(torch.cat([y.mean(2), spread, _soft_maximum(y)], 1))
+        return torch.cat([y.mean(2), spread, _soft_maximum(y)], 1)
 
 
 def judged_part(lq: Tensor) -> Tensor:

@@ -205,6 +205,8 @@ def test_names_with_control_characters_are_shown_escaped(restorer, pictures, tmp
         (["--task", "nosy"], "Did you mean 'noisy'"),
         (["--t", "51"], "from 0 to 50"),
         (["--t", "0", "--tile", "32", "--overlap", "30"], "at least 62"),
+        (["--task", "noisy", "--t", "3"], "not both"),
+        (["--t", "auto"], "time steps of their own"),
     ],
 )
 def test_wrong_use_gives_exit_code_two_and_one_message(restorer, pictures, tmp_path, capsys, options, message):
@@ -219,7 +221,7 @@ def test_wrong_use_gives_exit_code_two_and_one_message(restorer, pictures, tmp_p
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--task", "noisy", "--t", "3"], "not allowed with"),
+        (["--t", "some"], "'some' is neither a time step"),
         (["--t", "3", "--tile", "big"], "'big' is neither a number"),
     ],
 )

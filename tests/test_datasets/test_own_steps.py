@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dtir.core.errors import ConfigError, DatasetError
-from dtir.datasets import MultiTaskDataset, PairedDataset, SampleKey, SyntheticDataset
+from dtir.datasets import MixtureDataset, MultiTaskDataset, PairedDataset, SampleKey, SyntheticDataset
 from dtir.datasets.transforms.degrade import StepOfSeverity
 from dtir.models import RestorationDataPreprocessor
 
@@ -57,6 +57,43 @@ def test_a_pair_has_the_step_that_the_file_gives_it(pairs):
     assert [sample.get("step") for sample in samples] == [None, 7]
     # A batch of evaluation would ask all its pictures for one.
     assert not any("step" in data[index]["data_samples"] for index in range(2))
+
+
+def test_datasets_name_the_steps_that_their_samples_may_have(pairs):
+    (pairs / "steps.json").write_text(json.dumps({"b": 7, "gone": 9}))
+    data = PairedDataset("rainy", pairs, patch=8, steps=pairs / "steps.json")
+    made = SyntheticDataset("noisy", "asset://photos", severity=(0.1, 0.3), severity_steps=TABLE)
+    assert data.own_steps == (7,)
+    assert made.own_steps == (2, 3, 4)
+    assert MultiTaskDataset([data, made, PairedDataset("hazy", pairs)]).own_steps == {"rainy": (7,), "noisy": (2, 3, 4)}
+    assert StepOfSeverity(TABLE).possible((0.0, 1.0)) == tuple(range(2, 11))
+    again = SyntheticDataset("noisy", "asset://photos", severity=0.6, severity_steps=TABLE)
+    assert MixtureDataset("noisy", [made, again], shares=[1, 1]).own_steps == (2, 3, 4, 10)
+
+
+def test_a_pair_is_faded_to_the_severity_that_is_drawn(pairs):
+    gt, lq = np.full((8, 8, 3), 100, np.uint8), np.full((8, 8, 3), 180, np.uint8)
+    for kind, picture in (("LQ", lq), ("GT", gt)):
+        for name in "ab":
+            assert cv2.imwrite(str(pairs / kind / f"{name}.png"), picture)
+    data = PairedDataset("rainy", pairs, patch=8, severity=(0.0, 1.0), severity_steps=[(0.0, 0), (1.0, 40)])
+    items = [data.training_item(0, np.random.default_rng(k)) for k in range(20)]
+    for item in items:
+        level, step = item["inputs"].float().mean().item(), item["data_samples"]["step"]
+        # A severity of 0.5 is the pair as it was recorded; what is beyond white is cut off.
+        assert level == pytest.approx(min(100 + 160 * step / 40, 255), abs=3)
+        assert item["data_samples"]["gt"].unique().tolist() == [100]
+    assert len({item["data_samples"]["step"] for item in items}) > 10
+    generative = data.training_item(0, np.random.default_rng(0), generative=True)
+    assert generative["inputs"].unique().tolist() == [100]
+    assert "step" not in generative["data_samples"]
+    assert data[0]["inputs"].unique().tolist() == [180]
+
+
+@pytest.mark.parametrize("options", [{}, {"severity": 0.5, "steps": "steps.json"}])
+def test_steps_of_severities_need_severities_alone(pairs, options):
+    with pytest.raises(DatasetError, match="leave out steps"):
+        PairedDataset("rainy", pairs, severity_steps=TABLE, **options)
 
 
 @pytest.mark.parametrize("content", ["[1]", '{"a": -1}', '{"a": 1.5}', "{"])

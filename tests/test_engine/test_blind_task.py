@@ -132,6 +132,8 @@ def test_the_estimator_sees_pictures_in_the_unit_interval():
     seen = []
 
     class Estimator(torch.nn.Linear):
+        classes = ("a", "b", "c")
+
         def forward(self, lq):
             seen.append(lq)
             return torch.tensor([[0.0, 1.0, 0.0]])

@@ -1,6 +1,7 @@
 """What an adaptation leaves: the new model file or checkpoint, and a page about how it went."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from dtir.core.atomic import atomic_save, atomic_write, require_writable
 from dtir.core.checkpoint import to_cpu
 from dtir.core.errors import ConfigError
 from dtir.engine.hooks.blind_task import KEY as ESTIMATOR
+from dtir.engine.hooks.blind_task import facts_of
 from dtir.evaluation.render.grid import Grid
 from dtir.evaluation.render.html import Html, html_table, join, page, tag
 from dtir.evaluation.render.svg import Series, line_chart
@@ -63,7 +65,7 @@ def save_adapted(result: Adaptation, path: str | Path) -> None:
     state = {key: value for key, value in restorer.state_dict().items() if not key.startswith("estimator.")}
     checkpoint = {"meta": meta, "state_dict": to_cpu(state)}
     if restorer.estimator is not None:
-        checkpoint[ESTIMATOR] = _estimator(restorer.estimator, len(restorer.tasks))
+        checkpoint[ESTIMATOR] = _estimator(restorer.estimator, restorer.tasks)
     atomic_save(checkpoint, path)
 
 
@@ -76,13 +78,13 @@ def _check_estimator(restorer: Restorer) -> None:
         )
 
 
-def _estimator(estimator: torch.nn.Module, tasks: int) -> dict:
-    state = to_cpu(estimator.state_dict())
-    missing = tasks - len(state["head.bias"])
+def _estimator(estimator: torch.nn.Module, tasks: Sequence[str]) -> dict:
+    state, facts = to_cpu(estimator.state_dict()), facts_of(estimator)
+    missing = len(tasks) - len(state["head.bias"])
     weight, bias = state["head.weight"], state["head.bias"]
     state["head.weight"] = torch.cat([weight, weight.new_zeros(missing, weight.shape[1])])
     state["head.bias"] = torch.cat([bias, bias.new_full((missing,), _NEVER)])
-    return {"state_dict": state, "width": estimator.width}
+    return {"state_dict": state, **facts, **({"classes": list(tasks)} if "classes" in facts else {})}
 
 
 def write_adaptation_report(result: Adaptation, folder: str | Path) -> Path:

@@ -243,7 +243,8 @@ class _Writer:
 
     def _estimator(self, estimator: TaskEstimator, about: dict) -> tuple[dict, float]:
         path, network = estimator_beside(self.made), _Logits(estimator)
-        known = {name: value for name, value in estimator.settings().items() if name != "width"}
+        # The graph gives the logits of the task alone.
+        known = {name: value for name, value in estimator.settings().items() if name not in ("width", "steps")}
         facts = {**about, **known, "most_side": SIDE, "least_side": LEAST_SIDE}
         write_graph(path, self.kind, network, [noise(*TRACED)], _LOGITS_INPUT, facts)
         difference = _largest_of(network, self._opened(path))

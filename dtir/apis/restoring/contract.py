@@ -2,12 +2,13 @@
 
 A restorer must have `tasks` (names), `matched_t` (long, one for each task, -1 where a task was not matched),
 `num_timesteps`, and `restore(lq (B, 3, H, W) in [0, 1], t (B,) long)`; an estimator takes pictures (B, 3, H, W) in
-[0, 1] to logits of classes.
+[0, 1] to logits of classes. One with `steps` also has `step_of(picture (1, 3, H, W), task)`, a time step of these.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -58,6 +59,7 @@ class Judgement(NamedTuple):
             likelier, although that alone is less sure; None where that is no ground.
         most_passes: The most passes that it is asked for; None for no limit of its own.
         step: The time step whatever it says, where it only says what the restorer sees; None for the task's.
+        steps: By task, the time steps that it tells apart, where it estimates these too.
     """
 
     classes: tuple[str, ...]
@@ -65,6 +67,7 @@ class Judgement(NamedTuple):
     least_of_two: float | None = None
     most_passes: int | None = None
     step: int | None = None
+    steps: Mapping[str, Sequence[int]] = MappingProxyType({})
 
 
 def offer_of(restorer: nn.Module, device: torch.device) -> Offer:
@@ -95,4 +98,5 @@ def judgement_of(estimator: nn.Module | None, tasks: tuple[str, ...]) -> Judgeme
         getattr(estimator, "least_of_two", None),
         getattr(estimator, "most_passes", None),
         getattr(estimator, "step", None),
+        getattr(estimator, "steps", {}),
     )

@@ -1,6 +1,6 @@
 """Which damage a picture has, and whether that is ground enough to change it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from dtir.apis.restoring.contract import Judgement, judgement_of
 from dtir.apis.restoring.outcome import Estimate, Pass
 from dtir.apis.restoring.steps import TaskSteps
+from dtir.apis.restoring.wish import AUTO, Wish
 from dtir.core.errors import ConfigError
 from dtir.tasks import CLEAN
 
@@ -42,10 +43,58 @@ class Judge:
         most = self.judgement.most_passes
         return wished if most is None else min(wished, most)
 
-    def pass_of(self, estimate: Estimate, steps: TaskSteps) -> Pass:
-        """Restoring what was estimated, at the task's step unless the estimator only says what the restorer sees."""
+    def check_steps(self, task: str | None = None) -> None:
+        """Raises before any work what `step` would raise.
+
+        Raises:
+            ConfigError: There is no estimator of the time step, or not of this task's.
+        """
+        known = self.judgement.steps
+        if not known:
+            raise ConfigError(
+                "t='auto' needs a checkpoint that was trained with dict(type='BlindTaskHook') in custom_hooks and data "
+                "whose samples have time steps of their own (severity_steps or steps of the datasets); this one has no "
+                "estimator of the step: leave out t, or give a number."
+            )
+        if task not in (None, AUTO) and task not in known:
+            raise ConfigError(
+                f"t='auto': the samples of task '{task}' had no time steps of their own in training, those of "
+                f"{', '.join(known)} had: leave out t for this task."
+            )
+
+    @torch.inference_mode()
+    def step(self, image: Tensor, task: str) -> int:
+        """The time step of an image (1, 3, H, W) in [0, 1] that has the damage of a task; 0 is nothing to do.
+
+        Raises:
+            ConfigError: See `check_steps`.
+        """
+        self.check_steps(task)
+        return self.estimator.step_of(image.to(self.device), task)
+
+    def next_pass(
+        self, image: Tensor, wish: Wish, steps: TaskSteps, avoided: Collection[str]
+    ) -> tuple[Pass | None, Estimate | None]:
+        """What is to be restored next of an image by estimates.
+
+        Args:
+            image: (1, 3, H, W) in [0, 1].
+            wish: What is to be done: whether the step is that of the picture, or the task's unless the estimator only
+                says what the restorer sees.
+            steps: Time steps of the tasks.
+            avoided: Damages that are not to be restored, or were restored already.
+
+        Returns:
+            The pass, and None; or None, and the estimate that was no ground for one, where it was one.
+        """
+        found = self.estimate(image)
+        if not self.calls_for(found) or found.task in avoided:
+            return None, found
+        if wish.t == AUTO:
+            step = self.step(image, found.task)
+            return (Pass(found.task, found.confidence, step), None) if step else (None, None)
         own = self.judgement.step
-        return Pass(estimate.task, estimate.confidence, steps.of_task(estimate.task) if own is None else own)
+        return Pass(found.task, found.confidence, steps.of_task(found.task) if own is None else own), None
 
     @torch.inference_mode()
     def estimate(self, image: Tensor) -> Estimate:

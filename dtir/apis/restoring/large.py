@@ -57,8 +57,8 @@ class LargePage:
         """
         start = time.perf_counter()
         passes, stopped = [], None
-        planned = self.passes.planned(wish)
-        if wish.strength == 0:
+        planned = self.passes.planned(wish, lambda: self._middle(self.reopened().rgb))
+        if wish.strength == 0 or planned == []:
             bands = map(self.reopened().rgb, *zip(*spans(self.size[0]), strict=True))
         elif planned is None:
             rows, passes, stopped = self._blind(wish, on_tile)
@@ -106,13 +106,14 @@ class LargePage:
     def _blind(self, wish: Wish, on_tile: OnTile | None) -> tuple[Rows, list[Pass], Estimate | None]:
         """What was restored, the passes, found as by `PassRestorer` but in the middle, and their last estimate."""
         judge, passes, latest = self.passes.judge, [], None
-        spared = self.passes.spared(wish)
         for _ in range(judge.most_passes(wish.passes)):
-            found = judge.estimate(self._middle(latest or self.reopened().rgb))
-            if not judge.calls_for(found) or found.task in {done.task for done in passes} | spared:
+            avoided = {done.task for done in passes} | self.passes.spared(wish)
+            middle = self._middle(latest or self.reopened().rgb)
+            one, found = judge.next_pass(middle, wish, self.passes.steps, avoided)
+            if one is None:
                 return latest or self.reopened().rgb, passes, found
-            passes.append(judge.pass_of(found, self.passes.steps))
-            latest = self._kept(latest, passes[-1], on_tile)
+            passes.append(one)
+            latest = self._kept(latest, one, on_tile)
         return latest, passes, None
 
     def _middle(self, rows: Rows) -> torch.Tensor:

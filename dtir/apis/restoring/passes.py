@@ -13,7 +13,7 @@ from dtir.apis.restoring.network import NetworkRunner
 from dtir.apis.restoring.outcome import Estimate, Outcome, Pass
 from dtir.apis.restoring.plan import Planner
 from dtir.apis.restoring.steps import TaskSteps
-from dtir.apis.restoring.wish import OnTile, Wish
+from dtir.apis.restoring.wish import AUTO, OnTile, Wish
 from dtir.core.errors import ImageFileError
 
 FILLING = "inpainting"
@@ -53,7 +53,9 @@ class PassRestorer:
                 self.judge.check()
             return
         self.planner.check_unprompted()
-        if wish.named:
+        if wish.t == AUTO:
+            self.judge.check_steps(wish.task and self.steps.known(wish.task))
+        elif wish.named:
             self.steps.choose(wish.task, wish.t)
         elif wish.estimates(masked):
             self.judge.check()
@@ -82,7 +84,7 @@ class PassRestorer:
         run = functools.partial(self.runner.restore, on_tile=on_tile, notes=notes)
         whole, filled = self._fill(image, mask, run)
         restored, passes, stopped = whole, [], None
-        planned = self.planned(wish, bool(filled))
+        planned = self.planned(wish, lambda: whole, bool(filled))
         if wish.strength == 0:
             # Left as it is, which is more than all but unchanged.
             pass
@@ -96,13 +98,17 @@ class PassRestorer:
         )
         return blended(whole, restored, wish.strength), outcome
 
-    def planned(self, wish: Wish, filled: bool = False) -> list[Pass] | None:
+    def planned(self, wish: Wish, look: Callable[[], Tensor], filled: bool = False) -> list[Pass] | None:
         """The passes that a wish names, in order; None where it leaves them to the estimator, or names none.
 
         Args:
             wish: What is to be done.
+            look: Gives what of the picture is looked at where its step is to be estimated.
             filled: Whether missing regions have been filled, so that a prompt that names these asks for no more.
         """
+        if wish.named and wish.t == AUTO:
+            step = self.judge.step(look(), wish.task)
+            return [Pass(wish.task, None, step)] if step else []
         if wish.named:
             return [Pass(wish.task, None, self.steps.choose(wish.task, wish.t))]
         passes = self.planner.plan(wish.prompt).passes if wish.prompt is not None else ()
@@ -131,11 +137,12 @@ class PassRestorer:
         """Restores what is estimated until there is no ground to go on; no damage is restored twice."""
         passes: list[Pass] = []
         for _ in range(self.judge.most_passes(wish.passes)):
-            found = self.judge.estimate(image)
-            if not self.judge.calls_for(found) or found.task in {done.task for done in passes} | self.spared(wish):
+            avoided = {done.task for done in passes} | self.spared(wish)
+            one, found = self.judge.next_pass(image, wish, self.steps, avoided)
+            if one is None:
                 return image, passes, found
-            passes.append(self.judge.pass_of(found, self.steps))
-            image = run(image, passes[-1].step)
+            passes.append(one)
+            image = run(image, one.step)
         return image, passes, None
 
 

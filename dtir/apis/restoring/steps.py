@@ -4,6 +4,7 @@ import logging
 
 from torch import nn
 
+from dtir.apis.restoring.wish import AUTO
 from dtir.core.errors import ConfigError
 from dtir.tasks import check_task
 
@@ -26,6 +27,14 @@ class TaskSteps:
         if task is not None and t is not None:
             raise ConfigError("give either the task of the picture or a time step t, not both.")
         return self.of_task(task) if t is None else self._checked(t)
+
+    def known(self, task: str) -> str:
+        """The name itself.
+
+        Raises:
+            TaskError: it is neither one of the restorer's tasks nor "auto".
+        """
+        return task if task == AUTO else check_task(task, tuple(self.restorer.tasks))
 
     def of_task(self, task: str) -> int:
         """The step matched to a task; 0, with a warning once, where none was matched.

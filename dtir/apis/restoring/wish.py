@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from dtir.core.errors import ConfigError
 
-# The task is estimated from the picture.
+# The task, or the step, is estimated from the picture.
 AUTO = "auto"
+Step = int | Literal["auto"]
 MOST_PASSES = 3
 # What a caller is told in every pass: the tiles that are done, and how many there are in all.
 OnTile = Callable[[int, int], None]
@@ -19,7 +21,7 @@ class Wish:
     Args:
         task: Name of the damage, or "auto" to estimate it; None is "auto", or where missing regions are masked, nothing
             but filling them.
-        t: Time step instead of a task.
+        t: Time step instead of a task; or "auto" to estimate that of each picture, within the task if one is named.
         strength: Share of the change that is applied, in [0, 1].
         passes: Most restorations of one picture with "auto".
         prompt: What is to be done in words, instead of a task, a step and a strength.
@@ -30,13 +32,15 @@ class Wish:
     """
 
     task: str | None = None
-    t: int | None = None
+    t: Step | None = None
     strength: float = 1.0
     passes: int = MOST_PASSES
     prompt: str | None = None
 
     def __post_init__(self) -> None:
-        if self.task is not None and self.t is not None:
+        if isinstance(self.t, str) and self.t != AUTO:
+            raise ConfigError(f"t='{self.t}' is neither a time step nor 'auto', to estimate it from the picture.")
+        if self.task is not None and self.t not in (None, AUTO):
             raise ConfigError("give either the task of the picture or a time step t, not both.")
         if self.prompt is not None:
             self._check_prompt()
@@ -57,8 +61,9 @@ class Wish:
     @property
     def named(self) -> bool:
         """Whether the caller says which damage it is."""
-        return self.t is not None or self.task not in (None, AUTO)
+        return self.t not in (None, AUTO) or self.task not in (None, AUTO)
 
     def estimates(self, masked: bool) -> bool:
         """Whether the damage is to be estimated, of a picture with or without a mask of missing regions."""
-        return not self.named and self.prompt is None and (self.task == AUTO or not masked)
+        asked = AUTO in (self.task, self.t)
+        return not self.named and self.prompt is None and (asked or not masked)

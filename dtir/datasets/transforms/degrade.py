@@ -42,8 +42,7 @@ class Degrade(BaseTransform):
         if results["generative"]:
             return results
         rng = results["rng"]
-        severity = rng.uniform(*self.severity) if np.ndim(self.severity) else self.severity
-        results["severity"] = severity
+        results["severity"] = severity = _drawn(self.severity, rng)
         stages, parts = [_unit(results[self.source])], []
         for part in one_by_one(self.degradation, rng, severity):
             parts.append(part)
@@ -96,6 +95,42 @@ class StepOfSeverity(BaseTransform):
             results["step"] = round(float(np.interp(results["severity"], self.severities, self.steps)))
         return results
 
+    def possible(self, severity: Severity) -> tuple[int, ...]:
+        """The steps, ascending, that severities of a range, or one, come to."""
+        low, high = np.broadcast_to(severity, 2).tolist()
+        inside = [value for value in self.severities if low <= value <= high]
+        corners = np.interp([low, *inside, high], self.severities, self.steps)
+        return tuple(range(round(corners.min()), round(corners.max()) + 1))
+
+
+@TRANSFORMS.register_module()
+class FadePair(BaseTransform):
+    """Gives the damage of a pair another strength: its LQ becomes GT + 2 severity (LQ - GT).
+
+    At severity 0.5 it is as it was recorded, at 0 there is none, and between the picture is a mixture of the two. This
+    is what thinner haze, sparser light of rain and less noise are, and near to what less darkness is; beyond 0.5 the
+    difference is continued, which holds for what was added, such as streaks of rain, up to twice as much.
+
+    Args:
+        severity: In [0, 1]; a pair (low, high) draws uniformly per sample.
+
+    Raises:
+        ConfigError: `severity` is no such number or pair.
+    """
+
+    def __init__(self, severity: Severity):
+        self.severity = _check_severity(severity)
+
+    def transform(self, results: dict) -> dict:
+        """Sets `lq`, uint8 (H, W, 3), rounded, and the `severity` that was drawn; leaves a generative sample."""
+        if results["generative"]:
+            return results
+        results["severity"] = _drawn(self.severity, results["rng"])
+        gt = results["gt"].astype(np.float32)
+        faded = gt + np.float32(2 * results["severity"]) * (results["lq"] - gt)
+        results["lq"] = np.rint(np.clip(faded, 0, 255)).astype(np.uint8)
+        return results
+
 
 @TRANSFORMS.register_module()
 class DegradeAgain(Degrade):
@@ -106,6 +141,10 @@ class DegradeAgain(Degrade):
     def joins(self, part: Part) -> bool:
         """True: the damage of the dataset is in the pair."""
         return True
+
+
+def _drawn(severity: Severity, rng: np.random.Generator) -> float:
+    return rng.uniform(*severity) if np.ndim(severity) else severity
 
 
 def _unit(picture: np.ndarray) -> np.ndarray:

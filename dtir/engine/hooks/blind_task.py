@@ -1,4 +1,4 @@
-"""Trains the estimator of the blind time step beside the restorer, on the same pictures (docs/method.md, section 6)."""
+"""Trains the estimator of the blind task and step beside the restorer, on the same pictures (docs/method.md, 6)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +9,7 @@ from mmengine.dist import get_rank, get_world_size
 from mmengine.hooks import Hook
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import Dataset
 
 from dtir.core.errors import CheckpointError
 from dtir.core.ranges import Positive, PositiveInt
@@ -17,17 +18,20 @@ from dtir.core.stage_hook import StageHook
 from dtir.evaluation.reports.confusion import write_confusion
 from dtir.models.estimator import TaskEstimator
 from dtir.registry import HOOKS
+from dtir.tasks import CLEAN
 
 KEY = "estimator"
 
 
 @HOOKS.register_module()
 class BlindTaskHook(StageHook):
-    """Lets a checkpoint tell the task, and so t*, from the picture: `task="auto"`.
+    """Lets a checkpoint tell the task, and so t*, from the picture: `task="auto"`; and the step itself: `t="auto"`.
 
     A `TaskEstimator` of its own takes one Adam step per iteration on the restoring samples; the restorer's training is
-    not touched. Every validation writes `report/confusion.{csv,png}`. The checkpoint holds the estimator under
-    `estimator`, with its optimiser, so that a resumed run ends with the same numbers.
+    not touched. Where samples have time steps of their own it learns these too, and a sample of step 0, about which
+    there is nothing to do, is of the class "clean" and not of its task (docs/method.md, section 6.1). Every validation
+    writes `report/confusion.{csv,png}`. The checkpoint holds the estimator under `estimator`, with its optimiser, so
+    that a resumed run ends with the same numbers.
 
     Args:
         lr: Learning rate.
@@ -48,12 +52,18 @@ class BlindTaskHook(StageHook):
         device = next(runner.model.parameters()).device
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(runner.seed, 0, 0))
-            self.estimator = TaskEstimator(len(runner.model.tasks), self.width).to(device)
+            self.estimator = self._made(runner.model.tasks, runner.train_dataloader.dataset).to(device)
         self.optimizer = torch.optim.Adam(self.estimator.parameters(), lr=self.lr)
         if self._loaded is not None:
             self.estimator.load_state_dict(self._loaded["state_dict"])
             if runner._resume:
                 self.optimizer.load_state_dict(self._loaded["optimizer"])
+
+    def _made(self, tasks: Sequence[str], dataset: Dataset) -> TaskEstimator:
+        steps = getattr(dataset, "own_steps", None) or {}
+        clean = any(0 in own for own in steps.values()) and CLEAN not in tasks
+        classes = (*tasks, CLEAN) if clean else tuple(tasks)
+        return TaskEstimator(len(classes), self.width, classes, steps=steps)
 
     def before_step(self, runner, step) -> None:
         """Starts a sum of gradients."""
@@ -67,8 +77,10 @@ class BlindTaskHook(StageHook):
         n = step.samples["num_generative"]
         lq, task = step.samples["lq"][n:], step.samples["task"][n:]
         self.count += len(task)
-        if len(task):
+        if len(task) and not self.estimator.steps:
             F.cross_entropy(self.estimator(lq), task, reduction="sum").backward()
+        elif len(task):
+            own_and_task_loss(self.estimator, lq, task, step.samples["step"][n:], runner.model.tasks).backward()
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """One optimiser step on the mean over the restoring samples, where there are any."""
@@ -87,8 +99,8 @@ class BlindTaskHook(StageHook):
 
     def before_val_epoch(self, runner) -> None:
         """Starts a new matrix."""
-        tasks = len(runner.model.tasks)
-        self.counts = torch.zeros(tasks, tasks, dtype=torch.long)
+        self.classes = (self.estimator and self.estimator.classes) or runner.model.tasks
+        self.counts = torch.zeros(len(self.classes), len(self.classes), dtype=torch.long)
 
     @torch.no_grad()
     def after_val_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
@@ -111,13 +123,13 @@ class BlindTaskHook(StageHook):
             dist.all_reduce(counts)
             self.counts = counts.cpu()
         if get_rank() == 0:
-            write_confusion(Path(runner.work_dir) / "report", self.counts.tolist(), runner.model.tasks)
+            write_confusion(Path(runner.work_dir) / "report", self.counts.tolist(), self.classes)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Keeps estimator and optimiser."""
         if self.estimator is not None:
             state = {"state_dict": self.estimator.state_dict(), "optimizer": self.optimizer.state_dict()}
-            checkpoint[KEY] = {**state, "width": self.width}
+            checkpoint[KEY] = {**state, **facts_of(self.estimator)}
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Takes them back when training begins."""
@@ -165,6 +177,45 @@ def estimator_of(checkpoint: dict, tasks: Sequence[str]) -> TaskEstimator | None
     """The estimator of the blind time step in a checkpoint of these tasks, if one was trained."""
     if KEY not in checkpoint:
         return None
-    estimator = TaskEstimator(len(tasks), checkpoint[KEY]["width"], tasks)
-    estimator.load_state_dict(checkpoint[KEY]["state_dict"])
+    facts = checkpoint[KEY]
+    classes = facts.get("classes", tasks)
+    estimator = TaskEstimator(len(classes), facts["width"], classes, steps=facts.get("steps"))
+    estimator.load_state_dict(facts["state_dict"])
     return estimator
+
+
+def facts_of(estimator: TaskEstimator) -> dict[str, object]:
+    """What a checkpoint has to hold of an estimator beside its weights; the classes are those of the restorer where
+    it estimates no steps."""
+    settings = estimator.settings()
+    return {name: settings[name] for name in (("width", "classes", "steps") if estimator.steps else ("width",))}
+
+
+def own_and_task_loss(estimator: TaskEstimator, lq: Tensor, task: Tensor, step: Tensor, tasks: Sequence[str]) -> Tensor:
+    """The sum over samples of the cross-entropies of their classes, and of the places of those with own steps.
+
+    The latter is that of a place p in [0, 1] as a probability, which is least where the estimate is the mean of p.
+
+    Args:
+        estimator: With `steps`.
+        lq: Degraded pictures (B, 3, H, W) in [0, 1].
+        task: Indices (B,) in `tasks`.
+        step: Steps of their own (B,), negative where they have their task's.
+        tasks: Names of the restorer's tasks.
+    """
+    logits, places = estimator.both(lq)
+    clean = estimator.classes.index(CLEAN) if CLEAN in estimator.classes else -1
+    known = list(estimator.steps)
+    label = torch.where(step == 0, clean, task) if clean >= 0 else task
+    loss = F.cross_entropy(logits, label, reduction="sum")
+    samples = zip((tasks[index] for index in task.tolist()), step.tolist(), strict=True)
+    own = [
+        (row, known.index(name), estimator.place(name, t))
+        for row, (name, t) in enumerate(samples)
+        if t >= 0 and name in known
+    ]
+    if not own:
+        return loss
+    rows, columns, wanted = zip(*own, strict=True)
+    found = places[list(rows), list(columns)]
+    return loss + F.binary_cross_entropy_with_logits(found, found.new_tensor(wanted), reduction="sum")

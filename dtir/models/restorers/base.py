@@ -120,6 +120,9 @@ class Restorer(BaseModel, ABC):
         device = self.matched_t.device
         picture = lq[None].to(device) / 255
         task = self.estimator(picture).argmax(1) if self.auto_task else torch.tensor([sample["task"]], device=device)
+        if int(task) >= len(self.tasks):
+            # The estimator's further class, clean: there is nothing to do.
+            return {**sample, "lq": lq, "pred": picture[0]}
         t = self.timestep_of(task)
         restore = self._averaged(picture)
         restored = self.apply_in_tiles(

@@ -111,6 +111,17 @@ def test_what_is_written_restores_as_what_was_learned(suffix, model, learned, tm
     assert (logits[:, 2:] < logits[:, :2].min()).all()
 
 
+def test_a_checkpoint_keeps_an_estimator_of_steps(learned, tmp_path, monkeypatch):
+    estimator = TaskEstimator(2, 4, ("noisy", "hazy"), steps={"noisy": (1, 2, 5)})
+    monkeypatch.setattr(learned.restorer, "estimator", estimator)
+    save_adapted(learned, tmp_path / "new.pth")
+    again = load_restorer(tmp_path / "new.pth").estimator
+    assert again.classes == ("noisy", "hazy", "dark")
+    assert again.steps == estimator.steps
+    x = torch.rand(1, 3, 16, 16)
+    assert torch.equal(again.both(x)[1], estimator.both(x)[1])
+
+
 def test_a_second_task_is_learned_on_top(pairs, learned, tmp_path):
     first = tmp_path / "first.safetensors"
     save_adapted(learned, first)

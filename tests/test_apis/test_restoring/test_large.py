@@ -1,5 +1,7 @@
 """A file restored in bands of rows is that restored whole."""
 
+from types import MappingProxyType
+
 import numpy as np
 import pytest
 import tifffile
@@ -33,6 +35,15 @@ class Sure(nn.Module):
         return torch.tensor([[9.0]])
 
 
+class SureOfTheStep(Sure):
+    """One that also tells the step, by the brightness of what it looks at."""
+
+    steps = MappingProxyType({"noisy": (0, 1)})
+
+    def step_of(self, picture, task):
+        return int(picture.mean() > 0.1)
+
+
 def restored(source, target, large, wish, estimator=None):
     network = Smoothing()
     network.estimator = estimator
@@ -48,7 +59,14 @@ def pages(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("wish", "estimator"), [(Wish("noisy", strength=0.5), None), (Wish("auto"), Sure()), (Wish(t=0), None)]
+    ("wish", "estimator"),
+    [
+        (Wish("noisy", strength=0.5), None),
+        (Wish("auto"), Sure()),
+        (Wish(t=0), None),
+        (Wish("noisy", "auto"), SureOfTheStep()),
+        (Wish(t="auto"), SureOfTheStep()),
+    ],
 )
 def test_bands_give_the_same_file(pages, tmp_path, wish, estimator):
     outcomes = [restored(pages, tmp_path / str(n) / "a.tif", n, wish, estimator) for n in (1, 10**9)]
@@ -68,6 +86,16 @@ def test_no_strength_is_the_file_bit_for_bit(pages, tmp_path, large):
     other = tmp_path / "out/a.png"
     restored(pages, other, large, Wish("noisy", strength=0))
     np.testing.assert_array_equal(read_picture(other).rgb, read_picture(pages).rgb)
+
+
+@pytest.mark.parametrize("large", [1, 10**9])
+@pytest.mark.parametrize("wish", [Wish("noisy", "auto"), Wish("auto", "auto")])
+def test_a_file_whose_step_is_0_is_the_same_bit_for_bit(pages, tmp_path, large, wish):
+    estimator = SureOfTheStep()
+    estimator.step_of = lambda picture, task: 0
+    outcome = restored(pages, tmp_path / "out/a.tif", large, wish, estimator)
+    assert str(outcome) == "left as it is: nothing to do"
+    assert (tmp_path / "out/a.tif").read_bytes() == pages.read_bytes()
 
 
 def test_kept_rows_may_be_written_to(tmp_path):

@@ -1,0 +1,125 @@
+"""Networks of one kind of damage and of ten on other sets than they were trained on: what helps, and what does not.
+
+    DTIR_DATA=DATA python -m benchmarks.generalisation run
+    python -m benchmarks.generalisation table
+
+Plain training, the method, and wide severities without and with a step for each picture, for equally many iterations,
+the pre-training counted (configs/_base_/lab/generalisation.py, configs/_base_/lab/method_short.py). Killed at any
+moment, the command goes on when it is run again; `--out` holds the trainings and, below results/, what was measured.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.generalisation_cells import CLEAN, MOST, MOST_CLEAN, ONE, SEEDS, TEN, Cell, all_cells, test_crop
+from benchmarks.generalisation_tables import print_tables
+from benchmarks.lab import picture, train
+from benchmarks.method import centre, prepare, pretraining
+from dtir.apis import RestorationInferencer
+from dtir.cli import exit_code
+from dtir.cli.numbers import positive_int
+from dtir.core.atomic import atomic_write
+from dtir.datasets import PairedDataset
+from dtir.evaluation.metrics.functional import psnr
+from dtir.imaging.files import read_rgb
+
+RESULTS = "benchmarks/results/generalisation"
+# Steps of a task that are tried for the best one.
+TRIED = 6
+Restore = Callable[[RestorationInferencer, np.ndarray, np.ndarray, str], np.ndarray]
+
+
+def told(inferencer: RestorationInferencer, lq: np.ndarray, gt: np.ndarray, task: str) -> np.ndarray:
+    """The task is told; the step is that of the task."""
+    return inferencer.restore_array(lq, task)
+
+
+def by_picture(inferencer: RestorationInferencer, lq: np.ndarray, gt: np.ndarray, task: str) -> np.ndarray:
+    """The task is told, the step within it estimated."""
+    return inferencer.restore_array(lq, task, "auto")
+
+
+def blind(inferencer: RestorationInferencer, lq: np.ndarray, gt: np.ndarray, task: str) -> np.ndarray:
+    """Nothing is told: the task is estimated, and the step as well where the network has one for each picture."""
+    return inferencer.restore_array(lq, None, "auto" if inferencer.judge.judgement.steps else None)
+
+
+def best(inferencer: RestorationInferencer, lq: np.ndarray, gt: np.ndarray, task: str) -> np.ndarray:
+    """The best of the task's steps, and of leaving the picture, by its GT: what estimating the step could give."""
+    steps = [t for t in inferencer.judge.judgement.steps[task] if t]
+    tried = [steps[k] for k in np.unique(np.linspace(0, len(steps) - 1, TRIED).round().astype(int))]
+    found = [lq, *(inferencer.restore_array(lq, t=t) for t in tried)]
+    return max(found, key=lambda restored: psnr(picture(restored), picture(gt)).item())
+
+
+MODES: dict[str, Restore] = {"told": told, "step": by_picture, "blind": blind, "best": best}
+
+
+def measure(cell: Cell, inferencer: RestorationInferencer, mode: str) -> dict[str, dict[str, list[float]]]:
+    """PSNR of every picture of the test sets and of its input; of clean pictures the RMSE in grey levels of 255."""
+    found: dict[str, dict[str, list[float]]] = {}
+    restore, side = MODES[mode], test_crop()
+    for name, (folders, task) in cell.sets().items():
+        values = found.setdefault(name, {"PSNR": [], "input": []})
+        records = [record for folder in folders for record in PairedDataset(task, folder).records[:MOST]]
+        for number, record in enumerate(records):
+            lq, gt = (centre(read_rgb(record[key]), side) for key in ("lq_path", "gt_path"))
+            restored = restore(inferencer, lq, gt, task)
+            values["PSNR"].append(_rounded(psnr(picture(restored), picture(gt))))
+            values["input"].append(_rounded(psnr(picture(lq), picture(gt))))
+            if folders[0].startswith("real10/") and number < MOST_CLEAN and mode != "best":
+                changed = 255 * (picture(restore(inferencer, gt, gt, task)) - picture(gt))
+                found.setdefault(CLEAN, {"RMSE": []})["RMSE"].append(_rounded(changed.square().mean().sqrt()))
+    return found
+
+
+def _rounded(value: torch.Tensor) -> float:
+    return round(value.item(), 3)
+
+
+def carry_out(cell: Cell, out: Path, threads: int) -> None:
+    """Trains and measures a cell unless that is done."""
+    path, trainings = out / "results" / cell.file, out / cell.place
+    if path.is_file():
+        return
+    if cell.way.pretrained:
+        first = pretraining(cell.seed, cell.settings)
+        train(prepare(first, trainings), trainings / first.folder, threads)
+    checkpoint = train(cell.config(trainings), trainings / cell.run.folder, threads)
+    torch.set_num_threads(threads)
+    inferencer = RestorationInferencer(str(checkpoint), device="cpu")
+    found = {mode: measure(cell, inferencer, mode) for mode in cell.way.modes}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path, "w", encoding="utf-8") as file:
+        json.dump(found, file)
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=("run", "table"))
+    parser.add_argument("--out", default="work_dirs/generalisation", help="folder of the trainings and of results/")
+    parser.add_argument("--results", default=RESULTS, help="folder of what is tabulated")
+    parser.add_argument("--seeds", type=positive_int, default=SEEDS)
+    parser.add_argument("--threads", type=positive_int, default=1, help="threads of the trainings")
+    names = sorted({way.name for way in (*ONE, *TEN)})
+    parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=f"these alone of {', '.join(names)}")
+    args = parser.parse_args()
+    if args.command == "table":
+        print_tables(Path(args.results), args.seeds)
+        return 0
+    for cell in all_cells(args.seeds):
+        if cell.way.name in (args.only or names):
+            carry_out(cell, Path(args.out), args.threads)
+            print(cell.file, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))

@@ -1,0 +1,78 @@
+"""The comparison on other sets than those of the training: what its runs are, and how they are tabulated."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.generalisation_cells import ONE, SOURCES, TEN, TEST_SETS, Cell, all_cells
+from benchmarks.generalisation_tables import difference, means, print_tables, rows_of, worst
+from dtir.engine.stages import StagePlan
+
+CELLS = [cell for cell in all_cells(1) if not cell.way.pretrained]
+
+
+def names(cells):
+    return [cell.file for cell in cells]
+
+
+def test_cells_have_files_of_their_own():
+    cells = list(all_cells(2))
+    assert len(set(names(cells))) == len(cells) == 2 * (len(ONE) * len(SOURCES) + len(TEN))
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=names(CELLS))
+def test_a_cell_has_as_many_iterations_as_those_that_it_is_compared_with(cell):
+    config = cell.config(Path("unused"))
+    plan = StagePlan(config.train_cfg.stages, len(config.model.tasks))
+    assert sum(stage.settings.iters for stage in plan) == (800 if cell.source is None and cell.way.long else 400)
+
+
+def test_own_steps_are_all_that_differs_from_the_same_network_without():
+    told, own = (Cell(TEN[k], None, 0).config(Path("unused")) for k in (1, 2))
+    assert told.model == own.model
+    assert own.model.matched_t["noisy"] == 23
+    # Pairs are faded no further than to what was recorded, the last step of their band.
+    assert own.model.matched_t["rainy"] == 35
+    for before, after in zip(*(config.train_dataloader.dataset.datasets for config in (told, own)), strict=True):
+        steps = [part.pop("severity_steps") for part in after.datasets]
+        assert before == after
+        assert steps[1] == [(0.0, 0)]
+
+
+def test_the_bands_of_ten_tasks_do_not_meet():
+    datasets = Cell(TEN[2], None, 0).config(Path("unused")).train_dataloader.dataset.datasets
+    ends = [step for made in datasets for _, step in made.datasets[0].severity_steps]
+    assert ends == sorted(set(ends))
+    assert (ends[0], ends[-1]) == (1, 50)
+
+
+@pytest.fixture(name="results")
+def results_fixture(tmp_path):
+    for seed, gain in ((0, 1.0), (1, 3.0)):
+        for way, extra in ((ONE[0], 0.0), (ONE[2], gain)):
+            values = {name: {"PSNR": [20 + extra, 22 + extra], "input": [18.0, 24.0]} for name in ("Rain100L", "rainy")}
+            path = tmp_path / Cell(way, SOURCES[0], seed).file
+            path.write_text(json.dumps({"told": {**values, "clean": {"RMSE": [2.0, 4.0]}}}))
+    return tmp_path
+
+
+def test_rows_are_compared_at_equal_seeds(results):
+    rows = rows_of(results, SOURCES[0], 2)
+    assert list(rows) == ["plain", "wide"]
+    assert means(rows["wide"], ["rainy"]) == [22, 24]
+    assert difference(rows["wide"], rows["plain"], ["rainy"]) == "+2.00 [+2.00, +2.00] (+1.00, +3.00)"
+    del rows["plain"][0]
+    assert difference(rows["wide"], rows["plain"], ["rainy"]) == "+3.00 [+3.00, +3.00] (+3.00)"
+
+
+def test_the_worst_gain_is_that_of_any_picture():
+    values = {name: {"PSNR": [20.0, 21.0], "input": [18.0, 24.0]} for name in TEST_SETS}
+    assert worst({0: values}) == "-3.0"
+
+
+def test_the_tables(results, capsys):
+    print_tables(results, 2)
+    lines = capsys.readouterr().out.splitlines()
+    assert "| Rain100L | Rain100H | 21.00 | 21.00 ± 0.00 | 23.00 ± 1.41 |" in lines
+    assert "| Rain100L | 3.00 ± 0.00 | 3.00 ± 0.00 |" in lines
