@@ -27,8 +27,8 @@ class TaskEstimator(nn.Module):
     do not grow with the picture's size, so that what it learned of crops holds for whole photographs.
 
     Where samples had time steps of their own, a second head tells, for each task that had, where between the least and
-    the largest of its steps a picture is, in [0, 1]. It is the place among the steps, and not the step: those of a task
-    need not be evenly spaced, and 0, nothing to do, may be far from the others.
+    the largest of its steps a picture is, from -1 to 1. It is the place among the steps, and not the step: those of a
+    task need not be evenly spaced, and 0, nothing to do, may be far from the others.
 
     Args:
         num_tasks: Tasks.
@@ -81,20 +81,20 @@ class TaskEstimator(nn.Module):
         return self.head(self._described(part))
 
     def both(self, lq: Tensor) -> tuple[Tensor, Tensor]:
-        """The logits (B, num_tasks) of pictures as in `forward`, and those of their places, (B, number of `steps`)."""
+        """The logits (B, num_tasks) of pictures as in `forward`, and their places, (B, number of `steps`)."""
         described = self._described(judged_part(lq))
         return self.head(described), self.step_head(described)
 
     def place(self, task: str, step: int) -> float:
-        """Where a step is among those of a task, in [0, 1]; one between two of them is taken for the larger."""
+        """Where a step is among those of a task, from -1 to 1; one between two of them is taken for the larger."""
         own = self.steps[task]
-        return min(bisect.bisect_left(own, step), len(own) - 1) / max(len(own) - 1, 1)
+        return 2 * min(bisect.bisect_left(own, step), len(own) - 1) / max(len(own) - 1, 1) - 1
 
     def step_of(self, lq: Tensor, task: str) -> int:
         """The time step, among those of a task in `steps`, of one picture (1, 3, H, W) in [0, 1]."""
         own = self.steps[task]
-        place = self.both(lq)[1][0, list(self.steps).index(task)].sigmoid()
-        return own[round(float(place) * (len(own) - 1))]
+        place = self.both(lq)[1][0, list(self.steps).index(task)].clamp(-1, 1)
+        return own[round((float(place) + 1) / 2 * (len(own) - 1))]
 
     def _described(self, part: Tensor) -> Tensor:
         detail = part - F.avg_pool2d(F.pad(part, (1, 1, 1, 1), mode="replicate"), 3, 1)

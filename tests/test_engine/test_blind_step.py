@@ -151,12 +151,12 @@ def test_without_steps_an_estimator_is_what_it_was(tmp_path):
 
 def test_places_are_even_among_the_steps_and_not_between_them():
     estimator = TaskEstimator(2, 4, ("a", "clean"), steps={"a": (0, 11, 12, 13, 14)})
-    assert [estimator.place("a", t) for t in (0, 11, 14, 5)] == [0, 0.25, 1, 0.25]
-    assert TaskEstimator(1, 4, ("a",), steps={"a": (7,)}).place("a", 7) == 0
+    assert [estimator.place("a", t) for t in (0, 11, 14, 5)] == [-1, -0.5, 1, -0.5]
+    assert TaskEstimator(1, 4, ("a",), steps={"a": (7,)}).place("a", 7) == -1
     with torch.no_grad():
         estimator.step_head.weight.zero_()
-        for place, step in ((0.0, 11), (-9.0, 0), (9.0, 14)):
-            estimator.step_head.bias.fill_(torch.tensor(0.3).logit() if place == 0 else place)
+        for place, step in ((-0.4, 11), (-9.0, 0), (9.0, 14)):
+            estimator.step_head.bias.fill_(place)
             assert estimator.step_of(torch.rand(1, 3, 20, 20), "a") == step
 
 
@@ -165,5 +165,5 @@ def test_the_loss_is_that_of_class_and_place_where_there_are_such():
     lq, task, step = torch.rand(4, 3, 16, 16), torch.tensor([0, 1, 1, 1]), torch.tensor([-1, 6, 0, -1])
     logits, places = estimator.both(lq)
     expected = -logits.log_softmax(1)[range(4), [0, 1, 2, 1]].sum()
-    expected = expected - places[1, 0].sigmoid().log() - (1 - places[2, 0].sigmoid()).log()
+    expected = expected + (places[1, 0] - 1) ** 2 + (places[2, 0] + 1) ** 2
     torch.testing.assert_close(own_and_task_loss(estimator, lq, task, step, ("a", "b")), expected)

@@ -192,9 +192,8 @@ def facts_of(estimator: TaskEstimator) -> dict[str, object]:
 
 
 def own_and_task_loss(estimator: TaskEstimator, lq: Tensor, task: Tensor, step: Tensor, tasks: Sequence[str]) -> Tensor:
-    """The sum over samples of the cross-entropies of their classes, and of the places of those with own steps.
-
-    The latter is that of a place p in [0, 1] as a probability, which is least where the estimate is the mean of p.
+    """The sum over samples of the cross-entropies of their classes, and of the squared errors of the places of those
+    with steps of their own.
 
     Args:
         estimator: With `steps`.
@@ -218,4 +217,4 @@ def own_and_task_loss(estimator: TaskEstimator, lq: Tensor, task: Tensor, step: 
         return loss
     rows, columns, wanted = zip(*own, strict=True)
     found = places[list(rows), list(columns)]
-    return loss + F.binary_cross_entropy_with_logits(found, found.new_tensor(wanted), reduction="sum")
+    return loss + F.mse_loss(found, found.new_tensor(wanted), reduction="sum")
