@@ -126,6 +126,7 @@ def ten_tasks(results: Path, seeds: int) -> Iterator[str]:
         (
             [f"{a} - {b}", *(difference(rows.get(a, {}), rows.get(b, {}), names) for names in sets.values())]
             for a, b in asked
+            if a in rows and b in rows
         ),
     )
 
