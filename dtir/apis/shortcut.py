@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dtir.apis.inferencer import RestorationInferencer
 from dtir.apis.restoring.outcome import Outcome
-from dtir.apis.restoring.wish import MOST_PASSES
+from dtir.apis.restoring.wish import MOST_PASSES, Step
 
 if TYPE_CHECKING:
     from dtir.apis.restoring.kinds import Pictures
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def restore(
     x: "Pictures",
     task: str | None = None,
-    t: int | None = None,
+    t: Step | None = None,
     *,
     model: str | Path | None = None,
     device: str | None = None,
@@ -32,7 +32,7 @@ def restore(
     Args:
         x: The picture or pictures.
         task: Name of the damage; None or "auto" estimates it.
-        t: Time step instead of a task.
+        t: Time step instead of a task; or "auto" to estimate it from each picture, within the task if one is named.
         model: Name, file or folder of a model; None is the one of the package. It is loaded once and kept.
         device: Where the network runs; None takes CUDA if there is one.
         strength: Share of the change that is applied, in [0, 1].

@@ -52,8 +52,8 @@ class PairedDataset(RestorationDataset):
 
     Raises:
         DatasetError: a folder is missing or empty, a picture has no partner or is a link to a file that is gone, two
-            have one name, the pairing rule is unknown, the pack is not that of these pictures, or there are
-            `severity_steps` beside `steps` or without `severity`. Different sizes in a pair are an error when the pair
+            have one name, the pairing rule is unknown, the pack is not that of these pictures, or there is `severity`
+            beside `steps`, or `severity_steps` without `severity`. Different sizes in a pair are an error when the pair
             is loaded.
         TaskError: `task` is no non-empty string, or has an @ in it.
     """
@@ -79,10 +79,15 @@ class PairedDataset(RestorationDataset):
         severity: Severity | None = None,
         severity_steps: Sequence[tuple[float, int]] | None = None,
     ):
-        if severity_steps and (steps is not None or severity is None):
+        if severity_steps and severity is None:
             raise DatasetError(
                 f"task '{task}': severity_steps are the steps of severities that are drawn: give severity=(0.0, 0.5) "
-                "or another range with them, and leave out steps."
+                "or another range with them."
+            )
+        if steps is not None and severity is not None:
+            raise DatasetError(
+                f"task '{task}': steps are those of pairs as they were recorded, and severity fades them: leave out "
+                "steps, and give severity_steps where samples are to have steps of their own."
             )
         root = require_folder(_by_either_name(resolve_root(data_root)), task)
         lq = _by_name(require_folder(root / lq_dir, task), recursive)

@@ -55,8 +55,8 @@ class Source:
             ImageFileError: The file is damaged or cut off.
         """
         with damage_named(self.origin):
-            array = self.pixels.numpy()
-        return array[:, :, None] if array.ndim == 2 else array
+            # pyvips drops the axes of grey ones: the last, and of a single pixel all.
+            return self.pixels.numpy().reshape(self.pixels.height, self.pixels.width, -1)
 
 
 def open_source(file: File, origin: str | os.PathLike | None = None, page: int = 0, in_order: bool = True) -> Source:

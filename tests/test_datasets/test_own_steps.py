@@ -90,10 +90,17 @@ def test_a_pair_is_faded_to_the_severity_that_is_drawn(pairs):
     assert data[0]["inputs"].unique().tolist() == [180]
 
 
-@pytest.mark.parametrize("options", [{}, {"severity": 0.5, "steps": "steps.json"}])
-def test_steps_of_severities_need_severities_alone(pairs, options):
-    with pytest.raises(DatasetError, match="leave out steps"):
-        PairedDataset("rainy", pairs, severity_steps=TABLE, **options)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"severity_steps": TABLE}, "give severity="),
+        ({"severity_steps": TABLE, "severity": 0.5, "steps": "steps.json"}, "leave out steps"),
+        ({"severity": (0.1, 0.5), "steps": "steps.json"}, "leave out steps"),
+    ],
+)
+def test_steps_of_severities_need_severities_alone(pairs, options, message):
+    with pytest.raises(DatasetError, match=message):
+        PairedDataset("rainy", pairs, **options)
 
 
 @pytest.mark.parametrize("content", ["[1]", '{"a": -1}', '{"a": 1.5}', "{"])

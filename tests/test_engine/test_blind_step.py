@@ -11,7 +11,7 @@ from tiny_run import BARE, last_state, train
 from dtir.apis import RestorationInferencer
 from dtir.apis.models.files import write_model_file
 from dtir.cli import main
-from dtir.core.errors import ConfigError
+from dtir.core.errors import CheckpointError, ConfigError, TaskError
 from dtir.engine.hooks.blind_task import estimator_of, own_and_task_loss
 from dtir.models.estimator import TaskEstimator
 
@@ -32,7 +32,7 @@ OPTIONS = {
     "custom_hooks": [{"type": "BlindTaskHook", "width": 8, "lr": 3e-3}],
     "train_cfg.stages": [{"name": "train", "iters": 60, "lr": 1e-3, "validate": True}],
     "train_cfg.val_interval": 0,
-    "default_hooks.checkpoint.interval": 100,
+    "default_hooks.checkpoint.interval": 50,
     "train_dataloader.batch_size": 12,
     "train_dataloader.dataset.datasets": [
         mixture("noisy", 11, 15),
@@ -89,6 +89,13 @@ def test_task_and_step_are_estimated_together(inferencer):
         assert outcome.step in range(21, 26)
 
 
+def test_an_estimated_task_without_steps_of_its_own_is_restored_at_the_tasks_step(inferencer):
+    inferencer.restorer.set_matched_t({"jpeg-compressed": 31})
+    inferencer.judge.estimator.forward = lambda lq: torch.tensor([[0.0, 0.0, 9.0, 0.0]])
+    outcome = inferencer(noisy(0.1), None, "auto", passes=1, with_details=True)[1]
+    assert (outcome.task, outcome.step) == ("jpeg-compressed", 31)
+
+
 def test_a_picture_of_step_0_is_left_as_it_is(inferencer):
     inferencer.judge.estimator.step_of = lambda picture, task: 0
     for task in ("noisy", "auto"):
@@ -115,6 +122,10 @@ def test_the_confusion_has_the_clean_class(trained):
 def test_a_task_whose_samples_had_no_steps_is_named(inferencer):
     with pytest.raises(ConfigError, match="of task 'jpeg-compressed' had no time steps of their own"):
         inferencer.restore_array(noisy(0.1), "jpeg-compressed", "auto")
+    with pytest.raises(TaskError, match="Did you mean 'noisy'"):
+        inferencer.restore_array(noisy(0.1), "nosy", "auto")
+    with pytest.raises(ConfigError, match="use a whole number"):
+        inferencer.timestep(t="auto")
 
 
 def test_a_test_leaves_what_is_taken_for_clean(inferencer):
@@ -132,6 +143,21 @@ def test_the_command_line_estimates_the_step(trained, tmp_path, capsys):
     assert re.search(r"a\.png: noisy, step 1[1-5]\n", capsys.readouterr().out)
     assert main([*words, "--task", "jpeg-compressed", "--t", "auto"]) == 2
     assert "had no time steps of their own" in capsys.readouterr().err
+
+
+def test_an_estimator_that_does_not_fit_begins_anew_and_is_not_resumed(trained, tmp_path, capsys):
+    plain = [dataset(task, patch=16) for task in ("noisy", "low-light", "jpeg-compressed")]
+    options = {
+        **OPTIONS,
+        "train_dataloader.dataset.datasets": plain,
+        "load_from": str(trained.with_name("iter_50.pth")),
+    }
+    with pytest.raises(CheckpointError, match="resume with the config that it was begun with"):
+        train(tmp_path, **options, resume=True)
+    stages = [{"name": "train", "iters": 1, "lr": 1e-3}]
+    train(tmp_path, **{**options, **BARE, "custom_hooks": OPTIONS["custom_hooks"], "train_cfg.stages": stages})
+    assert "it begins anew" in capsys.readouterr().out
+    assert "step_head.bias" not in last_state(tmp_path)["estimator"]["state_dict"]
 
 
 def test_without_steps_an_estimator_is_what_it_was(tmp_path):

@@ -108,6 +108,14 @@ def test_grey_becomes_three_equal_channels(tmp_path, extension):
     assert np.abs(read[:, :, 0].astype(int) - scene()[:, :, 0]).mean() < 2
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (5, 1), (1, 1, 3)])
+@pytest.mark.parametrize("extension", [".png", ".tif", ".bmp"])
+def test_pictures_of_one_pixel_are_read(tmp_path, extension, shape):
+    read = read_picture(save(tmp_path / f"a{extension}", np.full(shape, 99, np.uint8)))
+    assert read.rgb.shape == (*shape[:2], 3)
+    assert np.rint(read.rgb * 255).ravel().tolist() == [99] * read.rgb.size
+
+
 @pytest.mark.parametrize("extension", [".png", ".tif", ".ppm"])
 def test_sixteen_bits_are_rounded_to_eight(tmp_path, extension):
     deep = scene(dtype=np.uint16)

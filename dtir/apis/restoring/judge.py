@@ -79,8 +79,8 @@ class Judge:
 
         Args:
             image: (1, 3, H, W) in [0, 1].
-            wish: What is to be done: whether the step is that of the picture, or the task's unless the estimator only
-                says what the restorer sees.
+            wish: What is to be done: whether the step is that of the picture, where the task's samples had steps of
+                their own; or the task's, unless the estimator only says what the restorer sees.
             steps: Time steps of the tasks.
             avoided: Damages that are not to be restored, or were restored already.
 
@@ -90,7 +90,7 @@ class Judge:
         found = self.estimate(image)
         if not self.calls_for(found) or found.task in avoided:
             return None, found
-        if wish.t == AUTO:
+        if wish.t == AUTO and found.task in self.judgement.steps:
             step = self.step(image, found.task)
             return (Pass(found.task, found.confidence, step), None) if step else (None, None)
         own = self.judgement.step

@@ -107,7 +107,7 @@ class PassRestorer:
             filled: Whether missing regions have been filled, so that a prompt that names these asks for no more.
         """
         if wish.named and wish.t == AUTO:
-            step = self.judge.step(look(), wish.task)
+            step = self.judge.step(look(), self.steps.known(wish.task))
             return [Pass(wish.task, None, step)] if step else []
         if wish.named:
             return [Pass(wish.task, None, self.steps.choose(wish.task, wish.t))]

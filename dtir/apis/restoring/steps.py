@@ -53,6 +53,6 @@ class TaskSteps:
 
     def _checked(self, t: int) -> int:
         last = int(self.restorer.num_timesteps)
-        if int(t) != t or not 0 <= t <= last:
+        if isinstance(t, str) or int(t) != t or not 0 <= t <= last:
             raise ConfigError(f"t={t} is not a time step of this checkpoint: use a whole number from 0 to {last}.")
         return int(t)

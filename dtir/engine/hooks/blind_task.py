@@ -1,12 +1,14 @@
 """Trains the estimator of the blind task and step beside the restorer, on the same pictures (docs/method.md, 6)."""
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from mmengine.dist import get_rank, get_world_size
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
@@ -46,7 +48,11 @@ class BlindTaskHook(StageHook):
         self._loaded: dict | None = None
 
     def before_train(self, runner) -> None:
-        """Makes the estimator, the same in all processes."""
+        """Makes the estimator, the same in all processes.
+
+        Raises:
+            CheckpointError: The run is resumed from a checkpoint whose estimator has other parts.
+        """
         if self.estimator is not None:
             return
         device = next(runner.model.parameters()).device
@@ -54,10 +60,26 @@ class BlindTaskHook(StageHook):
             torch.manual_seed(derive_seed(runner.seed, 0, 0))
             self.estimator = self._made(runner.model.tasks, runner.train_dataloader.dataset).to(device)
         self.optimizer = torch.optim.Adam(self.estimator.parameters(), lr=self.lr)
-        if self._loaded is not None:
+        if self._loaded is not None and self._fits(self._loaded["state_dict"], runner):
             self.estimator.load_state_dict(self._loaded["state_dict"])
             if runner._resume:
                 self.optimizer.load_state_dict(self._loaded["optimizer"])
+
+    def _fits(self, state: Mapping[str, Tensor], runner: Runner) -> bool:
+        shapes = ({name: value.shape for name, value in each.items()} for each in (state, self.estimator.state_dict()))
+        if operator.eq(*shapes):
+            return True
+        problem = (
+            "the checkpoint's estimator of the task (BlindTaskHook) is of another width, or tells other tasks or steps "
+            "apart than those of this training's data"
+        )
+        if runner._resume:
+            raise CheckpointError(
+                f"{problem}: resume with the config that it was begun with, or give the checkpoint as load_from, with "
+                "which the estimator begins anew."
+            )
+        runner.logger.warning(f"{problem}; it begins anew.")
+        return False
 
     def _made(self, tasks: Sequence[str], dataset: Dataset) -> TaskEstimator:
         steps = getattr(dataset, "own_steps", None) or {}
