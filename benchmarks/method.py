@@ -27,6 +27,8 @@ from mmengine.registry import DefaultScope
 
 from benchmarks.lab import REPO, markdown, picture, small_training, train
 from dtir.apis import RestorationInferencer
+from dtir.apis.models.build import load_restorer
+from dtir.apis.models.packing import with_estimator
 from dtir.cli import exit_code
 from dtir.cli.launching import load_config
 from dtir.cli.numbers import positive_int
@@ -41,8 +43,10 @@ from dtir.tasks import TASKS
 
 LAB = "configs/_base_/lab/method.py"
 FULL, SINGLE, PLAIN = "dtir/dtir_unet_10task", "dtir/dtir_unet_deraining", "ablations/plain_joint"
+BRIEF = "dtir/dtir_unet_10task_brief"
 TOLD, RELEASED = "baselines/dtir_unet_told_10task", "eedtp/eedtp_10task"
-BLIND = ", step estimated"
+BLIND, APART = ", step estimated", ", task estimated apart"
+ESTIMATOR = "models/universal_estimator"
 REFERENCE = "told, equal total steps"
 
 
@@ -80,6 +84,8 @@ class Run:
 
 
 TRAINING_HOOKS = ("StageEMAHook", "TimestepMatchingHook", "BlindTaskHook")
+# Runs that are told the task, and are measured with that estimated as well.
+WITH_ESTIMATOR = (REFERENCE, "full", "brief")
 ABLATIONS = ["tmgp", "gef", "importance", "orthogonality", "matched_t", "layer_decay", "tit", "moe"]
 PAIRS = {"Rain100L": "rainy-light", "Rain100H": "rainy", "SOTS": "hazy"}
 # Trained on, tested on: the first of each pair of lines is the distribution of the training.
@@ -101,6 +107,7 @@ def all_runs(seeds: int, settings: str = LAB) -> list[Run]:
         Run("told", TOLD),
         Run("told, equal total steps", TOLD, long=True),
         Run("full", FULL),
+        Run("brief", BRIEF),
         Run("released", RELEASED),
         Run("plain, equal total steps", PLAIN, long=True),
     ]
@@ -162,6 +169,9 @@ def _lab_stage(stage: dict, table: dict, run: Run, config: Config) -> dict:
         del small["warmup_iters"]
     if run.long:
         small["iters"] += table["pretrain"]["iters"]
+    elif stage.name == "train" and "primer" in names:
+        # As many in all as with the pre-training of the others.
+        small["iters"] += table["pretrain"]["iters"] - table["primer"]["iters"]
     return {**stage, **small, "validate": False}
 
 
@@ -196,18 +206,43 @@ def _start(run: Run, config: Config, out: Path) -> Path:
     return path
 
 
-def carry_out(run: Run, out: Path, threads: int) -> str:
-    """Trains and measures a run unless that is done; returns its folder."""
-    folder = out / run.folder
-    if run.name == "pretrain" or (folder / "results.json").is_file():
-        train(prepare(run, out), folder, threads)
-        return run.folder
-    checkpoint = train(prepare(run, out), folder, threads)
+def train_estimator(seed: int, settings: str, out: Path, threads: int) -> Path:
+    """Trains an estimator of the ten tasks by itself, on larger crops of the same data; returns its checkpoint."""
+    run = Run("estimator", ESTIMATOR, seed, settings=settings)
+    config = load_config(REPO / f"configs/{ESTIMATOR}.py", work_dir=out / run.folder)
+    lab = Config.fromfile(REPO / settings)
+    sets = [{**copy.deepcopy(lab.train_sets[task]), "patch": lab.estimator.patch} for task in TASKS]
+    small_training(config, list(TASKS), sets, lab.optimizer, seed)
+    config.train_cfg.stages = [{"name": "estimator", **lab.estimator}]
+    config.custom_hooks = [hook for hook in config.custom_hooks if hook.type != "ReportHook"]
+    return train(config, out / run.folder, threads)
+
+
+def measure_apart(run: Run, out: Path, threads: int) -> None:
+    """Measures a trained run with the task estimated by the estimator of its seed that was trained by itself."""
+    target = out / run.folder / "results_apart.json"
+    if target.is_file():
+        return
+    estimator = train_estimator(run.seed, run.settings, out, threads)
     torch.set_num_threads(threads)
-    inferencer = RestorationInferencer(str(checkpoint), device="cpu")
-    if getattr(inferencer.restorer, "estimator", None) is not None and inferencer.restorer.num_timesteps:
-        _write(folder / "results_blind.json", measure(run, inferencer, blind=True))
-    _write(folder / "results.json", measure(run, inferencer))
+    restorer = with_estimator(load_restorer(find_last_checkpoint(out / run.folder)), estimator)
+    _write(target, measure(run, RestorationInferencer(restorer, device="cpu"), blind=True))
+
+
+def carry_out(run: Run, out: Path, threads: int) -> str:
+    """Trains and measures a run, as far as that is not done; returns its folder."""
+    folder = out / run.folder
+    checkpoint = train(prepare(run, out), folder, threads)
+    if run.name == "pretrain":
+        return run.folder
+    if not (folder / "results.json").is_file():
+        torch.set_num_threads(threads)
+        inferencer = RestorationInferencer(str(checkpoint), device="cpu")
+        if getattr(inferencer.restorer, "estimator", None) is not None and inferencer.restorer.num_timesteps:
+            _write(folder / "results_blind.json", measure(run, inferencer, blind=True))
+        _write(folder / "results.json", measure(run, inferencer))
+    if run.name in WITH_ESTIMATOR:
+        measure_apart(run, out, threads)
     return run.folder
 
 
@@ -277,15 +312,15 @@ def run_all(args: argparse.Namespace) -> None:
 
 
 def _pretrained(run: Run) -> bool:
-    return run.config not in (PLAIN, TOLD, RELEASED, "ablations/wo_tmgp")
+    return run.config not in (PLAIN, TOLD, RELEASED, BRIEF, "ablations/wo_tmgp")
 
 
 def read_results(out: Path, seeds: int) -> dict[str, dict[int, dict]]:
     """Results of the finished runs, by name and seed."""
     found: dict[str, dict[int, dict]] = {}
     for run in all_runs(seeds):
-        for name, file in ((run.name, "results.json"), (run.name + BLIND, "results_blind.json")):
-            path = out / run.folder / file
+        for suffix, file in (("", "results.json"), (BLIND, "results_blind.json"), (APART, "results_apart.json")):
+            name, path = run.name + suffix, out / run.folder / file
             if path.is_file():
                 found.setdefault(name, {})[run.seed] = json.loads(path.read_text(encoding="utf-8"))
     return found

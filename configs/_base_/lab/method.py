@@ -23,13 +23,16 @@ train_sets.update(
     {task: dict(type="SyntheticDataset", task=task, data_root="clean", recursive=True) for task in _synthetic}
 )
 
-# By the name of the stage; `train` is plain training.
+# By the name of the stage; `train` is plain training, `primer` a shorter pre-training of its own.
 stages = dict(
     pretrain=dict(iters=3000, lr=2e-3, min_lr=2e-4, warmup_iters=50),
+    primer=dict(iters=900, lr=2e-3, min_lr=2e-4, warmup_iters=50),
     finetune=dict(iters=900, lr=2e-3, min_lr=6e-4, warmup_iters=50),
     incremental=dict(iters=[20] * 9 + [420], lr=6e-4, min_lr=2e-5),
     train=dict(iters=1500, lr=2e-3, min_lr=2e-5, warmup_iters=50),
 )
+# Of the tasks, trained by itself on larger crops.
+estimator = dict(iters=2000, patch=112, lr=2e-3, min_lr=2e-5, warmup_iters=50)
 matching = dict(num_images=8, distinct=True, first=1)
 optimizer = dict(type="AdamW", lr=1e-3, betas=(0.9, 0.99))
 importance = dict(weight=0.4, num_samples=16)

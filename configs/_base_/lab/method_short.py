@@ -9,7 +9,9 @@ patch = 40
 test_crop = 192
 stages = dict(
     pretrain=dict(iters=400),
+    primer=dict(iters=150),
     finetune=dict(iters=240),
     incremental=dict(iters=[10] * 9 + [70]),
     train=dict(iters=400),
 )
+estimator = dict(iters=1000, patch=96)
