@@ -46,7 +46,8 @@ from benchmarks.few_shot_cells import (
 )
 from benchmarks.few_shot_tables import print_tables
 from benchmarks.lab import REPO, picture, train
-from benchmarks.method import FULL, TOLD, Run, centre, prepare, pretraining
+from benchmarks.method import centre
+from benchmarks.method_runs import FULL, TOLD, Run, prepare, pretraining
 from dtir.apis import RestorationInferencer
 from dtir.apis.adaptation.files import save_adapted
 from dtir.apis.adaptation.settings import AdaptationSettings

@@ -20,7 +20,8 @@ import torch
 from benchmarks.generalisation_cells import CLEAN, MOST, MOST_CLEAN, ONE, SEEDS, TEN, Cell, all_cells, test_crop
 from benchmarks.generalisation_tables import print_tables
 from benchmarks.lab import picture, train
-from benchmarks.method import centre, prepare, pretraining
+from benchmarks.method import centre
+from benchmarks.method_runs import prepare, pretraining
 from dtir.apis import RestorationInferencer
 from dtir.cli import exit_code
 from dtir.cli.numbers import positive_int

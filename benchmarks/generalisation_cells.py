@@ -7,7 +7,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from benchmarks.lab import REPO
-from benchmarks.method import FULL, PLAIN, SINGLE, TOLD, Run, prepare
+from benchmarks.method_runs import FULL, PLAIN, SINGLE, TOLD, Run, prepare
 from dtir.datasets.transforms.degrade import StepOfSeverity
 from dtir.tasks import TASKS
 

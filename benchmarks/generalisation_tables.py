@@ -7,7 +7,7 @@ from statistics import fmean
 
 from benchmarks.generalisation_cells import CLEAN, NAMES, ONE, SOURCES, TEN, TEST_SETS, Cell, Source
 from benchmarks.lab import markdown
-from benchmarks.method import cell
+from benchmarks.method_tables import cell
 from dtir.evaluation.statistics import difference_interval
 from dtir.tasks import TASKS
 

@@ -18,7 +18,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from benchmarks import diffusion, method
+from benchmarks import diffusion, method_runs, method_tables
 from benchmarks.lab import REPO, markdown
 from dtir.apis.models.files import read_facts
 from dtir.cli import exit_code
@@ -82,15 +82,15 @@ def result(dataset: str, metrics: dict[str, float]) -> dict:
 def method_models() -> Iterator[dict]:
     """The trainings of both comparisons of the method, means over their seeds."""
     for name, settings in COMPARISONS.items():
-        found = method.read_results(REPO / RESULTS / name, MOST_SEEDS)
-        runs = {run.name: run for run in method.all_runs(MOST_SEEDS, settings)}
+        found = method_tables.read_results(REPO / RESULTS / name, MOST_SEEDS)
+        runs = {run.name: run for run in method_runs.all_runs(MOST_SEEDS, settings)}
         for title, by_seed in found.items():
             # The rows whose step is estimated are the same networks, used another way.
             if title not in runs or runs[title].pairs:
                 continue
             run = runs[title]
             metrics = {
-                metric: round(fmean(method.average(r, metric) for r in by_seed.values()), digits)
+                metric: round(fmean(method_tables.average(r, metric) for r in by_seed.values()), digits)
                 for metric, digits in (("PSNR", 2), ("SSIM", 4))
             }
             yield {
@@ -98,7 +98,7 @@ def method_models() -> Iterator[dict]:
                 "Config": f"configs/{run.config}.py",
                 "Weights": None,
                 "Metadata": {
-                    "Parameters": parameters(method.lab_config(run, Path("unused"))),
+                    "Parameters": parameters(method_runs.lab_config(run, Path("unused"))),
                     "Settings": settings,
                     "Seeds": sorted(by_seed),
                     "Scoreboard": "docs/benchmarks/method.md",

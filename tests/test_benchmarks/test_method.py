@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.method import REFERENCE, all_runs, cell, centre, compared, lab_config, pretraining, ten_task_table
+from benchmarks.method import centre
+from benchmarks.method_runs import REFERENCE, all_runs, estimator, lab_config, prepare, pretraining
+from benchmarks.method_tables import cell, compared, ten_task_table
 from dtir.engine.stages import StagePlan
 from dtir.evaluation.statistics import difference_interval
 from dtir.tasks import TASKS
@@ -35,6 +37,16 @@ def test_every_run_has_the_restoration_steps_that_it_is_compared_at(run):
     if run.name == "brief":
         expected += iterations(pretraining(0), generative_only=True) - iterations(run, generative_only=True)
     assert iterations(run, generative_only=False) == expected
+
+
+def test_the_estimator_trains_by_itself_on_the_data_of_the_networks():
+    run = estimator(0)
+    config, other = prepare(run, Path("unused")), lab_config(next(r for r in RUNS if r.name == "told"), Path("unused"))
+    assert config.model.type == "TaskClassifier"
+    found, expected = ({d.task: d.data_root for d in c.train_dataloader.dataset.datasets} for c in (config, other))
+    assert found == expected
+    assert [(s.name, s.iters) for s in config.train_cfg.stages] == [("estimator", 2000)]
+    assert run.folder not in {r.folder for r in RUNS}
 
 
 def test_runs_of_one_task_train_on_their_pairs():
