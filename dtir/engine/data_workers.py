@@ -1,5 +1,8 @@
-"""How many processes read data."""
+"""The processes that read data: how many, and how they begin."""
 
+import signal
+
+import torch
 from mmengine.logging import MMLogger
 
 from dtir.core.cores import usable_cores
@@ -8,6 +11,8 @@ from dtir.core.cores import usable_cores
 WORKERS_PER_CORE = 4
 # No bound for what configs usually have, which are written for larger machines.
 ALWAYS_GRANTED = 16
+# With which a system tells a job that it is to end.
+SIGNALS = ("SIGTERM", "SIGUSR1")
 
 
 def granted_workers(asked: int) -> int:
@@ -22,3 +27,20 @@ def granted_workers(asked: int) -> int:
             f"at least {ALWAYS_GRANTED}; samples are the same."
         )
     return min(asked, most)
+
+
+def begin_worker(worker_id: int) -> None:
+    """What each worker of a `DataLoader` does first: one thread, and it outlives a signal to the whole job."""
+    import cv2
+
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+    for name in SIGNALS:
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _stay_once)
+
+
+def _stay_once(number: int, frame: object) -> None:
+    # A system that ends a job signals its workers too, whose data the last step and the checkpoint still wait for. A
+    # second signal is the training's own, for a worker that does not end by itself.
+    signal.signal(number, signal.SIG_DFL)

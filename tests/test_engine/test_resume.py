@@ -1,5 +1,6 @@
 """A run stopped at any moment and resumed ends with the same bits."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -28,6 +29,17 @@ class AskedToStop(StageHook):
     def before_optim_step(self, runner, step):
         if runner.iter == self.at:
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+class JobAskedToStop(AskedToStop):
+    def before_optim_step(self, runner, step):
+        workers = multiprocessing.active_children() if runner.iter == self.at else []
+        if workers:
+            # From another process: torch's workers end in peace where it is their parent that signals.
+            subprocess.run(["kill", "-TERM", *(str(worker.pid) for worker in workers)], check=True)
+        super().before_optim_step(runner, step)
+        # What torch would say of workers that are gone comes within a moment.
+        time.sleep(0.5 * bool(workers))
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +77,15 @@ def test_a_run_that_the_system_ends_saves_and_resumes_to_the_same_bits(tmp_path,
     assert last_state(tmp_path)["meta"]["iter"] == 7
     assert [hook.asked for hook in runner.hooks if isinstance(hook, PreemptionHook)] == ["SIGTERM"]
     assert signal.getsignal(signal.SIGTERM) == handler
+    train(tmp_path, resume=True, custom_hooks=HOOKS)
+    assert_same_state(last_state(tmp_path), uninterrupted)
+
+
+def test_a_system_that_ends_the_workers_too_gets_a_checkpoint(tmp_path, uninterrupted):
+    runner = StagedRunner.from_cfg(tiny_config(tmp_path, custom_hooks=HOOKS, **{"train_dataloader.num_workers": 1}))
+    runner.register_hook(JobAskedToStop(at=6))
+    runner.train()
+    assert last_state(tmp_path)["meta"]["iter"] == 7
     train(tmp_path, resume=True, custom_hooks=HOOKS)
     assert_same_state(last_state(tmp_path), uninterrupted)
 

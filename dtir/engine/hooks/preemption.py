@@ -9,9 +9,9 @@ import torch.distributed as dist
 from mmengine.dist import get_world_size
 
 from dtir.core.stage_hook import EstimateStopped, StageHook
+from dtir.engine.data_workers import SIGNALS
 from dtir.registry import HOOKS
 
-SIGNALS = ("SIGTERM", "SIGUSR1")
 # Steps after which several processes tell each other, as each time costs a wait for the device; fewer where they take
 # longer than so many seconds, as those who ask wait half a minute.
 INTERVAL, SECONDS = 10, 5.0

@@ -19,7 +19,7 @@ from dtir.core.ranges import NonNegativeInt, PositiveInt
 from dtir.core.seeding import derive_seed
 from dtir.core.stage_hook import EstimateStopped, TrainStep
 from dtir.datasets import MultiTaskBatchSampler
-from dtir.engine.data_workers import granted_workers
+from dtir.engine.data_workers import begin_worker, granted_workers
 from dtir.engine.gradients import LossGradients, ShardedGradients, SummedGradients
 from dtir.engine.loops.checks import (
     check_checkpointing,
@@ -322,7 +322,7 @@ class StagedTrainLoop(BaseLoop):
         workers = granted_workers(config.pop("num_workers", 0))
         config.setdefault("pin_memory", torch.cuda.is_available())
         config.setdefault("persistent_workers", workers > 0)
-        config.setdefault("worker_init_fn", _single_threaded)
+        config.setdefault("worker_init_fn", begin_worker)
         if isinstance(config.get("collate_fn"), Mapping):
             config["collate_fn"] = _function(config["collate_fn"])
         try:
@@ -337,13 +337,6 @@ def _function(config: Mapping) -> Callable:
     options = dict(config)
     kind = options.pop("type")
     return partial(FUNCTIONS.get(kind) if isinstance(kind, str) else kind, **options)
-
-
-def _single_threaded(worker_id: int) -> None:
-    import cv2
-
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
 
 
 def _require_scalars(losses: Mapping[str, Tensor]) -> None:
