@@ -1,5 +1,7 @@
 """Learning a task later from a few pairs."""
 
+import copy
+import dataclasses
 import json
 import math
 import re
@@ -111,10 +113,11 @@ def test_what_is_written_restores_as_what_was_learned(suffix, model, learned, tm
     assert (logits[:, 2:] < logits[:, :2].min()).all()
 
 
-def test_a_checkpoint_keeps_an_estimator_of_steps(learned, tmp_path, monkeypatch):
+def test_a_checkpoint_keeps_an_estimator_of_steps(learned, tmp_path):
     estimator = TaskEstimator(2, 4, ("noisy", "hazy"), steps={"noisy": (1, 2, 5)})
-    monkeypatch.setattr(learned.restorer, "estimator", estimator)
-    save_adapted(learned, tmp_path / "new.pth")
+    own = dataclasses.replace(learned, restorer=copy.deepcopy(learned.restorer))
+    own.restorer.estimator = estimator
+    save_adapted(own, tmp_path / "new.pth")
     again = load_restorer(tmp_path / "new.pth").estimator
     assert again.classes == ("noisy", "hazy", "dark")
     assert again.steps == estimator.steps
