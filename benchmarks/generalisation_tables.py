@@ -7,8 +7,8 @@ from statistics import fmean
 
 from benchmarks.generalisation_cells import CLEAN, NAMES, ONE, SOURCES, TEN, TEST_SETS, Cell, Source
 from benchmarks.lab import markdown
-from benchmarks.method_tables import cell
-from dtir.evaluation.statistics import difference_interval
+from benchmarks.method_tables import LEAST_SEEDS, cell
+from dtir.evaluation.statistics import difference_interval, half_width
 from dtir.tasks import TASKS
 
 # How rows are called by how task and step were told.
@@ -43,7 +43,10 @@ def means(by_seed: dict[int, dict], names: Sequence[str], key: str = "PSNR") -> 
 
 
 def difference(first: dict[int, dict], second: dict[int, dict], names: Sequence[str]) -> str:
-    """How much the first is above the second in dB, for each seed that both have; mean, 95 % interval over pictures."""
+    """How much the first is above the second in dB, for each seed that both have; mean, 95 % interval over pictures.
+
+    From three seeds on also the 95 % interval over these, by Student's t.
+    """
     seeds = sorted(first.keys() & second.keys())
     if not seeds or first is second:
         return "-"
@@ -57,6 +60,8 @@ def difference(first: dict[int, dict], second: dict[int, dict], names: Sequence[
     low, high = difference_interval(*per_picture)
     by_seed = [means({0: first[s]}, names)[0] - means({0: second[s]}, names)[0] for s in seeds]
     listed = ", ".join(f"{value:+.2f}" for value in by_seed)
+    if len(by_seed) >= LEAST_SEEDS:
+        listed += f"; ± {half_width(by_seed):.2f}"
     return f"{fmean(by_seed):+.2f} [{low:+.2f}, {high:+.2f}] ({listed})"
 
 

@@ -60,3 +60,10 @@ def mean_of_finite(values: Iterable[float]) -> float:
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
     """The mean, and the standard deviation (n - 1) where there are two values at least."""
     return fmean(values), stdev(values) if len(values) > 1 else None
+
+
+def half_width(values: Sequence[float], level: float = 0.95) -> float:
+    """Half of the interval of the mean of normal values, at least two, by Student's t."""
+    from scipy.stats import t
+
+    return float(t.ppf((1 + level) / 2, len(values) - 1)) * stdev(values) / math.sqrt(len(values))

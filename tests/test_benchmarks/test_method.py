@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.method import centre
 from benchmarks.method_runs import REFERENCE, all_runs, estimator, lab_config, prepare, pretraining
-from benchmarks.method_tables import cell, compared, ten_task_table
+from benchmarks.method_tables import cell, compared, seed_table, ten_task_table
 from dtir.engine.stages import StagePlan
 from dtir.evaluation.statistics import difference_interval
 from dtir.tasks import TASKS
@@ -90,3 +90,13 @@ def test_the_centre_is_what_is_measured():
     rgb = np.arange(5 * 8 * 3).reshape(5, 8, 3)
     np.testing.assert_array_equal(centre(rgb, 4), rgb[0:4, 2:6])
     assert centre(rgb, None) is rgb
+
+
+def test_differences_by_seed_with_an_interval_over_them():
+    def of(noisy: float, others: float) -> dict:
+        return {task: {"PSNR": [noisy if task == "noisy" else others]} for task in TASKS}
+
+    told = {seed: of(20.0, 20.0) for seed in range(3)}
+    better = {seed: of(20.0 + gain, 20.0) for seed, gain in enumerate((1.0, 2.0, 3.0))}
+    rows = seed_table({REFERENCE: told, "better": better, "two seeds": {0: of(9.0, 9.0), 1: of(9.0, 9.0)}}).splitlines()
+    assert rows[2:] == ["| better | +0.10, +0.20, +0.30 | +0.20 ± 0.25 | +2.00 ± 2.48 | +0.00 ± 0.00 |"]

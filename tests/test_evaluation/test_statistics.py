@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dtir.evaluation.statistics import difference_interval, mean_and_spread, signed_rank_p
+from dtir.evaluation.statistics import difference_interval, half_width, mean_and_spread, signed_rank_p
 
 
 def test_the_interval_is_that_of_the_normal_law():
@@ -37,3 +37,9 @@ def test_signed_ranks():
 def test_mean_and_spread():
     assert mean_and_spread([1.0, 3.0]) == (2.0, pytest.approx(2**0.5))
     assert mean_and_spread([1.0]) == (1.0, None)
+
+
+def test_half_of_students_interval():
+    # t of two degrees of freedom at 97.5 % is 4.303, of one 12.706.
+    assert half_width([1.0, 2.0, 3.0]) == pytest.approx(4.3027 / 3**0.5, rel=1e-4)
+    assert half_width([0.0, 2.0]) == pytest.approx(12.706, rel=1e-4)
