@@ -12,7 +12,7 @@ from dtir.apis import RestorationInferencer
 from dtir.apis.models.files import write_model_file
 from dtir.cli import main
 from dtir.core.errors import CheckpointError, ConfigError, TaskError
-from dtir.engine.hooks.blind_task import estimator_of, own_and_task_loss
+from dtir.engine.hooks.blind_task import estimator_of, own_and_task_loss, step_places
 from dtir.models.estimator import TaskEstimator
 
 
@@ -192,4 +192,6 @@ def test_the_loss_is_that_of_class_and_place_where_there_are_such():
     logits, places = estimator.both(lq)
     expected = -logits.log_softmax(1)[range(4), [0, 1, 2, 1]].sum()
     expected = expected + (places[1, 0] - 1) ** 2 + (places[2, 0] + 1) ** 2
-    torch.testing.assert_close(own_and_task_loss(estimator, lq, task, step, ("a", "b")), expected)
+    torch.testing.assert_close(
+        own_and_task_loss(estimator, lq, task, step, step_places(estimator, ("a", "b"))), expected
+    )

@@ -3,6 +3,7 @@
 import operator
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -59,6 +60,7 @@ class BlindTaskHook(StageHook):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(runner.seed, 0, 0))
             self.estimator = self._made(runner.model.tasks, runner.train_dataloader.dataset).to(device)
+        self.places = step_places(self.estimator, runner.model.tasks) if self.estimator.steps else None
         self.optimizer = torch.optim.Adam(self.estimator.parameters(), lr=self.lr)
         if self._loaded is not None and self._fits(self._loaded["state_dict"], runner):
             self.estimator.load_state_dict(self._loaded["state_dict"])
@@ -102,7 +104,7 @@ class BlindTaskHook(StageHook):
         if len(task) and not self.estimator.steps:
             F.cross_entropy(self.estimator(lq), task, reduction="sum").backward()
         elif len(task):
-            own_and_task_loss(self.estimator, lq, task, step.samples["step"][n:], runner.model.tasks).backward()
+            own_and_task_loss(self.estimator, lq, task, step.samples["step"][n:], self.places).backward()
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """One optimiser step on the mean over the restoring samples, where there are any."""
@@ -213,30 +215,42 @@ def facts_of(estimator: TaskEstimator) -> dict[str, object]:
     return {name: settings[name] for name in (("width", "classes", "steps") if estimator.steps else ("width",))}
 
 
-def own_and_task_loss(estimator: TaskEstimator, lq: Tensor, task: Tensor, step: Tensor, tasks: Sequence[str]) -> Tensor:
+class StepPlaces(NamedTuple):
+    """Where the steps of tasks are, for lookups on a device.
+
+    Attributes:
+        table: Place of each step by task, (tasks, largest step + 1).
+        column: Column of the task's places among those of the estimator, (tasks,); -1 where it has none.
+    """
+
+    table: Tensor
+    column: Tensor
+
+
+def step_places(estimator: TaskEstimator, tasks: Sequence[str]) -> StepPlaces:
+    """The places of an estimator with `steps`, for the tasks of a restorer, on the estimator's device."""
+    known, device = list(estimator.steps), estimator.head.weight.device
+    last = max(step for own in estimator.steps.values() for step in own)
+    rows = [[estimator.place(t, s) if t in known else 0.0 for s in range(last + 1)] for t in tasks]
+    columns = [known.index(t) if t in known else -1 for t in tasks]
+    return StepPlaces(torch.tensor(rows, device=device), torch.tensor(columns, device=device))
+
+
+def own_and_task_loss(estimator: TaskEstimator, lq: Tensor, task: Tensor, step: Tensor, known: StepPlaces) -> Tensor:
     """The sum over samples of the cross-entropies of their classes, and of the squared errors of the places of those
     with steps of their own.
 
     Args:
         estimator: With `steps`.
         lq: Degraded pictures (B, 3, H, W) in [0, 1].
-        task: Indices (B,) in `tasks`.
+        task: Indices (B,) of the restorer's tasks.
         step: Steps of their own (B,), negative where they have their task's.
-        tasks: Names of the restorer's tasks.
+        known: Its places, for those tasks.
     """
     logits, places = estimator.both(lq)
-    clean = estimator.classes.index(CLEAN) if CLEAN in estimator.classes else -1
-    known = list(estimator.steps)
-    label = torch.where(step == 0, clean, task) if clean >= 0 else task
-    loss = F.cross_entropy(logits, label, reduction="sum")
-    samples = zip((tasks[index] for index in task.tolist()), step.tolist(), strict=True)
-    own = [
-        (row, known.index(name), estimator.place(name, t))
-        for row, (name, t) in enumerate(samples)
-        if t >= 0 and name in known
-    ]
-    if not own:
-        return loss
-    rows, columns, wanted = zip(*own, strict=True)
-    found = places[list(rows), list(columns)]
-    return loss + F.mse_loss(found, found.new_tensor(wanted), reduction="sum")
+    label = torch.where(step == 0, estimator.classes.index(CLEAN), task) if CLEAN in estimator.classes else task
+    wanted = known.table[task, step.clamp(0, known.table.shape[1] - 1)]
+    column = known.column[task]
+    found = places.gather(1, column[:, None].clamp(min=0))[:, 0]
+    errors = torch.where((step >= 0) & (column >= 0), found - wanted, 0.0).square()
+    return F.cross_entropy(logits, label, reduction="sum") + errors.sum()
