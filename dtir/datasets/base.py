@@ -144,6 +144,20 @@ def require_folder(folder: Path, task: str) -> Path:
     )
 
 
+def refuse_beside_pipeline(task: str, pipeline: "Pipeline | None", **options: object) -> None:
+    """Raises where options of the default training pipeline are given beside another one, which does not know them.
+
+    Raises:
+        DatasetError: There is a pipeline, and one of the options is not None.
+    """
+    given = [name for name, value in options.items() if value is not None]
+    if pipeline is not None and given:
+        raise DatasetError(
+            f"task '{task}': {' and '.join(given)} shape the default pipeline, and pipeline= replaces it: put the "
+            "transforms (FadePair, StepOfSeverity) into that, or leave it out."
+        )
+
+
 def open_pack(packed: str | os.PathLike | None, root: Path, records: list[dict]) -> PackedPictures | None:
     """Opens the pack of the pictures in `records`, whose names in it are their paths from `root`.
 

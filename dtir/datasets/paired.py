@@ -11,7 +11,15 @@ from dtir.imaging.listing import is_broken_link, list_images, name_in
 from dtir.registry import DATASETS
 from dtir.tasks import folder_names
 
-from .base import META_KEYS, Pipeline, RestorationDataset, open_pack, require_folder, resolve_root
+from .base import (
+    META_KEYS,
+    Pipeline,
+    RestorationDataset,
+    open_pack,
+    refuse_beside_pipeline,
+    require_folder,
+    resolve_root,
+)
 from .pairing import Matched, describe_alone, match_pairs, some
 from .transforms.degrade import Severity, StepOfSeverity
 
@@ -53,8 +61,8 @@ class PairedDataset(RestorationDataset):
     Raises:
         DatasetError: a folder is missing or empty, a picture has no partner or is a link to a file that is gone, two
             have one name, the pairing rule is unknown, the pack is not that of these pictures, or there is `severity`
-            beside `steps`, or `severity_steps` without `severity`. Different sizes in a pair are an error when the pair
-            is loaded.
+            beside `steps` or `pipeline`, or `severity_steps` without `severity` or beside `pipeline`. Different sizes
+            in a pair are an error when the pair is loaded.
         TaskError: `task` is no non-empty string, or has an @ in it.
     """
 
@@ -89,6 +97,7 @@ class PairedDataset(RestorationDataset):
                 f"task '{task}': steps are those of pairs as they were recorded, and severity fades them: leave out "
                 "steps, and give severity_steps where samples are to have steps of their own."
             )
+        refuse_beside_pipeline(task, pipeline, severity=severity, severity_steps=severity_steps)
         root = require_folder(_by_either_name(resolve_root(data_root)), task)
         lq = _by_name(require_folder(root / lq_dir, task), recursive)
         gt = _by_name(require_folder(root / gt_dir, task), recursive)

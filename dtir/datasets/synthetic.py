@@ -10,7 +10,15 @@ from dtir.imaging.listing import list_images
 from dtir.registry import DATASETS
 from dtir.tasks import check_task
 
-from .base import META_KEYS, Pipeline, RestorationDataset, open_pack, require_folder, resolve_root
+from .base import (
+    META_KEYS,
+    Pipeline,
+    RestorationDataset,
+    open_pack,
+    refuse_beside_pipeline,
+    require_folder,
+    resolve_root,
+)
 from .degradations import TASK_DEGRADATIONS
 from .transforms.degrade import Severity, StepOfSeverity, build_degradation
 
@@ -84,6 +92,7 @@ class SyntheticDataset(RestorationDataset):
         severity = getattr(built, "severity", TYPICAL_SEVERITY) if severity is None else severity
         load = {"type": "LoadClean", "cache_mb": cache_mb}
         degrade = [{"type": "Degrade", "degradation": built, "severity": severity}]
+        refuse_beside_pipeline(task, pipeline, severity_steps=severity_steps)
         own = StepOfSeverity(severity_steps) if severity_steps else None
         degrade += [own] if own else []
         train = [load, *training_steps(degrade, patch, margin, recolor)]

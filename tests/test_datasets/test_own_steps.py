@@ -120,3 +120,13 @@ def test_the_steps_stay_with_their_samples():
     out = RestorationDataPreprocessor()({"inputs": samples["gt"], "data_samples": samples}, training=True)
     assert out["data_samples"]["task"].tolist() == [2, 0, 1]
     assert out["data_samples"]["step"].tolist() == [9, 5, -1]
+
+
+@pytest.mark.parametrize("options", [{"severity": 0.3}, {"severity": 0.3, "severity_steps": TABLE}])
+def test_what_another_pipeline_would_ignore_is_refused(pairs, options):
+    pipeline = [{"type": "LoadPair"}, {"type": "PackPair"}]
+    with pytest.raises(DatasetError, match="pipeline= replaces it"):
+        PairedDataset("rainy", pairs, pipeline=pipeline, **options)
+    if "severity_steps" in options:
+        with pytest.raises(DatasetError, match="task 'noisy': severity_steps shape the default pipeline"):
+            SyntheticDataset("noisy", "asset://photos", pipeline=pipeline, severity_steps=TABLE)

@@ -28,7 +28,7 @@ def with_estimator(
         least_confidence, least_of_two: As of a `TaskEstimator`, in [0, 1]; None keeps the estimator's own.
 
     Raises:
-        CheckpointError: There is no estimator, or it tells apart tasks that the restorer does not know.
+        CheckpointError: There is no estimator, or it tells apart tasks or steps that the restorer does not know.
         ConfigError: A threshold is outside [0, 1].
     """
     given = {"least_confidence": least_confidence, "least_of_two": least_of_two}
@@ -43,6 +43,11 @@ def with_estimator(
     if unknown:
         raise CheckpointError(
             f"the estimator tells apart {', '.join(sorted(unknown))}, which the restorer does not know."
+        )
+    last = max((step for own in restorer.estimator.steps.values() for step in own), default=0)
+    if last > restorer.num_timesteps:
+        raise CheckpointError(
+            f"the estimator knows step {last}, and the restorer has {restorer.num_timesteps} of them."
         )
     for name, value in thresholds.items():
         if not 0 <= value <= 1:

@@ -139,6 +139,9 @@ def test_an_estimator_joins_from_another_checkpoint(checkpoint, model_file):
     with_estimator(model, model_file, least_confidence=0.7, least_of_two=0.9)
     assert model.estimator.classes == tuple(TASKS)
     assert (model.estimator.least_confidence, model.estimator.least_of_two) == (0.7, 0.9)
+    model.estimator.steps = {"noisy": (0, model.num_timesteps + 1)}
+    with pytest.raises(CheckpointError, match=f"knows step {model.num_timesteps + 1}, and the restorer has"):
+        with_estimator(model)
     with pytest.raises(ConfigError, match="no probability"):
         with_estimator(model, model_file, least_confidence=7)
     with pytest.raises(ConfigError, match="least_of_two=-1 is no probability"):
