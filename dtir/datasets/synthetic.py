@@ -59,7 +59,7 @@ class SyntheticDataset(RestorationDataset):
 
     Raises:
         DatasetError: the folder is missing or empty, `files` names a picture that is not there, or the pack is not
-            that of these pictures.
+            that of these pictures, or there is `severity_steps` beside `pipeline`.
         TaskError: `task` has no degradation of its own and none is given.
     """
 
