@@ -76,8 +76,9 @@ def find_parameters(parameters: str | Path | None) -> Path:
     if not path.is_file():
         raise ConfigError(
             f"NIQE needs the model of pristine pictures, and there is no file '{path}'. Put BasicSR's "
-            f"{PARAMETERS_FILE} (basicsr/metrics of its repository) there, name another file with parameters=..., or "
-            "leave NIQE out of val_evaluator and test_evaluator."
+            f"{PARAMETERS_FILE} (basicsr/metrics of its repository) there, name another file with parameters=..., such "
+            "as one that tools/misc/fit_niqe.py fits on clean photographs, or leave NIQE out of val_evaluator and "
+            "test_evaluator."
         )
     return path
 
@@ -122,10 +123,15 @@ def niqe_features(luma: Tensor) -> Tensor:
 
     Entries that a block does not define, such as those of a flat one, are NaN.
     """
-    rows, columns = (side // BLOCK for side in luma.shape[-2:])
-    picture = luma.double()[None, :, : rows * BLOCK, : columns * BLOCK] * 255
+    picture = _whole_blocks(luma)
     halved = _halved(picture)
     return torch.cat([_scale_features(picture, BLOCK), _scale_features(halved, BLOCK // 2)], dim=1)
+
+
+def block_sharpness(luma: Tensor) -> Tensor:
+    """Mean local deviation (blocks,) of one picture (1, H, W) in [0, 1], on the 0..255 scale."""
+    deviation = _local_statistics(_whole_blocks(luma))[1]
+    return _blocks(deviation, BLOCK).mean((1, 2))
 
 
 def fit_asymmetric_gaussian(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -153,6 +159,12 @@ def _distance(features: Tensor, model: PristineModel) -> Tensor:
     return (difference @ inverse @ difference).sqrt()
 
 
+def _whole_blocks(luma: Tensor) -> Tensor:
+    """(1, 1, H, W) on the 0..255 scale of what blocks cover of a picture (1, H, W) in [0, 1]."""
+    rows, columns = (side // BLOCK for side in luma.shape[-2:])
+    return luma.double()[None, :, : rows * BLOCK, : columns * BLOCK] * 255
+
+
 def _halved(picture: Tensor) -> Tensor:
     rows, columns = (bicubic_matrix(side, 2).to(picture) for side in picture.shape[-2:])
     return rows @ picture @ columns.T
@@ -170,9 +182,13 @@ def _scale_features(picture: Tensor, block: int) -> Tensor:
 
 def _normalised(picture: Tensor) -> Tensor:
     """Contrast-normalised (1, 1, H, W) of a picture on the 0..255 scale."""
-    mean = _local_mean(picture)
-    deviation = (_local_mean(picture.square()) - mean.square()).abs().sqrt()
+    mean, deviation = _local_statistics(picture)
     return (picture - mean) / (deviation + 1)
+
+
+def _local_statistics(picture: Tensor) -> tuple[Tensor, Tensor]:
+    mean = _local_mean(picture)
+    return mean, (_local_mean(picture.square()) - mean.square()).abs().sqrt()
 
 
 def _local_mean(picture: Tensor) -> Tensor:
