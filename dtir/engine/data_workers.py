@@ -1,6 +1,8 @@
 """The processes that read data: how many, and how they begin."""
 
+import os
 import signal
+import threading
 
 import torch
 from mmengine.logging import MMLogger
@@ -11,8 +13,8 @@ from dtir.core.cores import usable_cores
 WORKERS_PER_CORE = 4
 # No bound for what configs usually have, which are written for larger machines.
 ALWAYS_GRANTED = 16
-# With which a system tells a job that it is to end.
-SIGNALS = ("SIGTERM", "SIGUSR1")
+# With which a system tells a job that it is to end; Windows lacks the second.
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name))
 
 
 def granted_workers(asked: int) -> int:
@@ -35,12 +37,15 @@ def begin_worker(worker_id: int) -> None:
 
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
-    for name in SIGNALS:
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _stay_once)
+    # Without this call, on macOS and Windows, nothing tells whose signal it is.
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        threading.Thread(target=_end_by_the_training_alone, daemon=True).start()
 
 
-def _stay_once(number: int, frame: object) -> None:
-    # A system that ends a job signals its workers too, whose data the last step and the checkpoint still wait for. A
-    # second signal is the training's own, for a worker that does not end by itself.
-    signal.signal(number, signal.SIG_DFL)
+def _end_by_the_training_alone() -> None:
+    # A system that ends a job signals its workers too, whose data the last step and the checkpoint still wait for.
+    # When the training itself ends, or fails, it signals those that are left, and waits for them.
+    while signal.sigwaitinfo(SIGNALS).si_pid != os.getppid():
+        pass
+    os._exit(0)

@@ -1,6 +1,8 @@
 """Workers that a machine has no use for are not started."""
 
 import logging
+import subprocess
+import sys
 
 import pytest
 
@@ -17,3 +19,18 @@ def test_workers_that_are_of_no_use_are_not_started(cores, asked, granted, monke
     monkeypatch.setattr(logging.Logger, "warning", lambda self, text, *args: said.append(text))
     assert granted_workers(asked) == granted
     assert [text.split(",")[0] for text in said] == [f"num_workers={asked}: {granted} are started"] * (asked > granted)
+
+
+LEFT = """
+from torch.utils.data import DataLoader
+from dtir.engine.data_workers import begin_worker
+left = iter(DataLoader(range(100), num_workers=2, worker_init_fn=begin_worker))
+next(left)
+{ending}
+"""
+
+
+@pytest.mark.parametrize(("ending", "code"), [("", 0), ("raise SystemExit(3)", 3)])
+def test_workers_end_with_a_training_that_ends_or_fails_in_the_middle_of_its_data(ending, code):
+    finished = subprocess.run([sys.executable, "-c", LEFT.format(ending=ending)], timeout=120, capture_output=True)
+    assert (finished.returncode, finished.stderr) == (code, b"")

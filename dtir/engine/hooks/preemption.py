@@ -42,8 +42,7 @@ class PreemptionHook(StageHook):
         self._next = self._last = runner.iter
         self._since = time.perf_counter()
         if threading.current_thread() is threading.main_thread():
-            numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
-            self._previous = {number: signal.signal(number, self._note) for number in numbers}
+            self._previous = {number: signal.signal(number, self._note) for number in SIGNALS}
 
     def _note(self, number: int, frame) -> None:
         self.asked = signal.Signals(number).name
