@@ -53,9 +53,9 @@ def _recorded_rain(layers):
 # By task: share of its samples, and where they come from.
 _sources = {
     "motion-blurry": [
-        (0.50, _clean("VideoBlur", (0.05, 1.0), after=[_noise, _jpeg])),
-        (0.35, _clean("SceneBlur", (0.05, 1.0), after=[_noise, _jpeg])),
-        (0.15, _clean("MotionBlur", (0.1, 1.0))),
+        (0.65, _clean("VideoBlur", (0.05, 1.0), after=[_noise, _jpeg])),
+        (0.25, _clean("SceneBlur", (0.05, 1.0), after=[_noise, _jpeg])),
+        (0.10, _clean("MotionBlur", (0.1, 1.0))),
     ],
     "hazy": [
         (0.30, _pairs("hazy", _noise, _jpeg, _rain)),
@@ -134,16 +134,16 @@ _mixtures = {
         (0.20, _clean(_recorded_rain(_rain_layers), (0.25, 0.6), share=1.0, before=[_haze])),
     ],
 }
-# How often each is trained, against 1000.
+# How often each is trained, against 1000: blur and JPEG are what takes a restorer longest.
 _weights = {
-    "snowy": 400,
-    "clean": 600,
+    "snowy": 300,
+    "clean": 500,
     "noisy": 800,
-    "jpeg-compressed": 800,
-    "rainy": 1500,
+    "jpeg-compressed": 1600,
+    "rainy": 1300,
     "inpainting": 1200,
-    "motion-blurry": 1700,
-    "raindrop": 1200,
+    "motion-blurry": 2600,
+    "raindrop": 1300,
 }
 
 
