@@ -147,10 +147,10 @@ def estimator(seed: int, settings: str = LAB) -> Run:
 
 
 def _estimator_config(run: Run, out: Path) -> Config:
-    """On larger crops of the networks' data."""
+    """On larger crops of the networks' data and of what the settings add to it."""
     config = load_config(REPO / f"configs/{run.config}.py", work_dir=out / run.folder)
     lab = Config.fromfile(REPO / run.settings)
-    sets = [{**copy.deepcopy(lab.train_sets[task]), "patch": lab.estimator.patch} for task in TASKS]
+    sets = [copy.deepcopy(lab.estimator_sets[task]) for task in TASKS]
     small_training(config, list(TASKS), sets, lab.optimizer, run.seed)
     config.train_cfg.stages = [{"name": "estimator", **lab.estimator}]
     config.custom_hooks = [hook for hook in config.custom_hooks if hook.type != "ReportHook"]

@@ -13,7 +13,7 @@ from .transforms.degrade import Severity, build_degradation
 
 @DATASETS.register_module()
 class DrawnDataset(RestorationDataset):
-    """Pages of text, diagrams and fields of colour, made as they are asked for, and degraded or left clean.
+    """Pictures that are made as they are asked for, and degraded or left clean: pages and diagrams, or grounds.
 
     Args:
         task: name of the kind of degradation.
@@ -23,6 +23,7 @@ class DrawnDataset(RestorationDataset):
         patch: side of the training patch, in pixels.
         side: of the pictures, in pixels, at least 10.
         seed: seed of the pictures of evaluation.
+        draw: class name in the TRANSFORMS registry of what draws them: "DrawPicture" or "DrawGround".
 
     Raises:
         ConfigError: `side` is less, or the degradation or severity is none.
@@ -37,11 +38,12 @@ class DrawnDataset(RestorationDataset):
         patch: PositiveInt = 128,
         side: PositiveInt = 400,
         seed: Seed = 0,
+        draw: str = "DrawPicture",
     ):
         built = NoDamage() if degradation is None else build_degradation(degradation)
-        draw = {"type": "DrawPicture", "side": side}
+        drawing = {"type": draw, "side": side}
         degrade = [{"type": "Degrade", "degradation": built, "severity": severity}]
         margin = getattr(built, "margin", 0)
         records = [{"name": f"drawn_{number}", "lq_path": "", "gt_path": ""} for number in range(length)]
-        train = [draw, *training_steps(degrade, patch, margin)]
-        super().__init__(task, records, train, [draw, *evaluation_steps(degrade)], seed)
+        train = [drawing, *training_steps(degrade, patch, margin)]
+        super().__init__(task, records, train, [drawing, *evaluation_steps(degrade)], seed)

@@ -39,12 +39,16 @@ def test_every_run_has_the_restoration_steps_that_it_is_compared_at(run):
     assert iterations(run, generative_only=False) == expected
 
 
-def test_the_estimator_trains_by_itself_on_the_data_of_the_networks():
+def test_the_estimator_trains_by_itself_on_the_data_of_the_networks_and_on_grounds():
     run = estimator(0)
     config, other = prepare(run, Path("unused")), lab_config(next(r for r in RUNS if r.name == "told"), Path("unused"))
     assert config.model.type == "TaskClassifier"
-    found, expected = ({d.task: d.data_root for d in c.train_dataloader.dataset.datasets} for c in (config, other))
-    assert found == expected
+    sets, expected = ({d.task: d for d in c.train_dataloader.dataset.datasets} for c in (config, other))
+    grounds = {task: mixture.datasets[1] for task, mixture in sets.items() if mixture.type == "MixtureDataset"}
+    found = {task: sets[task].datasets[0] if task in grounds else sets[task] for task in sets}
+    assert {task: d.data_root for task, d in found.items()} == {task: d.data_root for task, d in expected.items()}
+    assert {d.draw for d in grounds.values()} == {"DrawGround"}
+    assert "shadowed" in grounds
     assert [(s.name, s.iters) for s in config.train_cfg.stages] == [("estimator", 2000)]
     assert run.folder not in {r.folder for r in RUNS}
 

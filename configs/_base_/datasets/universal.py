@@ -30,8 +30,8 @@ def _clean(main, severity, share=_share, data_root="clean", **others):
     )
 
 
-def _drawn(degradation, severity):
-    return dict(type="DrawnDataset", degradation=degradation, severity=severity)
+def _drawn(degradation, severity, draw="DrawPicture"):
+    return dict(type="DrawnDataset", degradation=degradation, severity=severity, draw=draw)
 
 
 def _pairs(folder, *after, share=_share, **options):
@@ -134,6 +134,13 @@ _mixtures = {
         (0.20, _clean(_recorded_rain(_rain_layers), (0.25, 0.6), share=1.0, before=[_haze])),
     ],
 }
+# Grounds for an estimator of shadows (universal_estimator_grounds.py), whose grain is no noise.
+_ground_shadow = _drawn("CastShadow", (0.1, 0.8), draw="DrawGround")
+_grounds = {
+    "shadowed": [(0.4, _ground_shadow), (0.2, _drawn("Shadow", (0.1, 0.8), draw="DrawGround"))],
+    "noisy": [(0.1, _drawn("GaussianNoise", (0.05, 0.6), draw="DrawGround"))],
+    "clean": [(0.2, _drawn("NoDamage", 0.0, draw="DrawGround"))],
+}
 # How often each is trained, against 1000: blur and JPEG are what takes a restorer longest.
 _weights = {
     "snowy": 300,
@@ -145,27 +152,31 @@ _weights = {
     "motion-blurry": 2600,
     "raindrop": 1300,
 }
+# An estimator learns all alike, but for what looks alike on most pictures.
+_told_apart = {"snowy": 500, "motion-blurry": 1300}
 
 
-def _datasets(sources):
+def _datasets(sources, weights):
     return [
         dict(
             type="MixtureDataset",
             task=task,
             datasets=[source for _, source in parts],
             shares=[share for share, _ in parts],
-            weight=_weights.get(task, 1000),
+            weight=weights.get(task, 1000),
         )
         for task, parts in sources.items()
     ]
 
 
 _tasks = list(_sources)
-_with_mixtures = _datasets({task: [*parts, *_mixtures.get(task, [])] for task, parts in _sources.items()})
+_mixed = {task: [*parts, *_mixtures.get(task, [])] for task, parts in _sources.items()}
+_with_mixtures = _datasets(_mixed, _weights)
+_with_grounds = _datasets({task: [*parts, *_grounds.get(task, [])] for task, parts in _mixed.items()}, _told_apart)
 train_dataloader = dict(
     batch_size=8,
     num_workers=0,
-    dataset=dict(type="MultiTaskDataset", datasets=_datasets(_sources)),
+    dataset=dict(type="MultiTaskDataset", datasets=_datasets(_sources, _weights)),
 )
 val_dataloader = dict(
     batch_size=1,

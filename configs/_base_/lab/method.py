@@ -23,6 +23,26 @@ train_sets.update(
     {task: dict(type="SyntheticDataset", task=task, data_root="clean", recursive=True) for task in _synthetic}
 )
 
+# An estimator of the task learns from the networks' data, and from grounds beside the clean photographs, as shadows lie
+# on grounds, whose grain looks like noise to who has seen none.
+_on_grounds = {
+    "shadowed": (0.5, "Shadow", (0.3, 0.7)),
+    "noisy": (0.15, "GaussianNoise", 0.5),
+    "jpeg-compressed": (0.15, "JPEGCompression", (0.3, 0.6)),
+}
+estimator_sets = train_sets | {
+    task: dict(
+        type="MixtureDataset",
+        task=task,
+        datasets=[
+            train_sets[task],
+            dict(type="DrawnDataset", degradation=degradation, severity=severity, draw="DrawGround"),
+        ],
+        shares=[1 - share, share],
+    )
+    for task, (share, degradation, severity) in _on_grounds.items()
+}
+
 # By the name of the stage; `train` is plain training, `primer` a shorter pre-training of its own.
 stages = dict(
     pretrain=dict(iters=3000, lr=2e-3, min_lr=2e-4, warmup_iters=50),

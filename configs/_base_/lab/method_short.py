@@ -14,4 +14,4 @@ stages = dict(
     incremental=dict(iters=[10] * 9 + [70]),
     train=dict(iters=400),
 )
-estimator = dict(iters=1000, patch=96)
+estimator = dict(iters=3000, patch=96)

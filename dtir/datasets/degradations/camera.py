@@ -3,9 +3,10 @@
 import cv2
 import numpy as np
 
+from dtir.imaging.fields import fractal_field
 from dtir.registry import DEGRADATIONS
 
-from .base import Degradation, fractal_field, to_display, to_linear
+from .base import Degradation, to_display, to_linear
 from .occlusion import Shadow
 from .optics import trajectory_psf
 

@@ -3,9 +3,10 @@
 import cv2
 import numpy as np
 
+from dtir.imaging.fields import smooth_field
 from dtir.registry import DEGRADATIONS
 
-from .base import Degradation, smooth_field
+from .base import Degradation
 
 
 @DEGRADATIONS.register_module()

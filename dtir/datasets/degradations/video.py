@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 
+from dtir.imaging.fields import fractal_field
 from dtir.registry import DEGRADATIONS
 
-from .base import fractal_field
 from .camera import SceneBlur
 
 

@@ -3,9 +3,10 @@
 import cv2
 import numpy as np
 
+from dtir.imaging.fields import fractal_field
 from dtir.registry import DEGRADATIONS
 
-from .base import Degradation, fractal_field, line_kernel, scatter
+from .base import Degradation, line_kernel, scatter
 
 
 @DEGRADATIONS.register_module()

@@ -5,12 +5,14 @@ from .degrade import Degrade, DegradeAgain
 from .drawing import DrawPicture
 from .formatting import PackPair
 from .geometry import CenterCropPair, RandomCropPair, RandomFlipRotate, ShrinkPair
+from .grounds import DrawGround
 from .loading import LoadClean, LoadPair, PictureCache, shared_cache
 
 __all__ = [
     "CenterCropPair",
     "Degrade",
     "DegradeAgain",
+    "DrawGround",
     "DrawPicture",
     "LoadClean",
     "LoadPair",
