@@ -3,18 +3,21 @@
     DTIR_DATA=DATA python -m benchmarks.diffusion run
     DTIR_DATA=DATA python -m benchmarks.diffusion table --plot docs/images/diffusion_steps.png
     DTIR_DATA=DATA python -m benchmarks.diffusion run --iters 6000 --seeds 2 --metrics LPIPS dists --out longer
+    DTIR_DATA=DATA python -m benchmarks.diffusion references --side 288 --metrics NIQE --pristine niqe_clean.npz
 
 DATA holds train_pairs/rainy and real10/rainy. Every run is a config of configs/diffusion with the network, data and
-length of this file laid over it. Killed at any moment, the command goes on when it is run again. Metrics that are named
-judge beside PSNR and SSIM; the files that they need have to be there.
+length of this file laid over it. Killed at any moment, the command goes on when it is run again; with another --side or
+further metrics, it measures again what it has trained. Metrics that are named judge beside PSNR and SSIM; the files
+that they need have to be there. `references` prints what they say of the input, and of the GT whole and damaged.
 """
 
 import argparse
 import json
+import math
 import os
 import sys
-import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -22,23 +25,30 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import torch
 from mmengine.config import Config
-from torch import Tensor
 
-from benchmarks.lab import REPO, markdown, picture, small_training, train
+from benchmarks.diffusion_measure import (
+    SIDE,
+    STEPS,
+    TASK,
+    build_judges,
+    measure,
+    print_references,
+    require_measurable,
+    shown,
+    test_pictures,
+)
+from benchmarks.lab import REPO, markdown, small_training, train
 from dtir.apis.models.build import load_restorer
 from dtir.cli import exit_code
 from dtir.cli.launching import load_config
 from dtir.cli.numbers import positive_int
 from dtir.core.atomic import atomic_write
 from dtir.core.errors import ConfigError
-from dtir.datasets import PairedDataset
 from dtir.evaluation.metrics import PictureMetric
-from dtir.evaluation.metrics.functional import psnr, ssim, to_8_bit
-from dtir.imaging.files import read_rgb
+from dtir.evaluation.metrics.functional import psnr, to_8_bit
 from dtir.models.restorers import Restorer
-from dtir.registry import METRICS, SAMPLERS
+from dtir.registry import SAMPLERS
 
-TASK = "rainy"
 TRAINING = {"type": "PairedDataset", "task": TASK, "data_root": "train_pairs/rainy", "patch": 64}
 NETWORK = {
     "type": "ConditionalNAFNet",
@@ -49,9 +59,8 @@ NETWORK = {
 }
 REGRESSION = {"type": "NAFNet", "width": 16, "enc_blk_nums": [1, 1], "middle_blk_num": 1, "dec_blk_nums": [1, 1]}
 OPTIMIZER = {"type": "AdamW", "lr": 1e-3, "betas": (0.9, 0.99)}
-SIDE = 128
+FIDELITY = ("PSNR", "SSIM")
 MARKERS = "osv^D<>Pp*XhH+"
-STEPS = (1, 2, 5, 10, 20, 50)
 # Config, and what is laid over it beside the network: samplers that reach few steps.
 PROCESSES: dict[str, tuple[str, dict]] = {
     "regression": ("baselines/nafnet_deblurring", {}),
@@ -95,27 +104,51 @@ def folder_of(name: str, out: Path, seed: int = 0) -> Path:
     return out / ("".join(c if c.isalnum() else "_" for c in name) + (f"_seed{seed}" if seed else ""))
 
 
-def carry_out(name: str, out: Path, iters: int, threads: int, seed: int = 0, metrics: Sequence[str] = ()) -> None:
+def carry_out(
+    name: str,
+    out: Path,
+    iters: int,
+    threads: int,
+    seed: int = 0,
+    judges: Sequence[PictureMetric] = (),
+    side: int = SIDE,
+) -> None:
     """Trains a process and measures it, unless that is done.
 
     Raises:
-        ConfigError: The folder holds a training of another length, or a metric lacks its files.
+        ConfigError: The folder holds a training of another length.
     """
     folder = folder_of(name, out, seed)
     results = out / "results" / f"{folder.name}_{list(PROCESSES).index(name)}.json"
     check_length(folder, iters)
-    if results.is_file():
+    if is_measured(results, judges, side):
         return
-    config = lab_config(name, iters, seed)
-    own = METRICS.module_dict
-    judges = [METRICS.build({"type": m} if m in own else {"type": "IQA", "metric": m}) for m in metrics]
     checkpoint = train(lab_config(SHARED.get(name, name), iters, seed), folder, threads)
     torch.set_num_threads(threads)
     model = load_restorer(checkpoint)
     if name in SHARED:
-        model = _with_sampler(model, config)
+        model = _with_sampler(model, lab_config(name, iters, seed))
+    found = {
+        "name": name,
+        "side": side,
+        "metrics": {judge.name: described(judge) for judge in judges},
+        "rows": measure(model, judges, side, seed),
+    }
     with atomic_write(results, "w", encoding="utf-8") as file:
-        json.dump({"name": name, "rows": measure(model, judges)}, file, indent=1)
+        json.dump(found, file, indent=1)
+
+
+def described(judge: PictureMetric) -> dict:
+    """What a file of results says of a metric: its direction, and how it was measured."""
+    return {"higher_is_better": judge.higher_is_better, "measured": judge.describe()}
+
+
+def is_measured(results: Path, judges: Sequence[PictureMetric], side: int) -> bool:
+    """Whether a file holds a process's results of these metrics, perhaps of others too, on pictures of this side."""
+    if not results.is_file():
+        return False
+    found = json.loads(results.read_text(encoding="utf-8"))
+    return found.get("side") == side and all(found["metrics"].get(j.name) == described(j) for j in judges)
 
 
 def check_length(folder: Path, iters: int) -> None:
@@ -132,76 +165,77 @@ def _with_sampler(model: Restorer, config: Config) -> Restorer:
     return model
 
 
-@torch.inference_mode()
-def measure(model: Restorer, judges: Sequence[PictureMetric] = ()) -> list[dict]:
-    """PSNR, SSIM, other metrics, evaluations and seconds per picture for each number of steps of the process."""
-    lq, gt = test_pictures()
-    t = torch.zeros(len(lq), dtype=torch.long)
-    samples = hasattr(model, "set_sampling")
-    rows = []
-    for steps in STEPS if samples else (1,):
-        if samples and steps > model.sampling_scheduler.num_timesteps:
-            continue
-        if samples:
-            model.set_sampling(steps)
-        start = time.perf_counter()
-        restored = to_8_bit(model.restore(lq, t).clamp(0, 1))
-        seconds = (time.perf_counter() - start) / len(lq)
-        rows.append(
-            {
-                "steps": steps,
-                "evaluations": model.num_evals if samples else 1,
-                "PSNR": psnr(restored, gt).mean().item(),
-                "SSIM": ssim(restored, gt).mean().item(),
-                "seconds": seconds,
-                **{judge.name: judge.measure(restored, gt).mean().item() for judge in judges},
-            }
-        )
-    return rows
+@dataclass(frozen=True)
+class Results:
+    """What was measured.
 
-
-def test_pictures() -> tuple[Tensor, Tensor]:
-    """LQ (float32) and GT (float64), (6, 3, SIDE, SIDE) in [0, 1]: the middles of the test pictures."""
-    pairs = []
-    for record in PairedDataset(TASK, "real10/rainy").records:
-        pair = [picture(read_rgb(record[key])) for key in ("lq_path", "gt_path")]
-        top, left = ((side - SIDE) // 2 for side in pair[0].shape[-2:])
-        pairs.append([part[..., top : top + SIDE, left : left + SIDE] for part in pair])
-    lq, gt = (torch.cat(part) for part in zip(*pairs, strict=True))
-    return lq.float(), gt
-
-
-def read_results(out: Path) -> dict[str, list[dict]]:
-    """Rows by process, in the order of this file: means over the seeds, and the `spread` of the PSNR.
-
-    The spread is the standard deviation, None where there is one seed.
+    Attributes:
+        rows: By process, in the order of this file, a row for each number of steps: means over the seeds, and `spread`,
+            their standard deviations by metric, NaN where there is one seed or a value is not defined.
+        side: Side of the pictures.
+        metrics: What `described` says of the metrics beside PSNR and SSIM, by name.
     """
-    found: dict[str, list[list[dict]]] = {}
-    for file in sorted((out / "results").glob("*.json")):
-        result = json.loads(file.read_text(encoding="utf-8"))
-        found.setdefault(result["name"], []).append(result["rows"])
-    return {name: [_mean(rows) for rows in zip(*found[name], strict=True)] for name in PROCESSES if name in found}
+
+    rows: dict[str, list[dict]]
+    side: int
+    metrics: dict[str, dict]
+
+    def is_better_higher(self, metric: str) -> bool:
+        """Whether larger is better."""
+        return metric in FIDELITY or self.metrics[metric]["higher_is_better"]
+
+
+def read_results(out: Path) -> Results:
+    """The results in a folder.
+
+    Raises:
+        ConfigError: There are none, or they were not all measured alike.
+    """
+    files = sorted((out / "results").glob("*.json"))
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    if not found:
+        raise ConfigError(f"'{out}' holds no results; `run` it first.")
+    by_name: dict[str, list[list[dict]]] = {}
+    metrics: dict[str, dict] = {}
+    for file, result in zip(files, found, strict=True):
+        same = result.get("side") == found[0].get("side") is not None
+        if not same or any(metrics.setdefault(key, value) != value for key, value in result["metrics"].items()):
+            raise ConfigError(
+                f"'{file}' was not measured as '{files[0]}' was; `run` all with one --side and --metrics."
+            )
+        by_name.setdefault(result["name"], []).append(result["rows"])
+    rows = {name: [_mean(seeds) for seeds in zip(*by_name[name], strict=True)] for name in PROCESSES if name in by_name}
+    return Results(rows, found[0]["side"], metrics)
 
 
 def _mean(rows: Sequence[dict]) -> dict:
     mean = {key: fmean(row[key] for row in rows) for key in rows[0]}
-    spread = stdev(row["PSNR"] for row in rows) if len(rows) > 1 else None
+    spread = {key: _deviation([row[key] for row in rows]) for key in rows[0]}
     return {**mean, "steps": rows[0]["steps"], "evaluations": rows[0]["evaluations"], "spread": spread}
 
 
-def print_table(results: dict[str, list[dict]]) -> None:
-    """The best number of steps of each process, and PSNR against steps, in Markdown."""
-    lines, header = [], ["process", "best at steps", "evaluations", "PSNR", "SSIM"]
-    known = {*header, "steps", "seconds", "spread"}
-    others = list(dict.fromkeys(key for rows in results.values() for key in rows[0] if key not in known))
-    for name, rows in results.items():
-        best = max(rows, key=lambda row: row["PSNR"])
-        at = {row["steps"]: f"{row['PSNR']:.2f}" for row in rows}
-        spread = "" if best["spread"] is None else f" ± {best['spread']:.2f}"
-        lines.append([name, best["steps"], best["evaluations"], f"{best['PSNR']:.2f}{spread}", f"{best['SSIM']:.3f}"])
-        lines[-1] += [f"{best[key]:.3f}" if key in best else "-" for key in others]
-        lines[-1] += [f"{best['seconds']:.2f}", *(at.get(n, "-") for n in STEPS)]
-    print(markdown([*header, *others, "s / picture", *STEPS], lines))
+def _deviation(values: Sequence[float]) -> float:
+    return stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else math.nan
+
+
+def print_table(results: Results, metric: str = "PSNR") -> None:
+    """The best number of steps of each process by a metric, and the metric against steps, in Markdown."""
+    metrics, lines = [*FIDELITY, *results.metrics], []
+    for name, rows in results.rows.items():
+        best = best_row(rows, metric, results.is_better_higher(metric))
+        at = {row["steps"]: shown(metric, row.get(metric, math.nan)) for row in rows}
+        values = [shown(key, best.get(key, math.nan)) for key in metrics]
+        if not math.isnan(spread := best["spread"].get(metric, math.nan)):
+            values[metrics.index(metric)] += f" ± {shown(metric, spread)}"
+        seconds = f"{best['seconds']:.2f}"
+        lines.append([name, best["steps"], best["evaluations"], *values, seconds, *(at.get(n, "-") for n in STEPS)])
+    print(markdown(["process", "best at steps", "evaluations", *metrics, "s / picture", *STEPS], lines))
+
+
+def best_row(rows: Sequence[dict], metric: str, higher_is_better: bool) -> dict:
+    """The row that a metric is best of; one whose value is not defined only where all are so."""
+    defined = [row for row in rows if not math.isnan(row.get(metric, math.nan))]
+    return (max if higher_is_better else min)(defined or rows[:1], key=lambda row: row.get(metric))
 
 
 def plot(results: dict[str, list[dict]], path: str, input_psnr: float) -> None:
@@ -222,30 +256,45 @@ def plot(results: dict[str, list[dict]], path: str, input_psnr: float) -> None:
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=("run", "table"))
+    parser.add_argument("command", choices=("run", "table", "references"))
     parser.add_argument("--out", default="work_dirs/lab_diffusion")
     parser.add_argument("--iters", type=positive_int, default=600)
     parser.add_argument("--seeds", type=positive_int, default=1)
-    parser.add_argument("--metrics", nargs="+", default=[], metavar="NAME", help="LPIPS, or pyiqa's")
+    parser.add_argument("--side", type=positive_int, default=SIDE, help=f"of the pictures' middles (default: {SIDE})")
+    parser.add_argument("--metrics", nargs="+", default=[], metavar="NAME", help="LPIPS, NIQE, or pyiqa's")
+    parser.add_argument("--pristine", metavar="NPZ", help="NIQE's model, as tools/misc/fit_niqe.py writes it")
     parser.add_argument("--threads", type=positive_int, default=os.cpu_count() or 1)
     parser.add_argument("--only", nargs="+", metavar="NAME")
     parser.add_argument("--plot", metavar="PNG", help="draw PSNR against evaluations")
     args = parser.parse_args()
     out = Path(args.out)
-    if args.command == "run":
-        for seed in range(args.seeds):
-            for name in args.only or PROCESSES:
-                carry_out(name, out, args.iters, args.threads, seed, args.metrics)
-                print(f"{name}, seed {seed}", flush=True)
+    if args.command == "table":
+        tables(read_results(out), args.plot)
         return 0
-    results = read_results(out)
-    lq, gt = test_pictures()
-    input_psnr = fmean(psnr(to_8_bit(lq), gt).tolist())
-    print(f"Input: {input_psnr:.2f} dB\n")
-    print_table(results)
-    if args.plot:
-        plot(results, args.plot, input_psnr)
+    judges = build_judges(args.metrics, args.pristine)
+    require_measurable(judges, args.side)
+    if args.command == "references":
+        print_references(judges, args.side)
+        return 0
+    for seed in range(args.seeds):
+        for name in args.only or PROCESSES:
+            carry_out(name, out, args.iters, args.threads, seed, judges, args.side)
+            print(f"{name}, seed {seed}", flush=True)
     return 0
+
+
+def tables(results: Results, picture: str | None) -> None:
+    """Prints a table by PSNR, and one by each metric beside PSNR and SSIM; draws the picture where one is named."""
+    lq, gt = test_pictures(results.side)
+    input_psnr = fmean(psnr(to_8_bit(lq), gt).tolist())
+    print(f"Input: {input_psnr:.2f} dB, the middle {results.side} x {results.side} pixels\n")
+    print_table(results)
+    for name, metric in results.metrics.items():
+        better = "larger" if metric["higher_is_better"] else "smaller"
+        print(f"\nBy {name}, {better} is better; {metric['measured']}:\n")
+        print_table(results, name)
+    if picture:
+        plot(results.rows, picture, input_psnr)
 
 
 if __name__ == "__main__":

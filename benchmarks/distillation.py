@@ -15,7 +15,8 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from benchmarks.diffusion import folder_of, lab_config, test_pictures
+from benchmarks.diffusion import folder_of, lab_config
+from benchmarks.diffusion_measure import SIDE, test_pictures
 from benchmarks.lab import markdown, train
 from dtir.apis.models.build import load_restorer
 from dtir.cli import exit_code
@@ -41,7 +42,7 @@ def distillation_config(teacher: Path, iters: int) -> Config:
 @torch.inference_mode()
 def restored(model: Restorer, sampler: str, steps: int) -> Tensor:
     """The test pictures, restored from the same noise by a sampler in so many steps."""
-    lq, _ = test_pictures()
+    lq, _ = test_pictures(SIDE)
     model.sampler = SAMPLERS.build({"type": sampler, "clip": (-1.0, 1.0)})
     model.set_sampling(steps)
     return to_8_bit(model.restore(lq, torch.zeros(len(lq), dtype=torch.long)).clamp(0, 1))
@@ -78,7 +79,7 @@ def main() -> int:
     teacher = train(lab_config(TEACHER, args.iters, seed=0), folder_of(TEACHER, out), args.threads)
     student = train(distillation_config(teacher, args.distil), out / "ResShift_one_step", args.threads)
     torch.set_num_threads(args.threads)
-    _, gt = test_pictures()
+    _, gt = test_pictures(SIDE)
     teaches, learned = load_restorer(teacher), load_restorer(student)
     many = restored(teaches, "ImplicitSampler", STEPS)
     rows = [

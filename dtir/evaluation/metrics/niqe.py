@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from typing_extensions import override
 
+from dtir.core.digests import file_sha256
 from dtir.core.errors import ConfigError
 from dtir.diffusion.operators.resampling import bicubic_matrix
 from dtir.registry import METRICS
@@ -55,7 +57,14 @@ class NIQE(PictureMetric):
         super().__init__(protocol, **kwargs)
         if not self.protocol.round_luma:
             raise ConfigError(f"NIQE judges 8-bit luma; use protocol 'y_8bit' or 'y_8bit_crop4', not '{protocol}'.")
-        self.model = read_pristine_model(find_parameters(parameters))
+        path = find_parameters(parameters)
+        self.model = read_pristine_model(path)
+        self.origin = f"{path.name} ({file_sha256(path)[:8]})"
+
+    @override
+    def describe(self) -> str:
+        """With the file of the pristine model and the beginning of its digest."""
+        return f"pristine model {self.origin}, {super().describe()}"
 
     def measure(self, picture: Tensor, gt: Tensor) -> Tensor:
         """NIQE of the pictures by the protocol.
