@@ -109,7 +109,7 @@ def method_models() -> Iterator[dict]:
 
 def diffusion_models() -> Iterator[dict]:
     """The processes of the family, each at its best number of steps."""
-    for name, rows in diffusion.read_results(REPO / RESULTS / "diffusion").items():
+    for name, rows in diffusion.read_results(REPO / RESULTS / "diffusion").rows.items():
         best = max(rows, key=lambda row: row["PSNR"])
         config, options = diffusion.PROCESSES[name]
         yield {
