@@ -1,6 +1,5 @@
 import json
 import math
-import re
 from pathlib import Path
 
 import numpy as np
@@ -135,7 +134,10 @@ def test_metric_measures_predictions_alone(tmp_path, photos):
     sample = {"pred": photo / 255, "gt": photo * 0, "lq": photo * 0, "task_name": "noisy", "name": "a"}
     metric.process({}, [sample])
     assert metric.evaluate(1)["noisy/NIQE"] == pytest.approx(niqe(luma_of(photos[0]), model).item(), abs=1e-9)
-    assert re.match(r"pristine model p\.npz \([0-9a-f]{8}\), protocol 'y_8bit' \(", metric.describe())
+    assert metric.describe().startswith(f"pristine model p.npz ({model.digest()}), protocol 'y_8bit' (")
+    again = NIQE(parameters=str(write_parameters(tmp_path / "again.npz", model)))
+    other = NIQE(parameters=str(write_parameters(tmp_path / "other.npz", PristineModel(model.mean, model.mean.diag()))))
+    assert again.model.digest() == model.digest() != other.model.digest()
     small = {**sample, "pred": sample["pred"][:, :191, :100], "name": "b"}
     with pytest.raises(DatasetError, match=r"NIQE .*of picture 'b' .*two blocks of 96x96 .*got 191x100"):
         metric.process({}, [small])
