@@ -261,8 +261,8 @@ class RestorationInferencer:
         Args:
             rgb: (H, W, 3) RGB; uint8, uint16, or floating point in [0, 1].
             task: Name of its degradation, one of `tasks`, or "auto" to estimate it, restore it, and estimate again
-                until the picture is clean or the estimator unsure; None is "auto", or with a mask nothing but filling;
-                or give `t`.
+                until the picture is clean or the estimator unsure (one of one colour all over is left as it is); None
+                is "auto", or with a mask nothing but filling; or give `t`.
             t: Time step in 0..T, instead of `task`; or "auto" to estimate it from the picture, within `task` where that
                 is named, so that mild damage is restored mildly, and a picture of step 0 is left as it is.
             on_tile: Called as `on_tile(tiles done, tiles in all)` in every pass; of a sampling restorer, with steps.

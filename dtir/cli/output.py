@@ -67,7 +67,7 @@ def print_report(report: "RestoreReport", out: str) -> None:
     """Prints what became of every picture of a run: counts, and each failure with its reason."""
     print(f"{_pictures(len(report.restored))} restored into {out}")
     if report.left:
-        print(f"{_pictures(len(report.left))} left and copied: clean, or unclear")
+        print(f"{_pictures(len(report.left))} left and copied: clean, unclear or blank")
     if report.left_out:
         kinds = ", ".join(
             f"{number} {printable(kind) or 'without extension'}" for kind, number in report.left_out.most_common()

@@ -11,6 +11,10 @@ from torch import nn
 
 from dtir import cli
 
+PICTURE = np.full((5, 7, 3), 100, np.uint8)
+# Of one colour all over it would be left as it is.
+PICTURE[-1, -1] = 0
+
 
 class InvertingRestorer(nn.Module):
     tasks = ("noisy", "rainy")
@@ -55,7 +59,7 @@ def pictures(tmp_path):
     folder = tmp_path / "in"
     (folder / "sub").mkdir(parents=True)
     for name in ("a.png", "b [1].png", "sub/c.png"):
-        assert cv2.imwrite(str(folder / name), np.full((5, 7, 3), 100, np.uint8))
+        assert cv2.imwrite(str(folder / name), PICTURE)
     return folder
 
 
@@ -67,7 +71,7 @@ def test_pictures_are_restored_and_counted(restorer, pictures, tmp_path, capsys)
     out = tmp_path / "out"
     assert restore(pictures, "--task", "rainy", "--out", out) == 0
     assert sorted(path.name for path in out.iterdir()) == ["a.png", "b [1].png"]
-    assert (cv2.imread(str(out / "a.png")) == 155).all()
+    assert (cv2.imread(str(out / "a.png")) == 255 - PICTURE).all()
     assert restorer.seen_t == [1, 1]
     assert f"2 pictures restored into {out}" in capsys.readouterr().out
 
@@ -88,7 +92,7 @@ def test_a_picture_needs_no_other_argument(tmp_path, pictures, monkeypatch, caps
     monkeypatch.setattr("dtir.apis.models.build.load_restorer", lambda path, device: estimated)
     assert cli.main(["restore", str(pictures / "a.png")]) == 0
     assert asked[0] is None
-    assert (cv2.imread(str(tmp_path / "restored/a.png")) == 155).all()
+    assert (cv2.imread(str(tmp_path / "restored/a.png")) == 255 - PICTURE).all()
     assert f"{pictures / 'a.png'}: rainy (0.97), step 1\n" in capsys.readouterr().out
 
 
@@ -102,7 +106,7 @@ def test_an_installation_without_a_model_says_what_is_missing(pictures, tmp_path
 def test_the_output_of_one_file_may_be_named(restorer, pictures, tmp_path):
     target = tmp_path / "out" / "mine.tif"
     assert restore(pictures / "a.png", "--t", 0, "--out", target) == 0
-    assert (cv2.imread(str(target)) == 155).all()
+    assert (cv2.imread(str(target)) == 255 - PICTURE).all()
 
 
 def test_a_dry_run_says_what_would_be_done(restorer, pictures, tmp_path, capsys):

@@ -1,7 +1,8 @@
 """Which damage a picture has, and whether that is ground enough to change it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -71,6 +72,20 @@ class Judge:
         """
         self.check_steps(task)
         return self.estimator.step_of(image.to(self.device), task)
+
+    def is_blank(self, bands: Iterable[np.ndarray]) -> bool:
+        """Whether all pixels of a picture, in bands of rows (H, W, 3), are equal: there is nothing to judge it by.
+
+        Raises:
+            ConfigError: There is no estimator, so that none is judged.
+        """
+        self.check()
+        first = None
+        for band in bands:
+            first = band[0, 0] if first is None else first
+            if (band != first).any():
+                return False
+        return True
 
     def next_pass(
         self, image: Tensor, wish: Wish, steps: TaskSteps, avoided: Collection[str]

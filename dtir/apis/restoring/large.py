@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from dtir.apis.restoring.outcome import Estimate, Outcome, Pass
+from dtir.apis.restoring.outcome import BLANK, Estimate, Outcome, Pass
 from dtir.apis.restoring.passes import PassRestorer
 from dtir.apis.restoring.wish import OnTile, Wish
 from dtir.imaging.files import samples
@@ -106,6 +106,8 @@ class LargePage:
     def _blind(self, wish: Wish, on_tile: OnTile | None) -> tuple[Rows, list[Pass], Estimate | None]:
         """What was restored, the passes, found as by `PassRestorer` but in the middle, and their last estimate."""
         judge, passes, latest = self.passes.judge, [], None
+        if judge.is_blank(map(self.reopened().rgb, *zip(*spans(self.size[0]), strict=True))):
+            return self.reopened().rgb, [], BLANK
         for _ in range(judge.most_passes(wish.passes)):
             avoided = {done.task for done in passes} | self.passes.spared(wish)
             middle = self._middle(latest or self.reopened().rgb)

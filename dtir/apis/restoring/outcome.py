@@ -18,6 +18,10 @@ class Estimate(NamedTuple):
         return f"{self.task} ({self.confidence:.2f})"
 
 
+# What a picture is taken for that is of one colour all over: an estimator would name some damage even so.
+BLANK = Estimate("blank", 1.0)
+
+
 class Pass(NamedTuple):
     """One restoration: the task (None where the caller gave the step), its probability (None where the caller named
     the task), the time step, and the share of this pass's change that is applied, in (0, 1]."""
@@ -41,7 +45,7 @@ class Outcome:
 
     Attributes:
         passes: The restorations, in their order; none where the picture was left as it was.
-        stopped_at: What was estimated last, where that was no ground for a further pass; None otherwise.
+        stopped_at: What was estimated last, where that was no ground for a further pass, or `BLANK`; None otherwise.
         strength: The share of all passes' change together that was applied, in [0, 1].
         size: Width and height of the picture in pixels.
         seconds: What it took, in wall-clock seconds.
@@ -97,4 +101,6 @@ class Outcome:
             return "strength 0"
         if self.stopped_at is None:
             return "nothing to do"
+        if self.stopped_at == BLANK:
+            return "blank, of one colour all over"
         return str(self.stopped_at) if self.stopped_at.task == CLEAN else f"unsure, {self.stopped_at} at most"

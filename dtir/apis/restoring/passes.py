@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from dtir.apis.restoring.judge import Judge
 from dtir.apis.restoring.network import NetworkRunner
-from dtir.apis.restoring.outcome import Estimate, Outcome, Pass
+from dtir.apis.restoring.outcome import BLANK, Estimate, Outcome, Pass
 from dtir.apis.restoring.plan import Planner
 from dtir.apis.restoring.steps import TaskSteps
 from dtir.apis.restoring.wish import AUTO, OnTile, Wish
@@ -135,6 +135,8 @@ class PassRestorer:
 
     def _blind(self, image: Tensor, wish: Wish, run: Run) -> tuple[Tensor, list[Pass], Estimate | None]:
         """Restores what is estimated until there is no ground to go on; no damage is restored twice."""
+        if self.judge.is_blank([image[0].movedim(0, -1).numpy()]):
+            return image, [], BLANK
         passes: list[Pass] = []
         for _ in range(self.judge.most_passes(wish.passes)):
             avoided = {done.task for done in passes} | self.spared(wish)

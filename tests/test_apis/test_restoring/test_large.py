@@ -78,6 +78,16 @@ def test_bands_give_the_same_file(pages, tmp_path, wish, estimator):
     assert [path.name for path in (tmp_path / "1").iterdir()] == ["a.tif"]
 
 
+@pytest.mark.parametrize("last", [7, 9])
+def test_bands_of_one_colour_are_left_unless_the_last_differs(tmp_path, last):
+    pixels = np.full((150, 100, 3), 7, np.uint16)
+    pixels[-1, -1, -1] = last
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb")
+    outcome = restored(tmp_path / "a.tif", tmp_path / "out/a.tif", 1, Wish("auto"), Sure())
+    copied = (tmp_path / "out/a.tif").read_bytes() == (tmp_path / "a.tif").read_bytes()
+    assert (outcome.changed, copied) == (last != 7, last == 7)
+
+
 @pytest.mark.parametrize("large", [1, 10**9])
 def test_no_strength_is_the_file_bit_for_bit(pages, tmp_path, large):
     outcome = restored(pages, tmp_path / "out/a.tif", large, Wish("noisy", strength=0))

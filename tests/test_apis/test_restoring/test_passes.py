@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from dtir.apis import RestorationInferencer
 from dtir.apis.restoring.outcome import Estimate, Outcome, Pass
@@ -8,6 +9,8 @@ from dtir.apis.restoring.passes import widened
 from dtir.core.errors import ConfigError, ImageFileError, TaskError
 
 GREY = np.full((4, 6, 3), 0.2, np.float32)
+# Of one colour all over it would be left as it is.
+GREY[0, :2] = [[0.1], [0.3]]
 
 
 def restored(restorer, **options):
@@ -141,8 +144,6 @@ def test_a_class_that_the_restorer_does_not_know_is_no_ground(brightening):
 
 
 def test_a_clean_file_is_copied_bit_for_bit(brightening, tmp_path):
-    from PIL import Image
-
     source = tmp_path / "a.jpg"
     Image.fromarray((GREY * 255).astype(np.uint8)).save(source, quality=31, comment=b"mine")
     inferencer = RestorationInferencer(brightening(("clean", 0.9), ("noisy", 0.2), ("clean", 0.9)), device="cpu")
@@ -154,9 +155,41 @@ def test_a_clean_file_is_copied_bit_for_bit(brightening, tmp_path):
         assert np.abs(np.asarray(before).astype(int) - np.asarray(after)).max() <= 1
 
 
+@pytest.mark.parametrize("value", [0, 40, 255])
+def test_a_file_of_one_colour_is_copied_and_no_estimator_asked(brightening, tmp_path, value):
+    source = tmp_path / "a.png"
+    Image.new("RGB", (9, 5), (value, value, 40)).save(source)
+    inferencer = RestorationInferencer(brightening(("noisy", 0.9)), device="cpu")
+    done = []
+    inferencer.restore_paths(source, tmp_path / "out", on_done=lambda job, outcome: done.append(str(outcome)))
+    assert done == ["left as it is: blank, of one colour all over"]
+    assert (tmp_path / "out/a.png").read_bytes() == source.read_bytes()
+    assert inferencer.judge.estimator.answers == [("noisy", 0.9)]
+
+
+def test_a_picture_of_one_colour_needs_an_estimator_as_others_do(brightening):
+    with pytest.raises(ConfigError, match="BlindTaskHook"):
+        RestorationInferencer(brightening(), device="cpu").restore_array(np.zeros((4, 6, 3), np.float32))
+
+
+def test_a_picture_of_one_colour_is_restored_of_a_damage_that_is_named(brightening):
+    black = np.zeros((4, 6, 3), np.float32)
+    output, outcome = RestorationInferencer(brightening(), device="cpu")(black, task="noisy", with_details=True)
+    np.testing.assert_allclose(output, 0.06, atol=1e-6)
+    assert str(outcome) == "noisy, step 6"
+
+
+@pytest.mark.parametrize("place", [(0, 0, 0), (3, 5, 2)])
+def test_one_sample_that_differs_is_something_to_judge(brightening, place):
+    black = np.zeros((4, 6, 3), np.float32)
+    black[place] = 1 / 65535
+    output = RestorationInferencer(brightening(("noisy", 0.9), ("clean", 0.9)), device="cpu").restore_array(black)
+    np.testing.assert_allclose(output, black + 0.06, atol=1e-6)
+
+
 def test_the_estimate_of_a_batch_is_of_each_picture(brightening):
     restorer = brightening(("noisy", 0.9), ("clean", 0.9), ("clean", 0.9))
-    batch = torch.full((2, 3, 4, 4), 0.3)
+    batch = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0)) / 2
     output, details = RestorationInferencer(restorer, device="cpu")(batch, with_details=True)
     torch.testing.assert_close(output[0], batch[0] + 0.06)
     assert torch.equal(output[1], batch[1])

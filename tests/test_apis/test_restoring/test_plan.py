@@ -17,6 +17,8 @@ from dtir.models.backbones import InstructIR
 from dtir.models.text import InstructionHead
 
 GREY = np.full((4, 6, 3), 0.2, np.float32)
+# Of one colour all over it would be left as it is.
+GREY[0, :2] = [[0.1], [0.3]]
 
 
 @pytest.fixture
