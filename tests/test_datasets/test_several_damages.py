@@ -88,6 +88,24 @@ def test_telling_damages_changes_no_picture():
         )
 
 
+@pytest.mark.parametrize("name", ["degrade", "__call__"])
+def test_a_compound_that_its_training_samples_would_not_have_is_refused(name):
+    with pytest.raises(DatasetError, match=rf"Darker\.{name} would have no effect on training samples.*one_by_one"):
+        type("Darker", (Compound,), {name: lambda self, image, rng, severity: image})
+
+
+def test_a_compound_of_other_parts_has_them_in_samples_too():
+    class Twice(Compound):
+        def one_by_one(self, rng, severity):
+            for _ in range(2):
+                yield from super().one_by_one(rng, severity)
+
+    twice = Twice({"type": Brighter})
+    whole = twice(CLEAN.astype(np.float32) / np.float32(255), np.random.default_rng(0), 0.2)
+    assert np.allclose(whole, 0.2 + 2 * 0.2)
+    assert (transformed(Degrade(twice, 0.2))["lq"] == 153).all()
+
+
 def test_items_tell_the_damage_of_every_task_and_repeat():
     data = training_set()
     keys = [SampleKey(0, draw, draw % 3, 0, False) for draw in range(3)]

@@ -1,9 +1,11 @@
 """Damage upon damage, and none at all."""
 
 from collections.abc import Iterator, Sequence
+from typing import final
 
 import numpy as np
 
+from dtir.core.errors import DatasetError
 from dtir.datasets.damages import Part, one_by_one
 from dtir.registry import DEGRADATIONS
 from dtir.tasks import CLEAN
@@ -27,6 +29,9 @@ class NoDamage(Degradation):
 class Compound(Degradation):
     """A degradation that is joined by another one in a share of the pictures.
 
+    What it does is what its parts do, and a subclass that is to do something else yields other parts: training samples
+    are made of these (`Degrade`), and would be without what `degrade` or `__call__` of a subclass adds.
+
     Args:
         main: Class name or config of the degradation that every picture has.
         before: Those that may come before it, as noise comes before JPEG; each a dict with `degradation`, class name
@@ -37,7 +42,19 @@ class Compound(Degradation):
     Attributes:
         severity, task: Those of `main`.
         margin: The largest of all.
+
+    Raises:
+        DatasetError: A subclass is defined that overrides `degrade` or `__call__`.
     """
+
+    def __init_subclass__(cls, **options: object) -> None:
+        super().__init_subclass__(**options)
+        for name in ("degrade", "__call__"):
+            if getattr(cls, name) is not getattr(Compound, name):
+                raise DatasetError(
+                    f"{cls.__name__}.{name} would have no effect on training samples, which get a compound's parts one "
+                    "by one: override one_by_one, which yields the parts, or derive the class from Degradation."
+                )
 
     def __init__(
         self, main: str | dict, before: Sequence[dict] = (), after: Sequence[dict] = (), share: float = 0.2
@@ -61,6 +78,7 @@ class Compound(Degradation):
         if not first:
             yield from _joined(other, rng, extra)
 
+    @final
     def degrade(self, image: np.ndarray, rng: np.random.Generator, severity: float) -> np.ndarray:
         """Degrades once or twice; the result of the first is clipped, as a file's would be."""
         for part in self.one_by_one(rng, severity):
