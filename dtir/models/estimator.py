@@ -74,16 +74,16 @@ class TaskEstimator(nn.Module):
 
     def forward(self, lq: Tensor) -> Tensor:
         """Degraded pictures (B, 3, H, W) in [0, 1], H, W >= 1, to logits (B, num_tasks)."""
-        return self.logits(judged_part(lq))
-
-    def logits(self, part: Tensor) -> Tensor:
-        """The logits of what `judged_part` has taken of the pictures."""
-        return self.head(self._described(part))
+        return self.answers(judged_part(lq))[0]
 
     def both(self, lq: Tensor) -> tuple[Tensor, Tensor]:
         """The logits (B, num_tasks) of pictures as in `forward`, and their places, (B, number of `steps`)."""
-        described = self._described(judged_part(lq))
-        return self.head(described), self.step_head(described)
+        return self.answers(judged_part(lq))
+
+    def answers(self, part: Tensor) -> tuple[Tensor, ...]:
+        """The logits of what `judged_part` has taken of the pictures, and their places where it has `steps`."""
+        described = self._described(part)
+        return tuple(head(described) for head in (self.head, self.step_head) if head is not None)
 
     def place(self, task: str, step: int) -> float:
         """Where a step is among those of a task, from -1 to 1; one between two of them is taken for the larger."""
@@ -92,15 +92,19 @@ class TaskEstimator(nn.Module):
 
     def step_of(self, lq: Tensor, task: str) -> int:
         """The time step, among those of a task in `steps`, of one picture (1, 3, H, W) in [0, 1]."""
-        own = self.steps[task]
-        place = self.both(lq)[1][0, list(self.steps).index(task)].clamp(-1, 1)
-        return own[round((float(place) + 1) / 2 * (len(own) - 1))]
+        return step_at(self.both(lq)[1], self.steps, task)
 
     def _described(self, part: Tensor) -> Tensor:
         detail = part - F.avg_pool2d(F.pad(part, (1, 1, 1, 1), mode="replicate"), 3, 1)
         y = self.features(torch.cat([2 * part - 1, DETAIL_GAIN * detail], 1)).flatten(2).float()
         spread = (y.var(2, correction=0) + 1e-6).sqrt()
         return torch.cat([y.mean(2), spread, _soft_maximum(y)], 1)
+
+
+def step_at(places: Tensor, steps: Mapping[str, Sequence[int]], task: str) -> int:
+    """The time step, among those of a task, that the places (1, number of `steps`) of one picture come to."""
+    own, place = steps[task], places[0, list(steps).index(task)].clamp(-1, 1)
+    return own[round((float(place) + 1) / 2 * (len(own) - 1))]
 
 
 def judged_part(lq: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ def exported(network: nn.Module, x: Tensor) -> Tensor:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
         write_graph(path, "onnx", network, [noise(*TRACED)], Signature(("picture",), "out", (PICTURE,)), {})
-        return torch.from_numpy(open_graph(path, "onnxruntime").run(x.numpy()))
+        return torch.from_numpy(open_graph(path, "onnxruntime").run(x.numpy())[0])
 
 
 def attempt(

@@ -12,7 +12,7 @@ from dtir.apis.published.weights import SoleTask
 from dtir.core.digests import file_sha256
 from dtir.core.errors import CheckpointError, ConfigError
 from dtir.models.backbones.traits import Traits
-from dtir.models.estimator import judged_part
+from dtir.models.estimator import judged_part, step_at
 
 
 class ExportedRestorer(nn.Module):
@@ -76,13 +76,13 @@ class ExportedRestorer(nn.Module):
         """
         run = self._graphs[self._precision].run
         if self.facts["step_input"]:
-            return torch.from_numpy(run(lq.contiguous().numpy(), t.numpy()))
+            return torch.from_numpy(run(lq.contiguous().numpy(), t.numpy())[0])
         if (t != self.matched_t[0]).any():
             raise ConfigError(
                 f"'{self.path}' was exported for task '{self.tasks[0]}' alone, step {int(self.matched_t[0])}; export "
                 "the model with --task auto to choose a step."
             )
-        return torch.from_numpy(run(lq.contiguous().numpy()))
+        return torch.from_numpy(run(lq.contiguous().numpy())[0])
 
 
 class ExportedEstimator(nn.Module):
@@ -91,7 +91,7 @@ class ExportedEstimator(nn.Module):
     Args:
         path: Its file.
         backend: A key of `graph_names.BACKENDS`.
-        about: What the restorer's file says of it: `classes`, `least_confidence`, `least_of_two`, `sha256`.
+        about: What the restorer's file says of it: `classes`, `least_confidence`, `least_of_two`, `steps`, `sha256`.
 
     Raises:
         CheckpointError: It is missing, or not the one that was exported with the restorer.
@@ -104,13 +104,20 @@ class ExportedEstimator(nn.Module):
         if file_sha256(path) != about["sha256"]:
             raise CheckpointError(f"'{path}' is not the estimator that the model was exported with; export again.")
         self.classes, self.least_confidence = tuple(about["classes"]), about["least_confidence"]
-        # Files of before dtir knew of it do not name it.
-        self.least_of_two = about.get("least_of_two")
+        # Files of before dtir knew of them do not name them.
+        self.least_of_two, self.steps = about.get("least_of_two"), about.get("steps", {})
         self.graph: Graph = open_graph(path, backend)
 
     def forward(self, picture: Tensor) -> Tensor:
         """Pictures (B, 3, H, W) in [0, 1] to logits (B, classes)."""
-        return torch.from_numpy(self.graph.run(judged_part(picture).contiguous().numpy()))
+        return self._answers(picture)[0]
+
+    def step_of(self, picture: Tensor, task: str) -> int:
+        """The time step, among those of a task in `steps`, of one picture (1, 3, H, W) in [0, 1]."""
+        return step_at(self._answers(picture)[1], self.steps, task)
+
+    def _answers(self, picture: Tensor) -> list[Tensor]:
+        return [torch.from_numpy(each) for each in self.graph.run(judged_part(picture).contiguous().numpy())]
 
 
 def estimator_beside(path: Path) -> Path:

@@ -34,7 +34,7 @@ OPSET = 18
 STDOUT = 1
 OPENVINO_TYPES = {"float32": "f32", "bf16": "bf16"}
 
-Run = Callable[..., np.ndarray]
+Run = Callable[..., list[np.ndarray]]
 
 
 class Graph(NamedTuple):
@@ -42,7 +42,7 @@ class Graph(NamedTuple):
 
     Attributes:
         facts: See the module.
-        run: Maps arrays, in the order of the graph's inputs, to the output, in float32.
+        run: Maps arrays, in the order of the graph's inputs, to its outputs, in float32.
     """
 
     facts: dict[str, object]
@@ -50,10 +50,10 @@ class Graph(NamedTuple):
 
 
 class Signature(NamedTuple):
-    """Names of a graph's inputs and of its output, and which axes of each input may be of any size, by number."""
+    """Names of a graph's inputs and of its outputs, and which axes of each input may be of any size, by number."""
 
     inputs: tuple[str, ...]
-    output: str
+    outputs: tuple[str, ...]
     axes: tuple[dict[int, str], ...]
 
 
@@ -67,7 +67,7 @@ def write_graph(
         kind: A key of `graph_names.SUFFIXES`.
         network: In eval mode, on the CPU.
         examples: Inputs whose free axes have sizes that no code takes for a constant.
-        signature: Names of inputs and output.
+        signature: Names of inputs and outputs.
         facts: Plain values by key.
 
     Raises:
@@ -99,8 +99,8 @@ def _write_onnx(
             examples,
             buffer,
             input_names=list(signature.inputs),
-            output_names=[signature.output],
-            dynamic_axes={**axes, signature.output: axes[signature.inputs[0]]},
+            output_names=list(signature.outputs),
+            dynamic_axes={**axes, **dict.fromkeys(signature.outputs, axes[signature.inputs[0]])},
             opset_version=OPSET,
             # A trace knows which sizes the code computes with, and takes a fortieth of the time of a symbolic export.
             dynamo=False,
@@ -132,7 +132,8 @@ def _write_openvino(
         port.get_tensor().set_names({name})
         shape = [-1 if axis in axes else size for axis, size in enumerate(example.shape)]
         port.get_node().set_partial_shape(openvino.PartialShape(shape))
-    model.outputs[0].get_tensor().set_names({signature.output})
+    for port, name in zip(model.outputs, signature.outputs, strict=True):
+        port.get_tensor().set_names({name})
     model.validate_nodes_and_infer_types()
     for key, text in texts.items():
         model.set_rt_info(text, [RT_INFO, key])
@@ -182,9 +183,9 @@ def _open_onnxruntime(path: Path, precision: str) -> Graph:
         raise CheckpointError(f"'{path}' is damaged or no ONNX model: {_first_line(error)}") from error
     names = [each.name for each in session.get_inputs()]
 
-    def run(*arrays: np.ndarray) -> np.ndarray:
+    def run(*arrays: np.ndarray) -> list[np.ndarray]:
         with _lack_of_memory():
-            return session.run(None, dict(zip(names, arrays, strict=True)))[0]
+            return session.run(None, dict(zip(names, arrays, strict=True)))
 
     return Graph(_facts(path, session.get_modelmeta().custom_metadata_map), run)
 
@@ -203,9 +204,9 @@ def _open_openvino(path: Path, precision: str) -> Graph:
     compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": OPENVINO_TYPES[precision], **threads})
     request = compiled.create_infer_request()
 
-    def run(*arrays: np.ndarray) -> np.ndarray:
+    def run(*arrays: np.ndarray) -> list[np.ndarray]:
         with _lack_of_memory():
-            return np.array(request.infer(list(arrays))[0], dtype=np.float32)
+            return [np.array(each, dtype=np.float32) for each in request.infer(list(arrays)).values()]
 
     return Graph(facts, run)
 
@@ -233,9 +234,10 @@ def torchscript_graph(path: Path) -> Graph:
     extra = {TORCHSCRIPT_FACTS: ""}
     module = torch.jit.load(str(path), _extra_files=extra)
 
-    def run(*arrays: np.ndarray) -> np.ndarray:
+    def run(*arrays: np.ndarray) -> list[np.ndarray]:
         with torch.no_grad():
-            return module(*map(torch.from_numpy, arrays)).numpy()
+            made = module(*map(torch.from_numpy, arrays))
+        return [each.numpy() for each in (made if isinstance(made, tuple) else (made,))]
 
     return Graph(_facts(path, json.loads(extra[TORCHSCRIPT_FACTS])), run)
 

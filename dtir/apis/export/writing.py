@@ -13,7 +13,7 @@ from dtir.apis.export.exported import estimator_beside
 from dtir.apis.export.graph_files import Graph, Signature, open_graph, torchscript_graph, weights_beside, write_graph
 from dtir.apis.models.files import SUFFIX, write_model_file
 from dtir.apis.models.graph_names import SUFFIXES, backend_of
-from dtir.apis.restoring.contract import restorer_traits
+from dtir.apis.restoring.contract import judgement_of, restorer_traits
 from dtir.apis.restoring.steps import TaskSteps
 from dtir.apis.restoring.wish import AUTO
 from dtir.core.atomic import atomic_write
@@ -35,7 +35,6 @@ COMPARED = ((1, 64, 64), (2, 61, 87), (1, 130, 33), (1, 160, 192))
 TRACED = (2, 77, 93)
 VALUE_RANGE = "RGB in [0, 1], float32; outputs are not clipped"
 _PICTURE = {0: "batch", 2: "height", 3: "width"}
-_LOGITS_INPUT = Signature(("picture",), "logits", (_PICTURE,))
 
 
 @dataclass(frozen=True)
@@ -77,15 +76,16 @@ class _WithStep(nn.Module):
         return self.restorer.restore(picture, step)
 
 
-class _Logits(nn.Module):
-    """An estimator of pictures that have its size."""
+class _Answers(nn.Module):
+    """An estimator of pictures that have its size: logits, and places where it tells the step."""
 
     def __init__(self, estimator: TaskEstimator) -> None:
         super().__init__()
         self.estimator = estimator
 
-    def forward(self, picture: Tensor) -> Tensor:
-        return self.estimator.logits(picture)
+    def forward(self, picture: Tensor) -> Tensor | tuple[Tensor, ...]:
+        answers = self.estimator.answers(picture)
+        return answers if self.estimator.steps else answers[0]
 
 
 def export_model(
@@ -105,7 +105,7 @@ def export_model(
         restorer: In eval mode, on the CPU.
         path: The file, which ends as its kind does.
         kind: One of `KINDS`.
-        task: One of the restorer's, or "auto"; of a restorer with one task, that one.
+        task: One of the restorer's, or "auto"; of a restorer with one task that one, unless its step is estimated.
         name: What the model is called; the file's name without its ending by default.
         licence: Under which the weights may be used.
 
@@ -121,7 +121,9 @@ def export_model(
             f"a {type(restorer).__name__} restores in many steps with random numbers, which no such file holds; only "
             "models that restore in one call of their network are exported."
         )
-    task = restorer.tasks[0] if task == AUTO and len(restorer.tasks) == 1 else task
+    steps = judgement_of(getattr(restorer, "estimator", None), restorer.tasks).steps
+    if task == AUTO and len(restorer.tasks) == 1 and not steps:
+        task = restorer.tasks[0]
     name, licence = name or path.stem, licence or restorer_traits(restorer).licence
     if kind == "safetensors":
         return _folded_file(restorer, path, task, name, licence)
@@ -238,16 +240,16 @@ class _Writer:
         first = next(iter(parts.steps.values()))
         inputs = [noise(*TRACED), torch.full((TRACED[0],), first)][: 1 + chosen]
         names, axes = (("picture", "step"), (_PICTURE, {0: "batch"})) if chosen else (("picture",), (_PICTURE,))
-        write_graph(self.made, self.kind, parts.network, inputs, Signature(names, "restored", axes), facts)
+        write_graph(self.made, self.kind, parts.network, inputs, Signature(names, ("restored",), axes), facts)
         return _largest(restorer, self._opened(self.made), parts.steps)
 
     def _estimator(self, estimator: TaskEstimator, about: dict) -> tuple[dict, float]:
-        path, network = estimator_beside(self.made), _Logits(estimator)
-        # The graph gives the logits of the task alone.
-        known = {name: value for name, value in estimator.settings().items() if name not in ("width", "steps")}
+        path = estimator_beside(self.made)
+        known = {name: value for name, value in estimator.settings().items() if name != "width"}
         facts = {**about, **known, "most_side": SIDE, "least_side": LEAST_SIDE}
-        write_graph(path, self.kind, network, [noise(*TRACED)], _LOGITS_INPUT, facts)
-        difference = _largest_of(network, self._opened(path))
+        signature = Signature(("picture",), ("logits", "places") if estimator.steps else ("logits",), (_PICTURE,))
+        write_graph(path, self.kind, _Answers(estimator), [noise(*TRACED)], signature, facts)
+        difference = _largest_of(estimator, self._opened(path))
         return {**known, "sha256": file_sha256(path)}, difference
 
     def _opened(self, path: Path) -> Graph:
@@ -282,22 +284,23 @@ def _largest(restorer: nn.Module, made: Graph | nn.Module, steps: dict[str, int]
         if isinstance(made, nn.Module):
             found = made(picture)
         else:
-            found = _run(made, [picture, step] if made.facts["step_input"] else [picture], size)
+            (found,) = _run(made, [picture, step] if made.facts["step_input"] else [picture], size)
         largest = max(largest, _difference(found, expected, size))
     return largest
 
 
 @torch.no_grad()
-def _largest_of(network: nn.Module, graph: Graph) -> float:
+def _largest_of(estimator: TaskEstimator, graph: Graph) -> float:
     return max(
-        _difference(_run(graph, [picture], size), network(picture), size)
+        _difference(found, expected, size)
         for size, picture in ((size, noise(*size)) for size in COMPARED)
+        for found, expected in zip(_run(graph, [picture], size), estimator.answers(picture), strict=True)
     )
 
 
-def _run(graph: Graph, inputs: list[Tensor], size: tuple[int, int, int]) -> Tensor:
+def _run(graph: Graph, inputs: list[Tensor], size: tuple[int, int, int]) -> list[Tensor]:
     try:
-        return torch.from_numpy(graph.run(*(each.numpy() for each in inputs)))
+        return [torch.from_numpy(each) for each in graph.run(*(each.numpy() for each in inputs))]
     except Exception as error:
         # What runtimes raise has no class of its own.
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -54,8 +54,8 @@ class Judge:
         if not known:
             raise ConfigError(
                 "t='auto' needs a checkpoint that was trained with dict(type='BlindTaskHook') in custom_hooks and data "
-                "whose samples have time steps of their own (severity_steps or steps of the datasets), and was not "
-                "exported since; this one has no estimator of the step: leave out t, or give a number."
+                "whose samples have time steps of their own (severity_steps or steps of the datasets), or its export "
+                "with --task auto; this one has no estimator of the step: leave out t, or give a number."
             )
         if task not in (None, AUTO) and task not in known:
             raise ConfigError(

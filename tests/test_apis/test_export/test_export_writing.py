@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,6 +69,22 @@ class Sole(nn.Module):
         return self.function(lq)
 
 
+class Stepwise(nn.Module):
+    """A restorer whose pictures show the step, with an estimator of it whose weights are random."""
+
+    num_timesteps, traits = 50, Traits()
+
+    def __init__(self, tasks):
+        super().__init__()
+        torch.manual_seed(0)
+        self.tasks = tasks
+        self.register_buffer("matched_t", torch.arange(len(tasks)) + 1)
+        self.estimator = TaskEstimator(len(tasks), 4, tasks, 0.0, steps={"noisy": range(0, 51)})
+
+    def restore(self, lq, t):
+        return lq + t.view(-1, 1, 1, 1) / 100
+
+
 @needs_onnx
 @pytest.mark.parametrize(
     ("backbone", "adapter"),
@@ -92,6 +109,36 @@ def test_onnx_computes_what_the_model_does(backbone, adapter, tmp_path):
             )
             if task == "auto":
                 torch.testing.assert_close(exported.estimator(picture), model.estimator(picture), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "tasks", "installed"),
+    [("a.onnx", ("noisy",), "onnx_installed"), ("a.xml", TASKS, "openvino")],
+)
+def test_an_exported_estimator_tells_the_step_as_the_model_does(name, tasks, installed, tmp_path, request):
+    request.getfixturevalue(installed)
+    model = Stepwise(tasks).eval()
+    pictures = torch.rand(3, 3, 40, 33) / torch.tensor([5, 2, 1]).view(3, 1, 1, 1)
+    spread_places(model.estimator, pictures)
+    path = export_model(model, tmp_path / name, {".onnx": "onnx", ".xml": "openvino"}[Path(name).suffix]).files[0]
+    ours, exported = (RestorationInferencer(each, device="cpu") for each in (model, path))
+    for task in ("noisy", None):
+        (expected, told), (found, said) = (
+            each(pictures, task, "auto", passes=1, with_details=True) for each in (ours, exported)
+        )
+        torch.testing.assert_close(found, expected, atol=MOST_DIFFERENCE, rtol=0)
+        assert [(each.task, each.step) for each in said] == [(each.task, each.step) for each in told]
+        if task:
+            assert len({each.step for each in said}) == 3
+
+
+def spread_places(estimator, pictures):
+    """Has an estimator with random weights place pictures from -0.45 to 0.45, which is not between two of 51 steps."""
+    with torch.no_grad():
+        places = estimator.both(pictures)[1]
+        scale = 0.9 / (places.max() - places.min())
+        estimator.step_head.weight.mul_(scale)
+        estimator.step_head.bias.sub_((places.max() + places.min()) / 2).mul_(scale)
 
 
 @needs_onnx
@@ -237,7 +284,7 @@ def test_dtir_restore_runs_an_exported_model(tmp_path):
 
 @needs_onnx
 def test_a_file_of_another_program_is_refused(tmp_path):
-    signature = Signature(("picture",), "out", ({2: "height"},))
+    signature = Signature(("picture",), ("out",), ({2: "height"},))
     write_graph(tmp_path / "a.onnx", "onnx", nn.ReLU(), [torch.rand(1, 3, 8, 8)], signature, {})
     import onnx
 
