@@ -2,10 +2,12 @@
 
     DTIR_DATA=DATA python -m benchmarks.generalisation run
     python -m benchmarks.generalisation table
+    python -m benchmarks.generalisation earlier
 
 Plain training, the method, and wide severities without and with a step for each picture, for equally many iterations,
 the pre-training counted (configs/_base_/lab/generalisation.py, configs/_base_/lab/method_short.py). Killed at any
 moment, the command goes on when it is run again; `--out` holds the trainings and, below results/, what was measured.
+`earlier` tabulates the comparison before this one, whose trainings are not made any more.
 """
 
 import argparse
@@ -18,8 +20,8 @@ import numpy as np
 import torch
 
 from benchmarks.generalisation_cells import CLEAN, MOST, MOST_CLEAN, ONE, SEEDS, TEN, Cell, all_cells, test_crop
-from benchmarks.generalisation_tables import print_tables
-from benchmarks.lab import picture, train
+from benchmarks.generalisation_tables import earlier, print_tables
+from benchmarks.lab import REPO, picture, train
 from benchmarks.method import centre
 from benchmarks.method_runs import prepare, pretraining
 from dtir.apis import RestorationInferencer
@@ -30,7 +32,7 @@ from dtir.datasets import PairedDataset
 from dtir.evaluation.metrics.functional import psnr
 from dtir.imaging.files import read_rgb
 
-RESULTS = "benchmarks/results/generalisation"
+RESULTS, EARLIER = "benchmarks/results/generalisation", REPO / "benchmarks/results/method"
 # Steps of a task that are tried for the best one.
 TRIED = 6
 Restore = Callable[[RestorationInferencer, np.ndarray, np.ndarray, str], np.ndarray]
@@ -104,7 +106,7 @@ def carry_out(cell: Cell, out: Path, threads: int) -> None:
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=("run", "table"))
+    parser.add_argument("command", choices=("run", "table", "earlier"))
     parser.add_argument("--out", default="work_dirs/generalisation", help="folder of the trainings and of results/")
     parser.add_argument("--results", default=RESULTS, help="folder of what is tabulated")
     parser.add_argument("--seeds", type=positive_int, default=SEEDS)
@@ -114,6 +116,9 @@ def main() -> int:
     args = parser.parse_args()
     if args.command == "table":
         print_tables(Path(args.results), args.seeds)
+        return 0
+    if args.command == "earlier":
+        print(earlier(EARLIER))
         return 0
     for cell in all_cells(args.seeds):
         if cell.way.name in (args.only or names):

@@ -7,12 +7,13 @@ from pathlib import Path
 from mmengine.config import Config
 
 from benchmarks.lab import REPO
-from benchmarks.method_runs import FULL, PLAIN, SINGLE, TOLD, Run, prepare
+from benchmarks.method_runs import FULL, PLAIN, TOLD, Run, prepare
 from dtir.datasets.transforms.degrade import StepOfSeverity
 from dtir.tasks import TASKS
 
 # Of one task, 400 iterations in all; and of ten.
 ONE_SETTINGS, TEN_SETTINGS = "configs/_base_/lab/generalisation.py", "configs/_base_/lab/method_short.py"
+SINGLE = "dtir/dtir_unet_deraining"
 SEEDS = 3
 LAST_STEP = 50
 # Folders of pairs by the name of the test set, and how many pictures are taken of each.
@@ -66,6 +67,7 @@ SOURCES = (
     Source("sigma 50", "noisy", None, "noisy", ("real noise",)),
 )
 NAMES = {"rainy": "Rain100H", "hazy": "SOTS", "low-light": "LOL", "noisy": "sigma 50"}
+TESTED = [(source, name) for source in SOURCES for name in (source.own, *source.others)]
 
 
 @dataclass(frozen=True)

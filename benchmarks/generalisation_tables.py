@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from benchmarks.generalisation_cells import CLEAN, NAMES, ONE, SOURCES, TEN, TEST_SETS, Cell, Source
+from benchmarks.generalisation_cells import CLEAN, NAMES, ONE, SOURCES, TEN, TEST_SETS, TESTED, Cell, Source
 from benchmarks.lab import markdown
 from benchmarks.method_tables import LEAST_SEEDS, cell
 from dtir.evaluation.statistics import difference_interval, half_width
@@ -67,7 +67,6 @@ def difference(first: dict[int, dict], second: dict[int, dict], names: Sequence[
 
 def one_task(results: Path, seeds: int) -> Iterator[str]:
     """Networks of one task: PSNR, differences to plain training, and what happens to clean pictures."""
-    tested = [(source, name) for source in SOURCES for name in (source.own, *source.others)]
     rows = {source: rows_of(results, source, seeds) for source in SOURCES}
     names = list(dict.fromkeys(name for found in rows.values() for name in found))
     if not names:
@@ -78,7 +77,7 @@ def one_task(results: Path, seeds: int) -> Iterator[str]:
         return [source.name, NAMES.get(name, name)]
 
     def table(of: list[str], value) -> str:
-        return markdown([*header, *of], ([*labels(s, n), *value(s, n)] for s, n in tested if rows[s]))
+        return markdown([*header, *of], ([*labels(s, n), *value(s, n)] for s, n in TESTED if rows[s]))
 
     def first(source: Source, name: str) -> dict:
         return next(iter(next(iter(rows[source].values())).values()))[name]
@@ -145,6 +144,20 @@ def worst(by_seed: dict[int, dict]) -> str:
         for after, before in zip(values[name]["PSNR"], values[name]["input"], strict=True)
     ]
     return f"{min(gains):+.1f}"
+
+
+def earlier(results: Path) -> str:
+    """The first comparison of one task, by the results of its trainings, a folder each: PSNR over the seeds."""
+    rows = []
+    for source, name in TESTED:
+        values = []
+        for way in ("plain", "full"):
+            files = sorted(results.glob(f"{way}_{source.name}_seed*/results.json"))
+            found = dict(enumerate(json.loads(file.read_text(encoding="utf-8")) for file in files))
+            values.append(means({seed: of for seed, of in found.items() if name in of}, [name]))
+        if any(values):
+            rows.append([source.name, NAMES.get(name, name), *map(cell, values)])
+    return markdown(["trained on", "tested on", "plain", "the method"], rows)
 
 
 def print_tables(results: Path, seeds: int) -> None:

@@ -151,7 +151,7 @@ def main() -> int:
     parser.add_argument("command", choices=("run", "table"))
     parser.add_argument("--out", default="work_dirs/lab_method")
     parser.add_argument("--jobs", type=positive_int, default=1, help="runs at a time; they share the cores")
-    parser.add_argument("--seeds", type=positive_int, default=2, help="seeds of the main pair")
+    parser.add_argument("--seeds", type=positive_int, default=2, help="of the rows; the ablations have one")
     parser.add_argument("--settings", default=LAB, help="file of what is laid over the configs")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="runs of these names alone")
     args = parser.parse_args()

@@ -16,7 +16,7 @@ from dtir.registry import RESTORERS, SCOPE
 from dtir.tasks import TASKS
 
 LAB = "configs/_base_/lab/method.py"
-FULL, SINGLE, PLAIN = "dtir/dtir_unet_10task", "dtir/dtir_unet_deraining", "ablations/plain_joint"
+FULL, PLAIN = "dtir/dtir_unet_10task", "ablations/plain_joint"
 BRIEF = "dtir/dtir_unet_10task_brief"
 TOLD, RELEASED = "baselines/dtir_unet_told_10task", "eedtp/eedtp_10task"
 ESTIMATOR = "models/universal_estimator"
@@ -58,11 +58,10 @@ class Run:
 
 TRAINING_HOOKS = ("StageEMAHook", "TimestepMatchingHook", "BlindTaskHook")
 ABLATIONS = ["tmgp", "gef", "importance", "orthogonality", "matched_t", "layer_decay", "tit", "moe"]
-PAIRS = {"Rain100L": "rainy-light", "Rain100H": "rainy", "SOTS": "hazy"}
 
 
 def all_runs(seeds: int, settings: str = LAB) -> list[Run]:
-    """The rows of a fair comparison, then the ablations and the generalisation pairs."""
+    """The rows of a fair comparison, then the ablations."""
     rows = [
         Run("plain", PLAIN),
         Run("told", TOLD),
@@ -73,14 +72,8 @@ def all_runs(seeds: int, settings: str = LAB) -> list[Run]:
         Run("plain, equal total steps", PLAIN, long=True),
     ]
     main = [replace(row, seed=seed) for seed in range(seeds) for row in rows]
-    single = [
-        run
-        for seed in range(min(seeds, 2))
-        for name, pairs in PAIRS.items()
-        for run in (Run(f"plain {name}", PLAIN, seed, pairs), Run(f"full {name}", SINGLE, seed, pairs))
-    ]
     ablations = [Run(f"w/o {part}", f"ablations/wo_{part}") for part in ABLATIONS]
-    return [replace(run, settings=settings) for run in (*main, *ablations, *single)]
+    return [replace(run, settings=settings) for run in (*main, *ablations)]
 
 
 def lab_config(run: Run, out: Path) -> Config:
@@ -93,8 +86,7 @@ def lab_config(run: Run, out: Path) -> Config:
         sets[0]["data_root"] = f"train_pairs/{run.pairs}"
     small_training(config, tasks, sets, lab.optimizer, run.seed)
     _small_model(config.model, lab)
-    table = {**lab.stages, **(lab.single_stages if len(tasks) == 1 else {})}
-    config.train_cfg.stages = [_lab_stage(stage, table, run, config) for stage in config.train_cfg.stages]
+    config.train_cfg.stages = [_lab_stage(stage, lab.stages, run, config) for stage in config.train_cfg.stages]
     for regularizer in config.train_cfg.get("regularizers", []):
         regularizer.update(lab.importance if regularizer.type == "ParameterImportance" else {})
     # The others report on validations, of which there are none here.

@@ -10,17 +10,7 @@ from dtir.evaluation.statistics import difference_interval, half_width
 from dtir.tasks import TASKS
 
 BLIND, APART = ", step estimated", ", task estimated apart"
-# Trained on, tested on: the first of each pair of lines is the distribution of the training.
-GENERALISATION = [
-    ("Rain100L", "Rain100L"),
-    ("Rain100L", "rainy"),
-    ("Rain100H", "rainy"),
-    ("Rain100H", "Rain100L"),
-    ("SOTS", "hazy"),
-    ("SOTS", "REVIDE"),
-]
 NOISE, LEAST_SEEDS = "noisy", 3
-NAMES = {"rainy": "Rain100H", "hazy": "SOTS"}
 
 
 def read_results(out: Path, seeds: int) -> dict[str, dict[int, dict]]:
@@ -122,22 +112,8 @@ def task_table(results: dict[str, dict[int, dict]]) -> str:
     return markdown(["training", *labels], rows)
 
 
-def generalisation_table(results: dict[str, dict[int, dict]]) -> str:
-    """Networks of one task on the set that they were trained for, and on another."""
-    rows = [
-        [trained, NAMES.get(tested, tested)]
-        + [cell(set_means(results.get(f"{kind} {trained}", {}), tested)) for kind in ("plain", "full")]
-        for trained, tested in GENERALISATION
-    ]
-    return markdown(["trained on", "tested on", "plain", "the method"], rows)
-
-
 def print_tables(out: Path, seeds: int) -> None:
     """The comparison in Markdown."""
     results = read_results(out, seeds)
-    singles = {run.name for run in all_runs(seeds) if run.pairs}
-    ten = {name: by_seed for name, by_seed in results.items() if name not in singles}
-    tables = [ten_task_table(ten), *([seed_table(ten)] if REFERENCE in ten else []), task_table(ten)]
-    if singles & results.keys():
-        tables.append(generalisation_table(results))
-    print(*tables, sep="\n\n")
+    by_seed = [seed_table(results)] if REFERENCE in results else []
+    print(ten_task_table(results), *by_seed, task_table(results), sep="\n\n")

@@ -86,7 +86,7 @@ def method_models() -> Iterator[dict]:
         runs = {run.name: run for run in method_runs.all_runs(MOST_SEEDS, settings)}
         for title, by_seed in found.items():
             # The rows whose step is estimated are the same networks, used another way.
-            if title not in runs or runs[title].pairs:
+            if title not in runs:
                 continue
             run = runs[title]
             metrics = {

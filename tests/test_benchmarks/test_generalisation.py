@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.generalisation_cells import ONE, SOURCES, TEN, TEST_SETS, Cell, all_cells
-from benchmarks.generalisation_tables import difference, means, print_tables, rows_of, worst
+from benchmarks.generalisation_tables import difference, earlier, means, print_tables, rows_of, worst
 from dtir.engine.stages import StagePlan
 
 CELLS = [cell for cell in all_cells(1) if not cell.way.pretrained]
@@ -26,6 +26,14 @@ def test_a_cell_has_as_many_iterations_as_those_that_it_is_compared_with(cell):
     config = cell.config(Path("unused"))
     plan = StagePlan(config.train_cfg.stages, len(config.model.tasks))
     assert sum(stage.settings.iters for stage in plan) == (800 if cell.source is None and cell.way.long else 400)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
+def test_a_cell_of_one_task_trains_on_its_pairs(source):
+    config = Cell(ONE[0], source, 0).config(Path("unused"))
+    assert config.model.tasks == [source.task]
+    root = f"train_pairs/{source.pairs}" if source.pairs else "clean"
+    assert [data.data_root for data in config.train_dataloader.dataset.datasets] == [root]
 
 
 def test_own_steps_are_all_that_differs_from_the_same_network_without():
@@ -76,3 +84,11 @@ def test_the_tables(results, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert "| Rain100L | Rain100H | 21.00 | 21.00 ± 0.00 | 23.00 ± 1.41 |" in lines
     assert "| Rain100L | 3.00 ± 0.00 | 3.00 ± 0.00 |" in lines
+
+
+def test_the_earlier_comparison_is_tabulated_where_it_has_results(tmp_path):
+    for seed, value in ((0, 20.0), (1, 26.0)):
+        folder = tmp_path / f"full_Rain100L_seed{seed}"
+        folder.mkdir()
+        (folder / "results.json").write_text(json.dumps({"rainy": {"PSNR": [value, value + 2]}}))
+    assert earlier(tmp_path).splitlines()[2:] == ["| Rain100L | Rain100H | - | 24.00 ± 4.24 |"]

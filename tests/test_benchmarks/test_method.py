@@ -30,8 +30,6 @@ def test_runs_have_folders_of_their_own():
 def test_every_run_has_the_restoration_steps_that_it_is_compared_at(run):
     plain = next(other for other in RUNS if other.name == "plain")
     expected = iterations(plain, generative_only=False)
-    if run.pairs:
-        expected = iterations(next(other for other in RUNS if other.pairs == run.pairs), generative_only=False)
     if run.long:
         expected += iterations(pretraining(0), generative_only=True)
     if run.name == "brief":
@@ -51,13 +49,6 @@ def test_the_estimator_trains_by_itself_on_the_data_of_the_networks_and_on_groun
     assert "shadowed" in grounds
     assert [(s.name, s.iters) for s in config.train_cfg.stages] == [("estimator", 2000)]
     assert run.folder not in {r.folder for r in RUNS}
-
-
-def test_runs_of_one_task_train_on_their_pairs():
-    for run in (run for run in RUNS if run.pairs):
-        config = lab_config(run, Path("unused"))
-        assert config.model.tasks == [run.task]
-        assert [d.data_root for d in config.train_dataloader.dataset.datasets] == [f"train_pairs/{run.pairs}"]
 
 
 def result(*psnr: float) -> dict:

@@ -2,5 +2,4 @@
 # method_short.py, with half of the iterations for the pre-training and half for the restoration, 400 in all.
 _base_ = "method_short.py"
 
-stages = dict(pretrain=dict(iters=200))
-single_stages = dict(finetune=dict(iters=200), train=dict(iters=200))
+stages = dict(pretrain=dict(iters=200), finetune=dict(iters=200, min_lr=2e-5), train=dict(iters=200))

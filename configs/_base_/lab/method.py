@@ -56,9 +56,3 @@ estimator = dict(iters=2000, patch=112, lr=2e-3, min_lr=2e-5, warmup_iters=50)
 matching = dict(num_images=8, distinct=True, first=1)
 optimizer = dict(type="AdamW", lr=1e-3, betas=(0.9, 0.99))
 importance = dict(weight=0.4, num_samples=16)
-
-# Of one task: the same length for both ways of training.
-single_stages = dict(
-    finetune=dict(iters=800, lr=2e-3, min_lr=2e-5, warmup_iters=50),
-    train=dict(iters=800, lr=2e-3, min_lr=2e-5, warmup_iters=50),
-)
