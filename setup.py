@@ -1,4 +1,4 @@
-"""Packaging of dtir: `pip install -e .`, extras `tests`, `docs`, `hub`, `optional` and `all`."""
+"""Packaging of dtir: `pip install -e .`, an extra for each file of requirements/ but runtime.txt, and `all`."""
 
 import re
 import shutil

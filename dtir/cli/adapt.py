@@ -18,9 +18,15 @@ DESCRIPTION = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `dtir adapt`."""
-    parser.add_argument("model", metavar="CKPT", help="checkpoint or model file of a network with time conditioning")
-    parser.add_argument("--pairs", required=True, metavar="FOLDER", help="folder with LQ/ and GT/")
-    parser.add_argument("--name", required=True, help="name of the new task, for --task")
+    parser.add_argument(
+        "model",
+        metavar="CKPT",
+        help="a model that dtir models lists, a model file or a checkpoint, of a network with time conditioning",
+    )
+    parser.add_argument(
+        "--pairs", required=True, metavar="FOLDER", help="folder with LQ/ and GT/, three pairs at least"
+    )
+    parser.add_argument("--name", required=True, help="name of the new task, for --task, whose auto never chooses it")
     parser.add_argument("--out", required=True, metavar="NEW_CKPT", help="new checkpoint, or model (.safetensors)")
     parser.add_argument(
         "--method",

@@ -9,7 +9,7 @@ from dtir.cli.restore import EXIT_FAILED_PICTURES
 from dtir.core.checkpoint_files import check_checkpoint_file
 from dtir.core.errors import ConfigError
 
-HELP = "restore with a known operator, untrained"
+HELP = "undo a known damage, such as a mask, without training for it"
 DESCRIPTION = (
     "Restores pictures that a known operator has damaged, with the network of a generative training and no training "
     "for the task. INPUT are the measurements as pictures; with --simulate they are clean pictures, which are measured "

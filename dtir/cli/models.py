@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 HELP = "list the models, or pack a checkpoint into one"
 DESCRIPTION = (
-    "Lists the models that --model knows by name: those of the package, and those of the index that $DTIR_MODEL_INDEX "
-    "names (a path or a URL)."
+    "Without an action, lists the models that --model knows by name: those of the package, and those of the index that "
+    "$DTIR_MODEL_INDEX names (a path or a URL)."
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `dtir models`."""
     parser.set_defaults(action=_list)
-    actions = parser.add_subparsers(metavar="ACTION")
+    actions = parser.add_subparsers(metavar="[ACTION]")
     pack = actions.add_parser(
         "pack",
         help="write a model file from a checkpoint",

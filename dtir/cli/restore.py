@@ -21,9 +21,10 @@ EXIT_FAILED_PICTURES = 1
 HELP = "restore picture files and folders"
 DESCRIPTION = (
     "Restores pictures with the model of the package or another one. The damage is estimated unless it is named; a "
-    "picture that is clean or unclear is copied as it is. Outputs keep the name, format, bit depth, orientation, "
-    "transparency and colour profile of their inputs; sub-folders are mirrored. Outputs that exist are skipped unless "
-    "--overwrite is given. Exit code: 0 all done, 1 some pictures failed (the others are restored), 2 wrong use."
+    "picture that is clean, unclear or of one colour is copied as it is. Outputs keep the name, format, bit depth, "
+    "orientation, transparency and colour profile of their inputs; sub-folders are mirrored. Outputs that exist are "
+    "skipped unless --overwrite is given. Exit code: 0 all done, 1 some pictures failed (the others are restored), "
+    "2 wrong use."
 )
 
 
@@ -32,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="picture file or folder of pictures")
     add_model_argument(parser)
     parser.add_argument(
-        "--task", metavar="NAME", help="kind of degradation, a name the model knows, or auto to estimate it (default)"
+        "--task",
+        metavar="NAME",
+        help="kind of degradation, one of those that dtir models lists for the model, or auto to estimate it (default)",
     )
     parser.add_argument(
         "--prompt",
@@ -44,7 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--t",
         type=_time_step,
         metavar="N|auto",
-        help="time step of the network, instead of a task; auto estimates that of each picture, within --task NAME",
+        help="time step of the network, instead of a task; auto estimates that of each picture, within --task NAME, "
+        "for models that were trained to",
     )
     parser.add_argument(
         "--passes", type=int, default=MOST_PASSES, metavar="N", help="most restorations of a picture with auto (3)"
