@@ -10,6 +10,7 @@ from importlib import import_module
 
 from dtir.cli.output import print_error
 from dtir.core.errors import DtirError
+from dtir.core.names import did_you_mean
 from dtir.version import __version__
 
 EXIT_ERROR = 2
@@ -47,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not words:
         parser.print_help()
         return 0
+    if not words[0].startswith("-") and words[0] not in COMMANDS:
+        parser.error(f"no command '{words[0]}'.{did_you_mean(words[0], COMMANDS)} dtir --help lists them.")
     args = parser.parse_args(words)
     return exit_code(lambda: args.run(args))
 
@@ -86,11 +89,23 @@ def main_of_a_tool(command: str) -> None:
     sys.exit(code)
 
 
+class _CommandParser(argparse.ArgumentParser):
+    """Refuses unknown words by itself: argparse leaves them to the parser above, whose usage lacks the options."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        namespace, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            option = unknown[0].partition("=")[0]
+            near = did_you_mean(option, self._option_string_actions) if option.startswith("--") else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}.{near} {self.prog} --help lists all.")
+        return namespace, unknown
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Returns the parser of all sub-commands; `args.run(args)` runs the chosen one."""
     parser = argparse.ArgumentParser(prog="dtir", description="Train, test and use image-restoration networks.")
     parser.add_argument("--version", action="version", version=f"dtir {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_CommandParser)
     for name in COMMANDS:
         command = import_module(f"dtir.cli.{name}")
         sub_parser = commands.add_parser(name, help=command.HELP, description=command.DESCRIPTION)

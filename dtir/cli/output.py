@@ -65,7 +65,8 @@ def _duration(seconds: float) -> str:
 
 def print_report(report: "RestoreReport", out: str) -> None:
     """Prints what became of every picture of a run: counts, and each failure with its reason."""
-    print(f"{_pictures(len(report.restored))} restored into {out}")
+    if report.restored or not report.failed:
+        print(f"{_pictures(len(report.restored))} restored into {out}")
     if report.left:
         print(f"{_pictures(len(report.left))} left and copied: clean, unclear or blank")
     if report.left_out:

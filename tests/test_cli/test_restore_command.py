@@ -185,6 +185,13 @@ def test_failed_picture_gives_exit_code_one_and_its_reason(restorer, pictures, t
     assert "ends early" in captured.err
 
 
+def test_where_all_failed_nothing_is_counted_as_restored(restorer, tmp_path, capsys):
+    assert restore(tmp_path / "missing.png", "--task", "noisy", "--out", tmp_path / "out") == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert f"no file or folder '{tmp_path / 'missing.png'}'" in captured.err
+
+
 def test_a_failure_names_its_picture_where_an_output_has_the_same_path(restorer, pictures, capsys):
     (pictures / "a.bmp").write_bytes((pictures / "a.png").read_bytes())
     assert restore(pictures, "--task", "noisy", "--format", "png", "--out", pictures) == 1
