@@ -1,5 +1,6 @@
 """The processes that read data: how many, and how they begin."""
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -33,19 +34,22 @@ def granted_workers(asked: int) -> int:
 
 def begin_worker(worker_id: int) -> None:
     """What each worker of a `DataLoader` does first: one thread, and it outlives a signal to the whole job."""
+    # First of all, as libraries begin threads, which heed what is not blocked by then. Without this call, on macOS and
+    # Windows, nothing tells whose signal it is.
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        training = multiprocessing.parent_process().pid
+        threading.Thread(target=_end_by_the_training_alone, args=(training,), daemon=True).start()
     import cv2
 
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
-    # Without this call, on macOS and Windows, nothing tells whose signal it is.
-    if hasattr(signal, "sigwaitinfo"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        threading.Thread(target=_end_by_the_training_alone, daemon=True).start()
 
 
-def _end_by_the_training_alone() -> None:
+def _end_by_the_training_alone(training: int) -> None:
     # A system that ends a job signals its workers too, whose data the last step and the checkpoint still wait for.
-    # When the training itself ends, or fails, it signals those that are left, and waits for them.
-    while signal.sigwaitinfo(SIGNALS).si_pid != os.getppid():
+    # When the training itself ends, or fails, it signals those that are left, and waits for them. It is not the parent
+    # that the system knows where a server forks the workers.
+    while signal.sigwaitinfo(SIGNALS).si_pid != training:
         pass
     os._exit(0)
