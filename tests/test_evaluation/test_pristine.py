@@ -68,6 +68,16 @@ def test_only_the_sharpest_blocks_of_a_photograph_count(tmp_path):
     torch.testing.assert_close(sharp_features(tmp_path / "a.png"), features[[0, 2, 4]], rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("level", [0, 77, 254])
+def test_a_photograph_of_one_colour_has_no_sharp_blocks(tmp_path, level):
+    rgb = np.full((200, 300, 3), level, np.uint8)
+    write(tmp_path / "a.png", rgb)
+    assert sharp_features(tmp_path / "a.png").shape == (0, 36)
+    rgb[50, 150] += 1
+    write(tmp_path / "b.png", rgb)
+    assert sharp_features(tmp_path / "b.png").shape == (1, 36)
+
+
 def test_clean_photographs_are_nearer_to_their_model_than_damaged_ones(fitted):
     metric, rng = NIQE(parameters=str(fitted)), np.random.default_rng(0)
     for path in PHOTOS:

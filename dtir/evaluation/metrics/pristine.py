@@ -18,10 +18,13 @@ from dtir.imaging.files import read_rgb
 
 # T of the paper: which share of its sharpest block a block of a picture has to exceed.
 SHARPNESS = 0.75
+# Of a block that is not flat, in levels of 255: rounding gives a flat one some millionths, one pixel that is a level
+# brighter than the others 0.0006.
+_LEAST_SHARPNESS = 1e-4
 
 
 def sharp_features(path: str | Path) -> Tensor:
-    """Features (blocks, 36) of the sharp blocks of a photograph, 8-bit luma as NIQE measures it.
+    """Features (blocks, 36) of the sharp blocks of a photograph, 8-bit luma as NIQE measures it; none of a flat one.
 
     Raises:
         ImageFileError: It cannot be read.
@@ -36,7 +39,7 @@ def sharp_features(path: str | Path) -> Tensor:
         )
     luma = get_protocol("y_8bit").prepare(rgb)[0]
     sharpness = block_sharpness(luma)
-    return niqe_features(luma)[sharpness > SHARPNESS * sharpness.max()]
+    return niqe_features(luma)[sharpness > (SHARPNESS * sharpness.max()).clamp(min=_LEAST_SHARPNESS)]
 
 
 def fit_pristine_model(features: Tensor) -> PristineModel:
