@@ -1,6 +1,7 @@
 """Drawn pictures, which a restorer of photographs meets in archives and has to know for what they are."""
 
 from collections.abc import Callable
+from typing import Literal
 
 from dtir.core.ranges import PositiveInt, Seed
 from dtir.registry import DATASETS
@@ -38,7 +39,7 @@ class DrawnDataset(RestorationDataset):
         patch: PositiveInt = 128,
         side: PositiveInt = 400,
         seed: Seed = 0,
-        draw: str = "DrawPicture",
+        draw: Literal["DrawPicture", "DrawGround"] = "DrawPicture",
     ):
         built = NoDamage() if degradation is None else build_degradation(degradation)
         drawing = {"type": draw, "side": side}

@@ -207,6 +207,12 @@ def of(**config) -> str:
     return str(error.value)
 
 
+def test_what_draws_pictures_is_one_of_those_that_do():
+    dataset = {"type": "DrawnDataset", "task": "clean", "draw": "DrawGrounds"}
+    message = of(test_dataloader={"batch_size": 1, "dataset": dataset})
+    assert "test_dataloader.dataset.draw is 'DrawGrounds'; expected one of 'DrawPicture', 'DrawGround'" in message
+
+
 def test_what_is_missing_is_named():
     assert "model: missing network, tasks of DiffusionRestorer." in of(model={"type": "DiffusionRestorer"})
     assert "model.network has no 'type'" in of(model={"type": "DiffusionRestorer", "tasks": ["a"], "network": {"t": 1}})
