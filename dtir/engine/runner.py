@@ -31,7 +31,7 @@ from dtir.core.checkpoint import check_plain, check_state, find_last_checkpoint,
 from dtir.core.errors import CheckpointError, ConfigError, DtirError
 from dtir.datasets import MultiTaskDataset
 from dtir.engine.compiling import compile_network
-from dtir.engine.data_workers import granted_workers
+from dtir.engine.data_workers import begin_worker, granted_workers
 from dtir.engine.sharding import ShardedModel, state_like, whole
 from dtir.evaluation import PictureMetric
 from dtir.models.probing import in_mode
@@ -104,9 +104,10 @@ class StagedRunner(Runner):
 
     @staticmethod
     def build_dataloader(dataloader: DataLoader | dict, *args, **options) -> DataLoader:
-        """Builds the pictures of a validation or test, with no more workers than are of use here."""
+        """Builds the pictures of a validation or test, read by workers that are as many and begin as in training."""
         if isinstance(dataloader, dict):
-            dataloader = {**dataloader, "num_workers": granted_workers(dataloader.get("num_workers", 0))}
+            workers = granted_workers(dataloader.get("num_workers", 0))
+            dataloader = {"worker_init_fn": {"type": begin_worker}, **dataloader, "num_workers": workers}
         return Runner.build_dataloader(dataloader, *args, **options)
 
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:

@@ -90,6 +90,25 @@ def test_a_system_that_ends_the_workers_too_gets_a_checkpoint(tmp_path, uninterr
     assert_same_state(last_state(tmp_path), uninterrupted)
 
 
+class JobAskedToStopInValidation(StageHook):
+    def before_val_iter(self, runner, batch_idx, data_batch=None):
+        workers = [worker for worker in multiprocessing.active_children() if runner.iter == 5 and batch_idx == 0]
+        if workers:
+            everyone = [os.getpid(), *(worker.pid for worker in workers)]
+            subprocess.run(["kill", "-TERM", *map(str, everyone)], check=True)
+            time.sleep(0.5)
+
+
+def test_a_system_that_ends_a_job_within_its_validation_gets_a_checkpoint(tmp_path, uninterrupted):
+    workers = {"val_dataloader.num_workers": 1}
+    runner = StagedRunner.from_cfg(tiny_config(tmp_path, custom_hooks=HOOKS, **workers))
+    runner.register_hook(JobAskedToStopInValidation())
+    runner.train()
+    assert last_state(tmp_path)["meta"]["iter"] == 5
+    train(tmp_path, resume=True, custom_hooks=HOOKS)
+    assert_same_state(last_state(tmp_path), uninterrupted)
+
+
 class AskedWithinAnEstimate(StageHook):
     def on_estimate(self, runner, what, done, total):
         if done == 1:
