@@ -10,7 +10,7 @@ import torch
 from dtir.core.assets import ASSETS
 from dtir.core.errors import ConfigError, DatasetError
 from dtir.evaluation import NIQE, get_protocol
-from dtir.evaluation.metrics.niqe import block_sharpness, niqe, niqe_features, read_pristine_model
+from dtir.evaluation.metrics.niqe import PristineModel, block_sharpness, niqe, niqe_features, read_pristine_model
 from dtir.evaluation.metrics.pristine import fit_pristine_model, sharp_features, write_pristine_model
 from dtir.imaging.files import read_rgb
 from tools.misc import fit_niqe
@@ -104,6 +104,15 @@ def test_a_model_is_read_as_it_was_written(folder, fitted):
     assert {path.name for path in fitted.parent.iterdir()} == {"ours.npz", "again.npz"}
 
 
+@pytest.mark.parametrize("part", ["mean", "covariance"])
+def test_a_model_that_is_not_finite_is_refused(part, tmp_path):
+    model = PristineModel(torch.zeros(36, dtype=torch.float64), torch.eye(36, dtype=torch.float64))
+    getattr(model, part).view(-1)[7] = torch.nan
+    write_pristine_model(tmp_path / "a.npz", model)
+    with pytest.raises(ConfigError, match=r"a.npz' does not hold NIQE's pristine model.*not finite"):
+        read_pristine_model(tmp_path / "a.npz")
+
+
 def test_entries_that_are_not_defined_leave_the_others_to_the_mean():
     features = torch.randn(60, 36, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     features[0, 3] = torch.nan
@@ -133,5 +142,7 @@ def test_the_tool_names_what_is_wrong(tmp_path):
     with pytest.raises(DatasetError, match=r"small.png' has 95x300 pixels, .* blocks of 96x96; take it out"):
         fit_niqe.main([str(tmp_path), str(out)])
     assert not out.exists()
+    with pytest.raises(ConfigError, match=rf"OUT '{tmp_path}' is a folder; name a file in it"):
+        fit_niqe.main([str(tmp_path), str(tmp_path)])
     with pytest.raises(ConfigError, match=r"OUT .*chelsea.png is a file; name a folder"):
         fit_niqe.main([str(tmp_path), str(tmp_path / "chelsea.png" / "out.npz")])

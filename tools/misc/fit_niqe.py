@@ -19,7 +19,7 @@ from rich.progress import track
 
 from dtir.cli import exit_code
 from dtir.core.atomic import require_writable_folder
-from dtir.core.errors import DatasetError
+from dtir.core.errors import ConfigError, DatasetError
 from dtir.evaluation.metrics.pristine import fit_pristine_model, sharp_features, write_pristine_model
 from dtir.imaging.listing import list_images
 
@@ -38,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not photos:
         raise DatasetError(f"no pictures in '{args.photos}': name a folder of clean photographs.")
     require_writable_folder(args.out.parent, "OUT")
+    if args.out.is_dir():
+        raise ConfigError(f"OUT '{args.out}' is a folder; name a file in it, such as '{args.out / 'niqe.npz'}'.")
     shown = track(photos, description="photographs", console=Console(stderr=True), transient=True)
     features = torch.cat([sharp_features(photo) for photo in shown])
     write_pristine_model(args.out, fit_pristine_model(features))

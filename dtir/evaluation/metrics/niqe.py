@@ -107,7 +107,10 @@ def read_pristine_model(path: str | Path) -> PristineModel:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             mean, covariance = (torch.from_numpy(arrays[f"{key}_pris_param"]).double() for key in ("mu", "cov"))
-            return PristineModel(mean.reshape(NUM_FEATURES), covariance.reshape(NUM_FEATURES, NUM_FEATURES))
+            model = PristineModel(mean.reshape(NUM_FEATURES), covariance.reshape(NUM_FEATURES, NUM_FEATURES))
+        if not (model.mean.isfinite().all() and model.covariance.isfinite().all()):
+            raise ValueError("it holds values that are not finite")
+        return model
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
         raise ConfigError(
             f"'{path}' does not hold NIQE's pristine model: expected an .npz file with mu_pris_param (1, 36) and "
