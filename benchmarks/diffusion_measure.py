@@ -51,13 +51,11 @@ def _settings(name: str, pristine: str | None) -> dict:
 def require_measurable(judges: Sequence[PictureMetric], side: int) -> None:
     """Raises ConfigError if a metric cannot measure pictures of this side, before anything is trained for it."""
     _, gt = test_pictures(side)
-    for judge in judges:
+    for name, metric in [("SSIM", ssim), *((judge.name, judge.measure) for judge in judges)]:
         try:
-            judge.measure(gt, gt)
+            metric(gt, gt)
         except ValueError as error:
-            raise ConfigError(
-                f"{judge.name} cannot measure {side}x{side} pixels; name another --side. {error}"
-            ) from error
+            raise ConfigError(f"{name} cannot measure {side}x{side} pixels; name another --side. {error}") from error
 
 
 def test_pictures(side: int) -> tuple[Tensor, Tensor]:

@@ -135,9 +135,11 @@ def test_metrics_are_measured_at_every_number_of_steps(pictures):
 
 
 def test_a_metric_that_cannot_measure_the_pictures_is_named_first(pictures):
-    require_measurable([Brightness()], 8)
-    with pytest.raises(ConfigError, match=r"brightness cannot measure 8x8 pixels; name another --side. too dark or"):
-        require_measurable([Brightness(smallest=9)], 8)
+    require_measurable([Brightness()], 11)
+    with pytest.raises(ConfigError, match=r"brightness cannot measure 11x11 pixels; name another --side. too dark or"):
+        require_measurable([Brightness(smallest=12)], 11)
+    with pytest.raises(ConfigError, match=r"SSIM cannot measure 10x10 pixels; name another --side."):
+        require_measurable([], 10)
 
 
 def test_references_are_the_gt_and_what_damages_it(pictures, capsys):
