@@ -9,6 +9,8 @@ from benchmarks.method_runs import REFERENCE, all_runs
 from dtir.evaluation.statistics import difference_interval, half_width
 from dtir.tasks import TASKS
 
+# What a blind training is measured by: of no task, and as long.
+PLAIN_LONG = "plain, equal total steps"
 BLIND, APART = ", step estimated", ", task estimated apart"
 NOISE, LEAST_SEEDS = "noisy", 3
 
@@ -81,13 +83,13 @@ def ten_task_table(results: dict[str, dict[int, dict]]) -> str:
     return markdown(["training", "seeds", "PSNR", "SSIM", against, "worst gain of a picture"], rows)
 
 
-def seed_table(results: dict[str, dict[int, dict]]) -> str:
-    """Differences from the reference by seed, and their mean with an interval over seeds (95 %, Student's t).
+def seed_table(results: dict[str, dict[int, dict]], against: str = REFERENCE) -> str:
+    """Differences from a training by seed, and their mean with an interval over seeds (95 %, Student's t).
 
     They are also given of noise, which a generative pre-training removes by itself, and of the nine other tasks. Rows
     with fewer than three seeds in common are left out.
     """
-    reference, rows = results.get(REFERENCE, {}), []
+    reference, rows = results.get(against, {}), []
     for name, by_seed in results.items():
         seeds = sorted(by_seed.keys() & reference.keys())
         gains = [{t: _mean(by_seed[s], t) - _mean(reference[s], t) for t in TASKS} for s in seeds]
@@ -116,4 +118,7 @@ def print_tables(out: Path, seeds: int) -> None:
     """The comparison in Markdown."""
     results = read_results(out, seeds)
     by_seed = [seed_table(results)] if REFERENCE in results else []
+    if PLAIN_LONG in results:
+        blind = {name: found for name, found in results.items() if name.endswith((BLIND, APART))}
+        by_seed.append(seed_table({PLAIN_LONG: results[PLAIN_LONG], **blind}, PLAIN_LONG))
     print(ten_task_table(results), *by_seed, task_table(results), sep="\n\n")

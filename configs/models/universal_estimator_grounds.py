@@ -1,4 +1,4 @@
-# The estimator of the universal model, trained further with drawn grounds, on which shadows are seen. Start it with
+# An estimator of the universal model, trained further with drawn grounds, to see the shadows on them. Start it with
 # `--cfg-options load_from=CHECKPOINT` of universal_estimator_mixtures.py.
 _base_ = "universal_estimator_mixtures.py"
 

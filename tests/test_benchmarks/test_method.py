@@ -95,3 +95,5 @@ def test_differences_by_seed_with_an_interval_over_them():
     better = {seed: of(20.0 + gain, 20.0) for seed, gain in enumerate((1.0, 2.0, 3.0))}
     rows = seed_table({REFERENCE: told, "better": better, "two seeds": {0: of(9.0, 9.0), 1: of(9.0, 9.0)}}).splitlines()
     assert rows[2:] == ["| better | +0.10, +0.20, +0.30 | +0.20 ± 0.25 | +2.00 ± 2.48 | +0.00 ± 0.00 |"]
+    rows = seed_table({REFERENCE: told, "better": better}, against="better").splitlines()
+    assert rows[2:] == [f"| {REFERENCE} | -0.10, -0.20, -0.30 | -0.20 ± 0.25 | -2.00 ± 2.48 | +0.00 ± 0.00 |"]

@@ -135,11 +135,12 @@ _mixtures = {
     ],
 }
 # Grounds for an estimator of shadows (universal_estimator_grounds.py), whose grain is no noise.
-_ground_shadow = _drawn("CastShadow", (0.1, 0.8), draw="DrawGround")
+_ground = dict(draw="DrawGround")
 _grounds = {
-    "shadowed": [(0.4, _ground_shadow), (0.2, _drawn("Shadow", (0.1, 0.8), draw="DrawGround"))],
-    "noisy": [(0.1, _drawn("GaussianNoise", (0.05, 0.6), draw="DrawGround"))],
-    "clean": [(0.2, _drawn("NoDamage", 0.0, draw="DrawGround"))],
+    "shadowed": [(0.7, _drawn("CastShadow", (0.1, 0.8), **_ground)), (0.3, _drawn("Shadow", (0.1, 0.8), **_ground))],
+    "noisy": [(0.25, _drawn("GaussianNoise", (0.05, 0.6), **_ground))],
+    "jpeg-compressed": [(0.1, _drawn("CameraJPEG", (0.0, 1.0), **_ground))],
+    "clean": [(0.4, _drawn("NoDamage", 0.0, **_ground))],
 }
 # How often each is trained, against 1000: blur and JPEG are what takes a restorer longest.
 _weights = {
@@ -152,8 +153,8 @@ _weights = {
     "motion-blurry": 2600,
     "raindrop": 1300,
 }
-# An estimator learns all alike, but for what looks alike on most pictures.
-_told_apart = {"snowy": 500, "motion-blurry": 1300}
+# An estimator learns all alike, but for what is hardest to tell.
+_told_apart = {"snowy": 500, "motion-blurry": 1300, "shadowed": 2000, "clean": 1500}
 
 
 def _datasets(sources, weights):

@@ -47,9 +47,7 @@ def ground_picture(rng: np.random.Generator, side: int) -> np.ndarray:
     if rng.random() < 0.4:
         ground = _marked(ground, rng)
     ground = _littered(ground, rng)
-    focus = rng.uniform(0.35, 0.9)
-    ground = cv2.GaussianBlur(_slanted(ground, rng), (0, 0), focus)
-    return np.rint(255 * np.clip(ground, 0, 1)).astype(np.uint8)
+    return np.rint(255 * np.clip(_taken(_slanted(ground, rng), rng), 0, 1)).astype(np.uint8)
 
 
 def _material(rng: np.random.Generator, side: int) -> np.ndarray:
@@ -64,7 +62,7 @@ def _material(rng: np.random.Generator, side: int) -> np.ndarray:
 
 def _grains(rng: np.random.Generator, side: int) -> np.ndarray:
     """Grains of one size (side, side), of zero mean and unit variance, rare and strong or many and weak."""
-    size = np.exp(rng.uniform(np.log(0.5), np.log(2.5)))
+    size = np.exp(rng.uniform(np.log(0.2), np.log(2.0)))
     field = cv2.GaussianBlur(rng.standard_normal((side, side)).astype(np.float32), (0, 0), size)
     field /= field.std() + 1e-6
     field = np.sign(field) * np.abs(field) ** rng.uniform(0.8, 2)
@@ -135,4 +133,11 @@ def _slanted(ground: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     # What fills the picture is a part of the ground that narrows towards the camera.
     seen = np.array([[0, 0], [1, 0], [1 - slant, 1 - slant], [slant, 1 - slant]], np.float32) * side
     view = cv2.getPerspectiveTransform(seen, corners)
-    return cv2.warpPerspective(ground, view, (side, side), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REFLECT)
+    return cv2.warpPerspective(ground, view, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+
+
+def _taken(ground: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The ground through a lens and a camera's sharpening, which need not be alike in width and height."""
+    focus = np.maximum(rng.uniform(0.1, 0.8) + rng.uniform(-0.2, 0.2, 2), 0.1)
+    soft = cv2.GaussianBlur(ground, (0, 0), sigmaX=focus[0], sigmaY=focus[1])
+    return soft + rng.uniform(0, 0.8) * (rng.random() < 0.5) * (soft - cv2.GaussianBlur(soft, (0, 0), 1.5))
