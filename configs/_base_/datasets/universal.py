@@ -53,9 +53,9 @@ def _recorded_rain(layers):
 # By task: share of its samples, and where they come from.
 _sources = {
     "motion-blurry": [
-        (0.65, _clean("VideoBlur", (0.05, 1.0), after=[_noise, _jpeg])),
-        (0.25, _clean("SceneBlur", (0.05, 1.0), after=[_noise, _jpeg])),
-        (0.10, _clean("MotionBlur", (0.1, 1.0))),
+        (0.50, _clean("VideoBlur", (0.05, 1.0), after=[_noise, _jpeg])),
+        (0.35, _clean("SceneBlur", (0.05, 1.0), after=[_noise, _jpeg])),
+        (0.15, _clean("MotionBlur", (0.1, 1.0))),
     ],
     "hazy": [
         (0.30, _pairs("hazy", _noise, _jpeg, _rain)),
@@ -142,16 +142,16 @@ _grounds = {
     "jpeg-compressed": [(0.1, _drawn("CameraJPEG", (0.0, 1.0), **_ground))],
     "clean": [(0.4, _drawn("NoDamage", 0.0, **_ground))],
 }
-# How often each is trained, against 1000: blur and JPEG are what takes a restorer longest.
+# How often each is trained, against 1000.
 _weights = {
-    "snowy": 300,
-    "clean": 500,
+    "snowy": 400,
+    "clean": 600,
     "noisy": 800,
-    "jpeg-compressed": 1600,
-    "rainy": 1300,
+    "jpeg-compressed": 800,
+    "rainy": 1500,
     "inpainting": 1200,
-    "motion-blurry": 2600,
-    "raindrop": 1300,
+    "motion-blurry": 1700,
+    "raindrop": 1200,
 }
 # An estimator learns all alike, but for what is hardest to tell.
 _told_apart = {"snowy": 500, "motion-blurry": 1300, "shadowed": 2000, "clean": 1500}
