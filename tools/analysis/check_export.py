@@ -65,7 +65,7 @@ def exported(network: nn.Module, x: Tensor) -> Tensor:
     """The output of ONNX Runtime for the exported network, whose sizes are free; it is traced with another size."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
-        write_graph(path, "onnx", network, [noise(*TRACED)], Signature(("picture",), "out", (PICTURE,)), {})
+        write_graph(path, "onnx", network, [noise(*TRACED)], Signature(("picture",), ("out",), (PICTURE,)), {})
         return torch.from_numpy(open_graph(path, "onnxruntime").run(x.numpy())[0])
 
 
