@@ -1,5 +1,7 @@
 """Pictures that are no photographs: pages of text, diagrams, even fields and slopes of colour, drawn at random."""
 
+from abc import abstractmethod
+
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -19,8 +21,7 @@ _LEAST_SIDE = 10
 _LETTERS = np.array(list("eeeeettttaaaooiinnssrrhhddllcumwfgypbvkxqjz,.-0123456789ABCDEHMNRST"))
 
 
-@TRANSFORMS.register_module()
-class DrawPicture(BaseTransform):
+class Drawing(BaseTransform):
     """Draws a picture into `gt` and, as yet undegraded, `lq`, from the sample's own generator.
 
     Args:
@@ -35,10 +36,23 @@ class DrawPicture(BaseTransform):
             raise ConfigError(f"side={side}: expected at least {_LEAST_SIDE} pixels to draw on.")
         self.side = side
 
+    @abstractmethod
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """A picture, uint8 (side, side, 3)."""
+
     def transform(self, results: dict) -> dict:
         """Adds `gt` and `lq`, the same uint8 (side, side, 3) array."""
-        results["gt"] = results["lq"] = drawn_picture(results["rng"], self.side)
+        results["gt"] = results["lq"] = self.draw(results["rng"])
         return results
+
+
+@TRANSFORMS.register_module()
+class DrawPicture(Drawing):
+    """Draws pages of text, diagrams and fields of colour; see `drawn_picture`."""
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """A picture, uint8 (side, side, 3)."""
+        return drawn_picture(rng, self.side)
 
 
 def drawn_picture(rng: np.random.Generator, side: int) -> np.ndarray:

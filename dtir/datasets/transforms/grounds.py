@@ -2,35 +2,20 @@
 
 import cv2
 import numpy as np
-from mmcv.transforms import BaseTransform
 
-from dtir.core.errors import ConfigError
 from dtir.imaging.fields import fractal_field, smooth_field
 from dtir.registry import TRANSFORMS
 
-_LEAST_SIDE = 10
+from .drawing import Drawing
 
 
 @TRANSFORMS.register_module()
-class DrawGround(BaseTransform):
-    """Draws a ground into `gt` and, as yet undegraded, `lq`, from the sample's own generator.
+class DrawGround(Drawing):
+    """Draws grounds; see `ground_picture`."""
 
-    Args:
-        side: of the picture, in pixels, at least 10.
-
-    Raises:
-        ConfigError: `side` is less.
-    """
-
-    def __init__(self, side: int = 400):
-        if side < _LEAST_SIDE:
-            raise ConfigError(f"side={side}: expected at least {_LEAST_SIDE} pixels to draw on.")
-        self.side = side
-
-    def transform(self, results: dict) -> dict:
-        """Adds `gt` and `lq`, the same uint8 (side, side, 3) array."""
-        results["gt"] = results["lq"] = ground_picture(results["rng"], self.side)
-        return results
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """A picture, uint8 (side, side, 3)."""
+        return ground_picture(rng, self.side)
 
 
 def ground_picture(rng: np.random.Generator, side: int) -> np.ndarray:
