@@ -31,6 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sets", nargs="+", default=[], metavar="METRIC", help="pyiqa's metrics of sets of pictures, such as fid"
     )
+    parser.add_argument(
+        "--pristine",
+        metavar="FILE",
+        help="NIQE's model of pristine pictures (default: torch's hub cache): docs/testing.md",
+    )
     parser.add_argument("--pairing", default="same", metavar="RULE", help="how names match: docs/datasets.md")
     parser.add_argument("--out", metavar="DIR", help="write the tables and the value of each picture into this folder")
     add_import_argument(parser)
@@ -56,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out:
         require_writable_folder(args.out, "--out")
     errors = Console(stderr=True)
-    metrics = build_metrics(args.metrics, args.protocol)
+    metrics = build_metrics(args.metrics, args.protocol, args.pristine)
     report = evaluate_folder(
         args.folder,
         args.gt_folder,

@@ -7,7 +7,7 @@ from dtir.core.errors import ConfigError, DatasetError, MissingExtraError
 from dtir.core.names import did_you_mean
 from dtir.datasets import PairedDataset
 from dtir.evaluation.measures import Measure
-from dtir.evaluation.metrics import IQA, InputPSNR, PictureMetric
+from dtir.evaluation.metrics import IQA, NIQE, InputPSNR, PictureMetric
 from dtir.evaluation.metrics.iqa import LISTING, library
 from dtir.evaluation.records import PictureRecord
 from dtir.evaluation.reports.comparison import TestReport
@@ -17,19 +17,32 @@ from dtir.registry import METRICS
 Track = Callable[[Iterable], Iterable]
 
 
-def build_metrics(names: Sequence[str], protocol: str) -> list[PictureMetric]:
+def build_metrics(names: Sequence[str], protocol: str, pristine: str | None = None) -> list[PictureMetric]:
     """Metrics by their registered names, else by pyiqa's; `NAME:PROTOCOL` gives one its own protocol.
 
+    Args:
+        names: Of the metrics.
+        protocol: Of those without one of their own.
+        pristine: File of NIQE's model of pristine pictures; None looks in torch's hub cache.
+
     Raises:
-        ConfigError: A name or a protocol is unknown, or the metric cannot be measured by it.
+        ConfigError: A name or a protocol is unknown, or the metric cannot be measured by it; or there is a pristine
+            model and no NIQE.
     """
-    return [_metric(*name.partition(":")[::2], protocol) for name in names]
+    metrics = [_metric(*name.partition(":")[::2], protocol, pristine) for name in names]
+    if pristine and not any(isinstance(metric, NIQE) for metric in metrics):
+        raise ConfigError(
+            f"the pristine model '{pristine}' is NIQE's, which is not among the metrics: name NIQE:y_8bit."
+        )
+    return metrics
 
 
-def _metric(name: str, own: str, protocol: str) -> PictureMetric:
+def _metric(name: str, own: str, protocol: str, pristine: str | None) -> PictureMetric:
     # Its protocol before its name tells it from the metric of that name with the common protocol.
     options = {"protocol": own, "prefix": own} if own else {"protocol": protocol}
     known = {key: kind for key, kind in METRICS.module_dict.items() if issubclass(kind, PictureMetric)}
+    if name == NIQE.name:
+        options["parameters"] = pristine
     if name in known:
         return known[name](**options)
     try:

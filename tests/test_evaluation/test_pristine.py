@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from dtir import cli
 from dtir.core.assets import ASSETS
 from dtir.core.errors import ConfigError, DatasetError
 from dtir.evaluation import NIQE, get_protocol
@@ -88,6 +89,20 @@ def test_clean_photographs_are_nearer_to_their_model_than_damaged_ones(fitted):
         ]
         values = [niqe(luma_of(rgb), metric.model).item() for rgb in (clean, *damaged)]
         assert min(values[1:]) > 1.3 * values[0]
+
+
+def test_folders_are_measured_by_a_model_of_ones_own(fitted, tmp_path, capsys):
+    crop = read_rgb(PHOTOS[0])[:192, :288]
+    for name in ("out", "gt"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / "a.png", crop)
+    words = ["eval", str(tmp_path / "out"), str(tmp_path / "gt"), "--metrics"]
+    assert cli.main([*words, "NIQE:y_8bit", "--pristine", str(fitted)]) == 0
+    printed = capsys.readouterr().out
+    assert f"{niqe(luma_of(crop), read_pristine_model(fitted)).item():.4f}" in printed
+    assert fitted.name in printed
+    assert cli.main([*words, "PSNR", "--pristine", str(fitted)]) == 2
+    assert "NIQE's, which is not among the metrics" in capsys.readouterr().err
 
 
 def test_a_model_is_read_as_it_was_written(folder, fitted):

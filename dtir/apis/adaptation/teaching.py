@@ -150,8 +150,14 @@ def _check(model: nn.Module, name: str) -> None:
         raise ConfigError(
             f"{type(model).__name__} cannot learn a task later: it takes a DiffusionRestorer with TimeConditioning."
         )
-    if not name or SET_MARK in name or name in model.tasks:
-        raise TaskError(f"the new task's name '{name}' must be new, not empty and without {SET_MARK}.")
+    if not name:
+        raise TaskError("the new task's name is empty; give it one, by which --task will know it.")
+    if SET_MARK in name:
+        raise TaskError(f"the new task's name '{name}' has a {SET_MARK} in it, which sets tasks and test sets apart.")
+    if name in model.tasks:
+        raise TaskError(
+            f"the network has a task '{name}' already, beside {', '.join(model.tasks)}; name the new one anew."
+        )
 
 
 def split(count: int, seed: int) -> tuple[list[int], list[int]]:

@@ -175,9 +175,11 @@ def test_every_fifth_pair_is_held_out():
     assert split(30, seed=1) != (train, held)
 
 
-@pytest.mark.parametrize("name", ["", "hazy", "a@b"])
-def test_a_name_must_be_new(name, model, pairs):
-    with pytest.raises(TaskError, match="must be new"):
+@pytest.mark.parametrize(
+    ("name", "reason"), [("", "name is empty"), ("hazy", "has a task 'hazy' already"), ("a@b", "'a@b' has a @ in it")]
+)
+def test_what_is_wrong_with_a_name_is_said(name, reason, model, pairs):
+    with pytest.raises(TaskError, match=reason):
         adapt(model, pairs, name)
 
 
