@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dtir.cli.launching import add_common_arguments, build_runner, prepare, require
+from dtir.cli.main import EXIT_INTERRUPTED
 from dtir.core.checkpoint_files import check_checkpoint_file
 
 if TYPE_CHECKING:
@@ -68,13 +69,16 @@ def run(args: argparse.Namespace) -> int:
         cfg.load_from = None if args.resume == NEWEST else args.resume
     runner = build_runner(cfg)
     runner.train()
-    return EXIT_STOPPED if _was_stopped(runner) else 0
+    return _exit_code(runner)
 
 
-def _was_stopped(runner: "Runner") -> bool:
+def _exit_code(runner: "Runner") -> int:
     from dtir.engine.hooks import PreemptionHook
 
-    return any(isinstance(hook, PreemptionHook) and hook.asked for hook in runner.hooks)
+    asked = [hook.asked for hook in runner.hooks if isinstance(hook, PreemptionHook) and hook.asked]
+    if "SIGINT" in asked:
+        return EXIT_INTERRUPTED
+    return EXIT_STOPPED if asked else 0
 
 
 def _train_in_small(cfg: "Config", args: argparse.Namespace) -> int:

@@ -40,6 +40,8 @@ def begin_worker(worker_id: int) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         training = multiprocessing.parent_process().pid
         threading.Thread(target=_end_by_the_training_alone, args=(training,), daemon=True).start()
+    # Ctrl-C in a terminal is told to all; it is the training that ends its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     import cv2
 
     cv2.setNumThreads(0)

@@ -81,6 +81,53 @@ def test_a_run_that_the_system_ends_saves_and_resumes_to_the_same_bits(tmp_path,
     assert_same_state(last_state(tmp_path), uninterrupted)
 
 
+class Interrupted(StageHook):
+    """Ctrl-C within the seventh step, which a terminal tells the workers too."""
+
+    def before_optim_step(self, runner, step):
+        if runner.iter == 6:
+            for pid in (os.getpid(), *(worker.pid for worker in multiprocessing.active_children())):
+                os.kill(pid, signal.SIGINT)
+            time.sleep(0.5)
+
+
+def test_an_interrupted_run_saves_and_resumes_to_the_same_bits(tmp_path, uninterrupted, capfd):
+    runner = StagedRunner.from_cfg(tiny_config(tmp_path, custom_hooks=HOOKS, **{"train_dataloader.num_workers": 1}))
+    runner.register_hook(Interrupted())
+    runner.train()
+    assert last_state(tmp_path)["meta"]["iter"] == 7
+    assert "Ctrl-C once more stops at once" in capfd.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    train(tmp_path, resume=True, custom_hooks=HOOKS)
+    assert_same_state(last_state(tmp_path), uninterrupted)
+
+
+class InterruptedTwice(StageHook):
+    def before_optim_step(self, runner, step):
+        if runner.iter == 6:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_second_interruption_ends_a_run_at_once(tmp_path):
+    runner = StagedRunner.from_cfg(tiny_config(tmp_path, custom_hooks=HOOKS))
+    runner.register_hook(InterruptedTwice())
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    assert runner.iter == 6
+
+
+def test_a_job_in_the_background_goes_on_ignoring_interruptions(tmp_path):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        runner = StagedRunner.from_cfg(tiny_config(tmp_path, custom_hooks=HOOKS))
+        runner.register_hook(Interrupted())
+        runner.train()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert last_state(tmp_path)["meta"]["iter"] == MAX_ITERS
+
+
 def test_a_system_that_ends_the_workers_too_gets_a_checkpoint(tmp_path, uninterrupted):
     runner = StagedRunner.from_cfg(tiny_config(tmp_path, custom_hooks=HOOKS, **{"train_dataloader.num_workers": 1}))
     runner.register_hook(JobAskedToStop(at=6))

@@ -1,5 +1,7 @@
-"""Ending a training with a checkpoint when the system asks: Slurm's preemption and time limit, `kill`."""
+"""Ending a training with a checkpoint when one asks: Slurm's preemption and time limit, `kill`, Ctrl-C."""
 
+import contextlib
+import os
 import signal
 import threading
 import time
@@ -15,12 +17,14 @@ from dtir.registry import HOOKS
 # Steps after which several processes tell each other, as each time costs a wait for the device; fewer where they take
 # longer than so many seconds, as those who ask wait half a minute.
 INTERVAL, SECONDS = 10, 5.0
+STDERR = 2
+ONCE_MORE = b"\nStopping with a checkpoint after this step; Ctrl-C once more stops at once.\n"
 
 
 @HOOKS.register_module()
 class PreemptionHook(StageHook):
-    """Stops a training after the present step, with a checkpoint, when its process gets SIGTERM or SIGUSR1; in what is
-    estimated before a stage, at once.
+    """Stops a training after the present step, with a checkpoint, when its process gets SIGTERM, SIGUSR1 or, by Ctrl-C,
+    SIGINT; in what is estimated before a stage, at once. A second Ctrl-C ends a training of one process there and then.
 
     With several processes all of them stop after the same step, at most 10 steps or some seconds later. A run that is
     resumed ends with the same bits as one that was never stopped.
@@ -43,9 +47,18 @@ class PreemptionHook(StageHook):
         self._since = time.perf_counter()
         if threading.current_thread() is threading.main_thread():
             self._previous = {number: signal.signal(number, self._note) for number in SIGNALS}
+            # A shell's background job ignores it, and goes on to.
+            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                self._previous[signal.SIGINT] = signal.signal(signal.SIGINT, self._note)
 
     def _note(self, number: int, frame) -> None:
         self.asked = signal.Signals(number).name
+        # Each of several gets it twice, from the terminal and from torchrun.
+        if number == signal.SIGINT and get_world_size() == 1:
+            signal.signal(signal.SIGINT, self._previous[signal.SIGINT])
+            # Past the streams, one of which may be in the middle of a line.
+            with contextlib.suppress(OSError):
+                os.write(STDERR, ONCE_MORE)
 
     def after_step(self, runner, stage) -> None:
         """Has the loop stop, where any process was asked to; the checkpoint is written by the hook for checkpoints."""
