@@ -63,7 +63,7 @@ def exit_code(run: Callable[[], int | None]) -> int:
     try:
         return run() or 0
     except DtirError as error:
-        print_error(f"Error: {error}")
+        print_error(f"Error: {_message(error)}")
         return EXIT_ERROR
     except OSError as error:
         # What a disk, a folder's rights or a path that cannot be makes fail, wherever it does.
@@ -73,6 +73,14 @@ def exit_code(run: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print_error("Interrupted. Files written so far are complete.")
         return EXIT_INTERRUPTED
+
+
+def _message(error: DtirError) -> str:
+    """What an error says, without the traceback that torch puts before what a data loader's worker raised."""
+    text = str(error)
+    if not text.startswith("Caught ") or "Traceback" not in text:
+        return text
+    return text.rpartition(f"{type(error).__name__}: ")[2].strip() or text
 
 
 def main_of_a_tool(command: str) -> None:

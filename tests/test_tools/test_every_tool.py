@@ -5,10 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
+from torch.utils.data import DataLoader, Dataset
 
 from dtir.cli import exit_code
 from dtir.cli.numbers import natural, positive_int
-from dtir.core.errors import ConfigError
+from dtir.core.errors import ConfigError, ImageFileError
 
 REPO = Path(__file__).resolve().parents[2]
 TOOLS = [
@@ -56,3 +57,16 @@ def test_numbers_out_of_range_end_the_command_with_its_usage(kind, wrong, capsys
         parser.parse_args(["--side", wrong])
     assert ended.value.code == 2
     assert f"argument --side: '{wrong}'; expected an integer of at least" in capsys.readouterr().err
+
+
+class _BadPicture(Dataset):
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        raise ImageFileError("cannot read 'a.png': it ends early.")
+
+
+def test_an_error_of_a_worker_is_said_without_its_traceback(capsys):
+    assert exit_code(lambda: list(DataLoader(_BadPicture(), num_workers=1))) == 2
+    assert capsys.readouterr().err == "Error: cannot read 'a.png': it ends early.\n"
