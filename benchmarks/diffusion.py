@@ -3,12 +3,14 @@
     DTIR_DATA=DATA python -m benchmarks.diffusion run
     DTIR_DATA=DATA python -m benchmarks.diffusion table --plot docs/images/diffusion_steps.png
     DTIR_DATA=DATA python -m benchmarks.diffusion run --iters 6000 --seeds 2 --metrics LPIPS dists --out longer
+    DTIR_DATA=DATA python -m benchmarks.diffusion estimates --side 288 --out longer
     DTIR_DATA=DATA python -m benchmarks.diffusion references --side 288 --metrics NIQE --pristine niqe_clean.npz
 
 DATA holds train_pairs/rainy and real10/rainy. Every run is a config of configs/diffusion with the network, data and
 length of this file laid over it. Killed at any moment, the command goes on when it is run again; with another --side or
 further metrics, it measures again what it has trained. Metrics that are named judge beside PSNR and SSIM; the files
-that they need have to be there. `references` prints what they say of the input, and of the GT whole and damaged.
+that they need have to be there. `estimates` measures what the trained networks know of the clean picture along the way,
+for `table` to print. `references` prints what they say of the input, and of the GT whole and damaged.
 """
 
 import argparse
@@ -26,6 +28,7 @@ import matplotlib.pyplot as plt
 import torch
 from mmengine.config import Config
 
+from benchmarks.diffusion_estimates import print_estimates, write_estimates
 from benchmarks.diffusion_measure import (
     SIDE,
     STEPS,
@@ -37,12 +40,13 @@ from benchmarks.diffusion_measure import (
     shown,
     test_pictures,
 )
-from benchmarks.lab import REPO, markdown, small_training, train
+from benchmarks.lab import REPO, TRAINED, markdown, small_training, train
 from dtir.apis.models.build import load_restorer
 from dtir.cli import exit_code
 from dtir.cli.launching import load_config
 from dtir.cli.numbers import positive_int
 from dtir.core.atomic import atomic_write
+from dtir.core.checkpoint import find_last_checkpoint
 from dtir.core.errors import ConfigError
 from dtir.evaluation.metrics import PictureMetric
 from dtir.evaluation.metrics.functional import psnr, to_8_bit
@@ -136,6 +140,16 @@ def carry_out(
     }
     with atomic_write(results, "w", encoding="utf-8") as file:
         json.dump(found, file, indent=1)
+
+
+def trained(out: Path) -> dict[str, Restorer]:
+    """The restorers of the first seed whose training has ended, by process."""
+    folders = {name: folder_of(name, out) for name in PROCESSES if name not in SHARED}
+    return {
+        name: load_restorer(find_last_checkpoint(folder))
+        for name, folder in folders.items()
+        if (folder / TRAINED).is_file()
+    }
 
 
 def described(judge: PictureMetric) -> dict:
@@ -256,7 +270,7 @@ def plot(results: dict[str, list[dict]], path: str, input_psnr: float) -> None:
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=("run", "table", "references"))
+    parser.add_argument("command", choices=("run", "estimates", "table", "references"))
     parser.add_argument("--out", default="work_dirs/lab_diffusion")
     parser.add_argument("--iters", type=positive_int, default=600)
     parser.add_argument("--seeds", type=positive_int, default=1)
@@ -270,6 +284,11 @@ def main() -> int:
     out = Path(args.out)
     if args.command == "table":
         tables(read_results(out), args.plot)
+        print_estimates(out)
+        return 0
+    if args.command == "estimates":
+        write_estimates(trained(out), *test_pictures(args.side), out)
+        print_estimates(out)
         return 0
     judges = build_judges(args.metrics, args.pristine)
     require_measurable(judges, args.side)

@@ -21,6 +21,8 @@ ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": "1000000000",
     "MALLOC_TRIM_THRESHOLD_": "4000000000",
 }
+# File in a folder whose training has ended.
+TRAINED = "trained"
 EVALUATION_KEYS = ("val_dataloader", "val_cfg", "val_evaluator", "test_dataloader", "test_cfg", "test_evaluator")
 
 
@@ -51,7 +53,7 @@ def train(config: Config, folder: Path, threads: int) -> Path:
     Returns:
         The last checkpoint.
     """
-    done = folder / "trained"
+    done = folder / TRAINED
     if not done.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         config.dump(folder / "lab.py")

@@ -17,8 +17,10 @@ from benchmarks.diffusion import (
     print_table,
     read_results,
 )
+from benchmarks.diffusion_estimates import known_at, print_estimates, write_estimates
 from benchmarks.diffusion_measure import measure, print_references, require_measurable
 from dtir.core.errors import ConfigError
+from dtir.registry import RESTORERS
 
 LPIPS = {"LPIPS": {"higher_is_better": False, "measured": "alexnet"}}
 
@@ -162,3 +164,24 @@ def test_a_folder_keeps_one_length(tmp_path):
     check_length(folder, 6)
     with pytest.raises(ConfigError, match="a training of 6 iterations, not 600; name another --out"):
         check_length(folder, 600)
+
+
+def test_what_an_exact_network_knows_is_the_clean_picture_and_errors_grow_with_the_noise(pictures, tmp_path, capsys):
+    lq, gt = diffusion_measure.test_pictures(16)
+    model = RESTORERS.build(lab_config("GOUB, mean ODE", 10, 0).model)
+    process = model.scheduler
+    error = 0.0
+
+    def exact(state, given, level):
+        return process.eps_from_x0(state, gt.float(), lq, int(level[0])) + error
+
+    model.evaluate = exact
+    assert {row["PSNR"] for row in known_at(model, lq, gt)} == {math.inf}
+    error = 0.05
+    for row in known_at(model, lq, gt)[2:4]:
+        assert row["PSNR"] == pytest.approx(-20 * math.log10(error / row["share"]), abs=0.3)
+    write_estimates({"GOUB, mean ODE": model, "regression": torch.nn.Identity()}, lq, gt, tmp_path)
+    print_estimates(tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    assert len([line for line in lines if line.startswith("| GOUB")]) == 1
+    assert "regression" not in str(lines)
