@@ -1,6 +1,6 @@
 """Which damage a picture has, and whether that is ground enough to change it."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,6 +12,10 @@ from dtir.apis.restoring.steps import TaskSteps
 from dtir.apis.restoring.wish import AUTO, Wish
 from dtir.core.errors import ConfigError
 from dtir.tasks import CLEAN
+
+# Damages that are removed in this order where the chance of each is so large at least, whichever is likelier: noise
+# came last, and a picture that is lit up first keeps it as a grain that is no noise to a network any more.
+IN_ORDER = {("noisy", "low-light"): 0.1}
 
 
 class Judge:
@@ -87,9 +91,9 @@ class Judge:
                 return False
         return True
 
-    def next_pass(
-        self, image: Tensor, wish: Wish, steps: TaskSteps, avoided: Collection[str]
-    ) -> tuple[Pass | None, Estimate | None]:
+    def next_passes(
+        self, image: Tensor, wish: Wish, steps: TaskSteps, avoided: Collection[str], left: int
+    ) -> tuple[list[Pass], Estimate | None]:
         """What is to be restored next of an image by estimates.
 
         Args:
@@ -98,32 +102,48 @@ class Judge:
                 their own; or the task's, unless the estimator only says what the restorer sees.
             steps: Time steps of the tasks.
             avoided: Damages that are not to be restored, or were restored already.
+            left: How many passes there may be yet, at least 1.
 
         Returns:
-            The pass, and None; or None, and the estimate that was no ground for one, where it was one.
+            One pass, or those of damages that go together (`IN_ORDER`), and None; or none, and the estimate that was no
+            ground for one, where it was one.
         """
-        found = self.estimate(image)
+        chances = self._chances(image)
+        found = likeliest(chances)
         if not self.calls_for(found) or found.task in avoided:
-            return None, found
-        if wish.t == AUTO and found.task in self.judgement.steps:
-            step = self.step(image, found.task)
-            return (Pass(found.task, found.confidence, step), None) if step else (None, None)
-        own = self.judgement.step
-        return Pass(found.task, found.confidence, steps.of_task(found.task) if own is None else own), None
+            return [], found
+        tasks = self._in_order(found.task, chances, avoided) if left > 1 else (found.task,)
+        passes = [self._pass(image, task, chances[task], wish, steps) for task in tasks]
+        return [one for one in passes if one is not None], None
 
-    @torch.inference_mode()
+    def _in_order(self, task: str, chances: Mapping[str, float], avoided: Collection[str]) -> tuple[str, ...]:
+        for together, least in IN_ORDER.items():
+            free = set(self.tasks) - set(avoided)
+            if task in together and all(one in free and chances.get(one, 0) >= least for one in together):
+                return together
+        return (task,)
+
+    def _pass(self, image: Tensor, task: str, chance: float, wish: Wish, steps: TaskSteps) -> Pass | None:
+        """None where the picture's own step says that there is nothing to do."""
+        if wish.t == AUTO and task in self.judgement.steps:
+            step = self.step(image, task)
+            return Pass(task, chance, step) if step else None
+        own = self.judgement.step
+        return Pass(task, chance, steps.of_task(task) if own is None else own)
+
     def estimate(self, image: Tensor) -> Estimate:
         """The likeliest class of an image (1, 3, H, W) in [0, 1].
 
         Raises:
             ConfigError: there is no estimator.
         """
+        return likeliest(self._chances(image))
+
+    @torch.inference_mode()
+    def _chances(self, image: Tensor) -> dict[str, float]:
         self.check()
         chances = self.estimator(image.to(self.device)).float().softmax(1)[0]
-        classes = self.judgement.classes
-        best = int(chances.argmax())
-        damages = chances[[index for index, name in enumerate(classes) if name != CLEAN]]
-        return Estimate(classes[best], float(chances[best]), float(damages.topk(min(2, len(damages))).values.sum()))
+        return dict(zip(self.judgement.classes, chances.tolist(), strict=True))
 
     def calls_for(self, estimate: Estimate) -> bool:
         """Whether the estimate is a damage, known well enough, that the restorer was trained on."""
@@ -131,3 +151,10 @@ class Judge:
         sure = estimate.confidence >= self.judgement.least_confidence
         sure |= mixture is not None and estimate.of_two >= mixture
         return estimate.task != CLEAN and estimate.task in self.tasks and sure
+
+
+def likeliest(chances: Mapping[str, float]) -> Estimate:
+    """The estimate that probabilities by class are."""
+    task = max(chances, key=chances.__getitem__)
+    damages = sorted((chance for name, chance in chances.items() if name != CLEAN), reverse=True)
+    return Estimate(task, chances[task], sum(damages[:2]))

@@ -108,14 +108,16 @@ class LargePage:
         judge, passes, latest = self.passes.judge, [], None
         if judge.is_blank(map(self.reopened().rgb, *zip(*spans(self.size[0]), strict=True))):
             return self.reopened().rgb, [], BLANK
-        for _ in range(judge.most_passes(wish.passes)):
+        most = judge.most_passes(wish.passes)
+        while len(passes) < most:
             avoided = {done.task for done in passes} | self.passes.spared(wish)
             middle = self._middle(latest or self.reopened().rgb)
-            one, found = judge.next_pass(middle, wish, self.passes.steps, avoided)
-            if one is None:
+            following, found = judge.next_passes(middle, wish, self.passes.steps, avoided, most - len(passes))
+            if not following:
                 return latest or self.reopened().rgb, passes, found
-            passes.append(one)
-            latest = self._kept(latest, one, on_tile)
+            passes += following
+            for one in following:
+                latest = self._kept(latest, one, on_tile)
         return latest, passes, None
 
     def _middle(self, rows: Rows) -> torch.Tensor:

@@ -138,13 +138,14 @@ class PassRestorer:
         if self.judge.is_blank([image[0].movedim(0, -1).numpy()]):
             return image, [], BLANK
         passes: list[Pass] = []
-        for _ in range(self.judge.most_passes(wish.passes)):
+        most = self.judge.most_passes(wish.passes)
+        while len(passes) < most:
             avoided = {done.task for done in passes} | self.spared(wish)
-            one, found = self.judge.next_pass(image, wish, self.steps, avoided)
-            if one is None:
+            following, found = self.judge.next_passes(image, wish, self.steps, avoided, most - len(passes))
+            if not following:
                 return image, passes, found
-            passes.append(one)
-            image = run(image, one.step)
+            passes += following
+            image = self._in_turn(image, following, run)
         return image, passes, None
 
 

@@ -17,19 +17,21 @@ from dtir.imaging.rows import RowFile
 
 
 class Smoothing(nn.Module):
-    tasks = ("noisy",)
-    num_timesteps = 1
+    tasks = ("noisy", "low-light")
+    num_timesteps = 2
 
     def __init__(self):
         super().__init__()
-        self.register_buffer("matched_t", torch.tensor([1]))
+        self.register_buffer("matched_t", torch.tensor([1, 2]))
 
     def restore(self, lq, t):
-        return nn.functional.avg_pool2d(lq, 3, 1, 1)
+        return nn.functional.avg_pool2d(lq, 3, 1, 1) * (1.5 if t[0] == 2 else 1)
 
 
 class Sure(nn.Module):
     """An estimator that finds noise, once in bright pictures and never in others."""
+
+    classes = ("noisy",)
 
     def forward(self, lq):
         return torch.tensor([[9.0]])
@@ -42,6 +44,15 @@ class SureOfTheStep(Sure):
 
     def step_of(self, picture, task):
         return int(picture.mean() > 0.1)
+
+
+class SureOfBoth(nn.Module):
+    """One that finds noise in a dark picture."""
+
+    classes = ("noisy", "low-light")
+
+    def forward(self, lq):
+        return torch.tensor([[0.0, 1.0]])
 
 
 def restored(source, target, large, wish, estimator=None):
@@ -63,6 +74,7 @@ def pages(tmp_path):
     [
         (Wish("noisy", strength=0.5), None),
         (Wish("auto"), Sure()),
+        (Wish("auto"), SureOfBoth()),
         (Wish(t=0), None),
         (Wish("noisy", "auto"), SureOfTheStep()),
         (Wish(t="auto"), SureOfTheStep()),

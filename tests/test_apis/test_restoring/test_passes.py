@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from dtir.apis import RestorationInferencer
 from dtir.apis.restoring.outcome import Estimate, Outcome, Pass
@@ -59,6 +60,44 @@ def test_two_damages_that_share_the_belief_are_ground_together(brightening, chan
     restorer.estimator.forward = forward
     _, outcome = restored(restorer)
     assert [done.task for done in outcome.passes] == ([restored_of] if restored_of else [])
+
+
+class DarkAndNoisy(nn.Module):
+    """Gives these probabilities of its classes, and then says "clean"."""
+
+    classes = ("noisy", "low-light", "clean")
+    least_confidence = 0.5
+
+    def __init__(self, chances):
+        super().__init__()
+        self.chances = [chances, (0.05, 0.05, 0.9)]
+
+    def forward(self, lq):
+        return torch.tensor([self.chances.pop(0)]).log()
+
+
+@pytest.mark.parametrize(
+    ("chances", "passes", "line"),
+    [
+        ((0.11, 0.84, 0.05), 3, "noisy (0.11), step 6; low-light (0.84), step 1"),
+        ((0.84, 0.11, 0.05), 2, "noisy (0.84), step 6; low-light (0.11), step 1"),
+        ((0.09, 0.85, 0.06), 3, "low-light (0.85), step 1"),
+        ((0.3, 0.4, 0.3), 3, "left as it is: unsure, low-light (0.40) at most"),
+        ((0.15, 0.85, 0.0), 1, "low-light (0.85), step 1"),
+    ],
+)
+def test_noise_is_removed_before_a_dark_picture_is_lit(brightening, chances, passes, line):
+    restorer = brightening()
+    restorer.tasks, restorer.estimator = ("noisy", "low-light", "inpainting", "clean"), DarkAndNoisy(chances)
+    _, outcome = restored(restorer, passes=passes)
+    assert str(outcome) == line
+
+
+def test_what_is_to_be_spared_is_not_restored_along(brightening):
+    restorer = brightening()
+    restorer.tasks, restorer.estimator = ("noisy", "rainy", "inpainting", "clean"), DarkAndNoisy((0.85, 0.15, 0.0))
+    _, outcome = restored(restorer)
+    assert str(outcome) == "noisy (0.85), step 6"
 
 
 def test_no_more_passes_than_allowed(brightening):
