@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -68,19 +69,20 @@ def exit_code(run: Callable[[], int | None]) -> int:
     except OSError as error:
         # What a disk, a folder's rights or a path that cannot be makes fail, wherever it does.
         place = f"'{error.filename}': " if error.filename else ""
-        print_error(f"Error: {place}{error.strerror or error}.")
+        print_error(f"Error: {place}{error.strerror or _message(error)}.")
         return EXIT_ERROR
     except KeyboardInterrupt:
         print_error("Interrupted. Files written so far are complete.")
         return EXIT_INTERRUPTED
 
 
-def _message(error: DtirError) -> str:
+def _message(error: DtirError | OSError) -> str:
     """What an error says, without the traceback that torch puts before what a data loader's worker raised."""
     text = str(error)
     if not text.startswith("Caught ") or "Traceback" not in text:
         return text
-    return text.rpartition(f"{type(error).__name__}: ")[2].strip() or text
+    # Of errors that led to one another the last, whose line begins with its name; its text may have that name too.
+    return re.split(rf"^(?:[\w.]+\.)?{type(error).__name__}: ", text, flags=re.MULTILINE)[-1].strip()
 
 
 def main_of_a_tool(command: str) -> None:

@@ -59,7 +59,8 @@ def smoke_config(cfg: Config) -> Config:
         key, value = FEW.get(_bare(part["type"]), (None, None))
         if key is not None:
             part[key] = min(value, part.get(key, value))
-    small.default_hooks = {**small.get("default_hooks", {}), "logger": {"interval": 1}}
+    # Nobody goes on with it: a signal ends it, and what is said of the whole is never told from a part.
+    small.default_hooks = {**small.get("default_hooks", {}), "logger": {"interval": 1}, "preemption": None}
     small.custom_hooks = [*small.get("custom_hooks", []), {"type": "SmokeHook", "factor": _factor(cfg)}]
     return small
 

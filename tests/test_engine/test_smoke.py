@@ -1,5 +1,7 @@
 """A training in small: what is shortened, and what the whole would take."""
 
+import os
+import signal
 from pathlib import Path
 
 import torch
@@ -7,6 +9,7 @@ from mmengine.config import Config
 from tiny_run import CONFIG, tiny_config
 
 from dtir import cli
+from dtir.core.stage_hook import StageHook
 from dtir.engine.smoke import ODD_SIZE, SmokeHook, StageCost, _cropped, plan_text, smoke_config
 from dtir.engine.stages import StagePlan
 
@@ -80,6 +83,20 @@ def test_a_plan_says_what_the_whole_takes_and_nothing_of_the_run_that_measured_i
     assert said.startswith("In full, at the speed measured here:\n")
     assert "PSNR" not in said
     assert list(tmp_path.iterdir()) == []
+
+
+class InterruptedOnce(StageHook):
+    def before_optim_step(self, runner, step):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_an_interrupted_plan_says_nothing_of_the_whole(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "config.py"
+    path.write_text(f"_base_ = '{CONFIG}'\ncustom_hooks = [dict(type='{__name__}.InterruptedOnce')]\n")
+    assert cli.main(["train", str(path), "--plan"]) == 130
+
+    assert capsys.readouterr().out == ""
 
 
 def test_validation_pictures_are_odd_sized():

@@ -60,13 +60,25 @@ def test_numbers_out_of_range_end_the_command_with_its_usage(kind, wrong, capsys
 
 
 class _BadPicture(Dataset):
+    def __init__(self, error):
+        self.error = error
+
     def __len__(self):
         return 1
 
     def __getitem__(self, index):
-        raise ImageFileError("cannot read 'a.png': it ends early.")
+        raise self.error
 
 
-def test_an_error_of_a_worker_is_said_without_its_traceback(capsys):
-    assert exit_code(lambda: list(DataLoader(_BadPicture(), num_workers=1))) == 2
-    assert capsys.readouterr().err == "Error: cannot read 'a.png': it ends early.\n"
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ImageFileError("cannot read 'a.png': it ends early."), "cannot read 'a.png': it ends early."),
+        (ImageFileError("of 'a.png', ImageFileError: ends"), "of 'a.png', ImageFileError: ends"),
+        (ConfigError("two lines:\n  a: 1"), "two lines:\n  a: 1"),
+        (PermissionError(13, "Permission denied", "a.png"), "[Errno 13] Permission denied: 'a.png'."),
+    ],
+)
+def test_an_error_of_a_worker_is_said_without_its_traceback(error, line, capsys):
+    assert exit_code(lambda: list(DataLoader(_BadPicture(error), num_workers=1))) == 2
+    assert capsys.readouterr().err == f"Error: {line}\n"

@@ -63,7 +63,7 @@ def data_seconds(config: Config, steps: int) -> tuple[float, float]:
         config.merge_from_dict({"work_dir": folder, "train_cfg.stages": [stage], "resume": False})
         config.val_dataloader = config.val_cfg = config.val_evaluator = None
         config.custom_hooks = []
-        config.default_hooks.logger = None
+        config.default_hooks.logger = config.default_hooks.preemption = None
         runner = StagedRunner.from_cfg(config)
         runner.register_hook(Stopwatch())
         runner.train()

@@ -113,8 +113,9 @@ class Judge:
         if not self.calls_for(found) or found.task in avoided:
             return [], found
         tasks = self._in_order(found.task, chances, avoided) if left > 1 else (found.task,)
-        passes = [self._pass(image, task, chances[task], wish, steps) for task in tasks]
-        return [one for one in passes if one is not None], None
+        passes = {task: self._pass(image, task, chances[task], wish, steps) for task in tasks}
+        # What goes with it is likely enough beside it, and not by itself.
+        return [] if passes[found.task] is None else [one for one in passes.values() if one is not None], None
 
     def _in_order(self, task: str, chances: Mapping[str, float], avoided: Collection[str]) -> tuple[str, ...]:
         for together, least in IN_ORDER.items():

@@ -55,7 +55,7 @@ class PreemptionHook(StageHook):
         self.asked = signal.Signals(number).name
         # Each of several gets it twice, from the terminal and from torchrun.
         if number == signal.SIGINT and get_world_size() == 1:
-            signal.signal(signal.SIGINT, self._previous[signal.SIGINT])
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             # Past the streams, one of which may be in the middle of a line.
             with contextlib.suppress(OSError):
                 os.write(STDERR, ONCE_MORE)

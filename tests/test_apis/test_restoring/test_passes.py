@@ -93,6 +93,23 @@ def test_noise_is_removed_before_a_dark_picture_is_lit(brightening, chances, pas
     assert str(outcome) == line
 
 
+@pytest.mark.parametrize(
+    ("chances", "step_of", "line"),
+    [
+        ((0.11, 0.84, 0.05), {"noisy": 2, "low-light": 0}, "left as it is: nothing to do"),
+        ((0.84, 0.11, 0.05), {"noisy": 0, "low-light": 2}, "left as it is: nothing to do"),
+        ((0.11, 0.84, 0.05), {"noisy": 0, "low-light": 2}, "low-light (0.84), step 2"),
+    ],
+)
+def test_what_goes_with_a_damage_whose_step_is_none_is_left_too(brightening, chances, step_of, line):
+    restorer = brightening()
+    restorer.tasks, restorer.estimator = ("noisy", "low-light", "inpainting", "clean"), DarkAndNoisy(chances)
+    restorer.estimator.steps = dict.fromkeys(step_of, (1, 2))
+    restorer.estimator.step_of = lambda picture, task: step_of[task]
+    _, outcome = restored(restorer, t="auto")
+    assert str(outcome) == line
+
+
 def test_what_is_to_be_spared_is_not_restored_along(brightening):
     restorer = brightening()
     restorer.tasks, restorer.estimator = ("noisy", "rainy", "inpainting", "clean"), DarkAndNoisy((0.85, 0.15, 0.0))
