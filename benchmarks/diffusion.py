@@ -143,13 +143,16 @@ def carry_out(
 
 
 def trained(out: Path) -> dict[str, Restorer]:
-    """The restorers of the first seed whose training has ended, by process."""
+    """The restorers of the first seed whose training has ended, by process.
+
+    Raises:
+        ConfigError: There is none.
+    """
     folders = {name: folder_of(name, out) for name in PROCESSES if name not in SHARED}
-    return {
-        name: load_restorer(find_last_checkpoint(folder))
-        for name, folder in folders.items()
-        if (folder / TRAINED).is_file()
-    }
+    ended = {name: folder for name, folder in folders.items() if (folder / TRAINED).is_file()}
+    if not ended:
+        raise ConfigError(f"'{out}' holds no training that has ended; `run` it first.")
+    return {name: load_restorer(find_last_checkpoint(folder)) for name, folder in ended.items()}
 
 
 def described(judge: PictureMetric) -> dict:

@@ -16,6 +16,7 @@ from benchmarks.diffusion import (
     lab_config,
     print_table,
     read_results,
+    trained,
 )
 from benchmarks.diffusion_estimates import known_at, print_estimates, write_estimates
 from benchmarks.diffusion_measure import measure, print_references, require_measurable
@@ -185,3 +186,8 @@ def test_what_an_exact_network_knows_is_the_clean_picture_and_errors_grow_with_t
     lines = capsys.readouterr().out.splitlines()
     assert len([line for line in lines if line.startswith("| GOUB")]) == 1
     assert "regression" not in str(lines)
+
+
+def test_without_a_training_there_is_nothing_to_estimate(tmp_path):
+    with pytest.raises(ConfigError, match="holds no training that has ended"):
+        trained(tmp_path)
