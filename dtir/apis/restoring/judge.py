@@ -13,9 +13,10 @@ from dtir.apis.restoring.wish import AUTO, Wish
 from dtir.core.errors import ConfigError
 from dtir.tasks import CLEAN
 
-# Damages that are removed in this order where the chance of each is so large at least, whichever is likelier: noise
-# came last, and a picture that is lit up first keeps it as a grain that is no noise to a network any more.
-IN_ORDER = {("noisy", "low-light"): 0.1}
+# By damage that is found, one that is removed before it where its chance is so large at least: noise came last, and a
+# picture that is lit up first keeps it as a grain that is no noise to a network any more. Not the other way round: of
+# a picture that is denoised the estimator is asked again, as many a noisy one is taken for dark by such a chance.
+BEFORE = {"low-light": ("noisy", 0.1)}
 
 
 class Judge:
@@ -105,7 +106,7 @@ class Judge:
             left: How many passes there may be yet, at least 1.
 
         Returns:
-            One pass, or those of damages that go together (`IN_ORDER`), and None; or none, and the estimate that was no
+            One pass, or two where one goes before it (`BEFORE`), and None; or none, and the estimate that was no
             ground for one, where it was one.
         """
         chances = self._chances(image)
@@ -118,10 +119,9 @@ class Judge:
         return [] if passes[found.task] is None else [one for one in passes.values() if one is not None], None
 
     def _in_order(self, task: str, chances: Mapping[str, float], avoided: Collection[str]) -> tuple[str, ...]:
-        for together, least in IN_ORDER.items():
-            free = set(self.tasks) - set(avoided)
-            if task in together and all(one in free and chances.get(one, 0) >= least for one in together):
-                return together
+        before, least = BEFORE.get(task, (None, 0.0))
+        if before in self.tasks and before not in avoided and chances.get(before, 0.0) >= least:
+            return before, task
         return (task,)
 
     def _pass(self, image: Tensor, task: str, chance: float, wish: Wish, steps: TaskSteps) -> Pass | None:

@@ -80,7 +80,7 @@ class DarkAndNoisy(nn.Module):
     ("chances", "passes", "line"),
     [
         ((0.11, 0.84, 0.05), 3, "noisy (0.11), step 6; low-light (0.84), step 1"),
-        ((0.84, 0.11, 0.05), 2, "noisy (0.84), step 6; low-light (0.11), step 1"),
+        ((0.84, 0.15, 0.01), 3, "noisy (0.84), step 6"),
         ((0.09, 0.85, 0.06), 3, "low-light (0.85), step 1"),
         ((0.3, 0.4, 0.3), 3, "left as it is: unsure, low-light (0.40) at most"),
         ((0.15, 0.85, 0.0), 1, "low-light (0.85), step 1"),
