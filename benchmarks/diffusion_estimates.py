@@ -66,4 +66,4 @@ def print_estimates(out: Path) -> None:
 
 
 def _cell(row: dict) -> str:
-    return f"{row['PSNR']:.2f}" + ("" if row["share"] is None else f" ({row['share']:.2g})")
+    return f"{row['PSNR']:.2f}" + ("" if row["share"] is None else f" ({row['share']:.3g})")
