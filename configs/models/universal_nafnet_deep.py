@@ -1,6 +1,6 @@
 # The universal model with eight blocks in the middle in place of two: 2.82 M parameters, most of them at the lowest
 # resolution, where they cost little. It goes on from iteration 15,644 of universal_nafnet.py:
-#   python tools/misc/deepen.py configs/models/universal_nafnet_deep.py iter_15644.pth deep.pth
+#   python tools/misc/grow.py configs/models/universal_nafnet_deep.py iter_15644.pth deep.pth
 #   python tools/train.py configs/models/universal_nafnet_deep.py --cfg-options load_from=deep.pth
 _base_ = "universal_nafnet.py"
 

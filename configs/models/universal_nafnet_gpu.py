@@ -1,6 +1,6 @@
 # The universal model on one data-centre GPU, in minutes: twelve blocks in the middle (3.98 M parameters), large
 # batches, and patches that end larger than most shadows. It goes on from the weights of universal_nafnet_cooldown.py:
-#   python tools/misc/deepen.py configs/models/universal_nafnet_gpu.py COOLDOWN_CHECKPOINT deep.pth
+#   python tools/misc/grow.py configs/models/universal_nafnet_gpu.py COOLDOWN_CHECKPOINT deep.pth
 #   python tools/train.py configs/models/universal_nafnet_gpu.py --cfg-options load_from=deep.pth
 # Nothing is validated in between, as a GPU is too dear for that: python -m benchmarks.weights does it afterwards.
 # The weights of the package had these iterations, which took seven minutes on an H100; more of both will do them good.

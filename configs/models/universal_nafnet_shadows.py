@@ -1,0 +1,26 @@
+# Parts of their own for shadows as well, which see drawn grounds (asphalt, courts, paving) beside photographs, in
+# larger patches. Half an hour of one core, from a checkpoint of universal_nafnet_parts.py:
+#   python tools/misc/grow.py configs/models/universal_nafnet_shadows.py CHECKPOINT grown.pth
+#   python tools/train.py configs/models/universal_nafnet_shadows.py --cfg-options load_from=grown.pth
+_base_ = "universal_nafnet_parts.py"
+
+_others = [dict(step=step, start=step - 1, rank=24) for step in (6, 16, 31)]
+
+model = dict(network=dict(extensions=[*_others, dict(step=41, start=40, rank=16)]), matched_t=dict(shadowed=41))
+train_dataloader = dict(batch_size=2, dataset=dict(datasets={{_base_._with_grounds}}))
+train_cfg = dict(
+    _delete_=True,
+    type="StagedTrainLoop",
+    stages=[
+        dict(
+            name="shadows",
+            iters=2_200,
+            patch=224,
+            lr=2e-3,
+            min_lr=1e-6,
+            warmup_iters=50,
+            tasks=["shadowed"],
+            trainable=["network.extensions.3.*"],
+        )
+    ],
+)
