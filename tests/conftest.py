@@ -1,7 +1,8 @@
 """What all tests share: few threads, and the places of fixtures and data."""
 
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -55,3 +56,11 @@ def parity_dir_fixture() -> Path:
 @pytest.fixture(name="data_dir", scope="session")
 def data_dir_fixture() -> Path:
     return data_dir()
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Python's own handling of Ctrl-C, which a test run in a shell's background lacks."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

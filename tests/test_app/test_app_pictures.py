@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from dtir import cli
-from dtir.apis.restoring.outcome import Estimate
 from dtir.apis.restoring.wish import Wish
 from dtir.app.pictures import FAILED, LEFT, RESTORED, WAITING, Limits, take_in
 from dtir.app.visit import Visit, Wishes
@@ -125,7 +124,7 @@ def test_only_what_is_not_as_wished_is_restored(inferencer, pictures, work):
 
 
 def test_a_picture_in_which_nothing_is_wrong_is_left_and_offered(inferencer, pictures, work, monkeypatch):
-    monkeypatch.setattr(inferencer.judge, "estimate", lambda image: Estimate("clean", 0.9))
+    monkeypatch.setattr(inferencer.judge, "chances", lambda image: {"clean": 0.9, "noisy": 0.1})
     picture = take_in(pictures / "scan.jpg", work, Limits())
     assert picture.state == WAITING
     picture.restore(inferencer, Wishes("auto").of(picture))

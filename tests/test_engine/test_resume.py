@@ -91,7 +91,7 @@ class Interrupted(StageHook):
             time.sleep(0.5)
 
 
-def test_an_interrupted_run_saves_and_resumes_to_the_same_bits(tmp_path, uninterrupted, capfd):
+def test_an_interrupted_run_saves_and_resumes_to_the_same_bits(interruptible, tmp_path, uninterrupted, capfd):
     runner = StagedRunner.from_cfg(tiny_config(tmp_path, custom_hooks=HOOKS, **{"train_dataloader.num_workers": 1}))
     runner.register_hook(Interrupted())
     runner.train()
@@ -109,7 +109,7 @@ class InterruptedTwice(StageHook):
             os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_a_second_interruption_ends_a_run_at_once(tmp_path):
+def test_a_second_interruption_ends_a_run_at_once(interruptible, tmp_path):
     runner = StagedRunner.from_cfg(tiny_config(tmp_path, custom_hooks=HOOKS))
     runner.register_hook(InterruptedTwice())
     with pytest.raises(KeyboardInterrupt):

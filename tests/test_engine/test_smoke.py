@@ -90,7 +90,7 @@ class InterruptedOnce(StageHook):
         os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_an_interrupted_plan_says_nothing_of_the_whole(tmp_path, monkeypatch, capsys):
+def test_an_interrupted_plan_says_nothing_of_the_whole(interruptible, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "config.py"
     path.write_text(f"_base_ = '{CONFIG}'\ncustom_hooks = [dict(type='{__name__}.InterruptedOnce')]\n")

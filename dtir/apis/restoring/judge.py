@@ -109,7 +109,7 @@ class Judge:
             One pass, or two where one goes before it (`BEFORE`), and None; or none, and the estimate that was no
             ground for one, where it was one.
         """
-        chances = self._chances(image)
+        chances = self.chances(image)
         found = likeliest(chances)
         if not self.calls_for(found) or found.task in avoided:
             return [], found
@@ -138,10 +138,15 @@ class Judge:
         Raises:
             ConfigError: there is no estimator.
         """
-        return likeliest(self._chances(image))
+        return likeliest(self.chances(image))
 
     @torch.inference_mode()
-    def _chances(self, image: Tensor) -> dict[str, float]:
+    def chances(self, image: Tensor) -> dict[str, float]:
+        """The probability of each class for an image (1, 3, H, W) in [0, 1].
+
+        Raises:
+            ConfigError: There is no estimator.
+        """
         self.check()
         chances = self.estimator(image.to(self.device)).float().softmax(1)[0]
         return dict(zip(self.judgement.classes, chances.tolist(), strict=True))
