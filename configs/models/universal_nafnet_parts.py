@@ -6,10 +6,12 @@
 _base_ = "universal_nafnet_gpu_cooldown.py"
 
 _steps = {"motion-blurry": 6, "jpeg-compressed": 16, "raindrop": 31}
+_ranks = {"motion-blurry": 13, "jpeg-compressed": 14, "raindrop": 12}
 
 model = dict(
     network=dict(
-        type="ExtendedConditioning", extensions=[dict(step=step, start=step - 1, rank=24) for step in _steps.values()]
+        type="ExtendedConditioning",
+        extensions=[dict(step=step, start=step - 1, rank=_ranks[task]) for task, step in _steps.items()],
     ),
     matched_t=_steps,
 )

@@ -89,10 +89,13 @@ class ConditionedNetwork(ModulatedNetwork):
         adapter: Config of the adapters of each block, or None; see `dtir.models.adapters`.
         num_timesteps: T, the noisiest step; adapters have a prompt for each.
         adapter_blocks: Shell-style patterns of the names of the blocks that have one.
+        modulation_rank: Numbers that a step becomes on its way to gains and shifts, which saves parameters; None for as
+            many as `embed_dim`. One less than there are tasks is enough for all that their steps can say.
 
     Raises:
         ConfigError: The backbone does not declare its blocks, or a declared block does not exist, is never called, is
-            called with something else than features, or has no place for the adapter.
+            called with something else than features, or has no place for the adapter; or `modulation_rank` is less
+            than 1.
     """
 
     # Steps at which parts of their own take part, see `ExtendedNetwork`.
@@ -105,11 +108,16 @@ class ConditionedNetwork(ModulatedNetwork):
         adapter: dict | None = None,
         num_timesteps: int = 50,
         adapter_blocks: Sequence[str] = ("*",),
+        modulation_rank: int | None = None,
     ) -> None:
         super().__init__(backbone, adapter and {**adapter, "prompt_dim": embed_dim}, adapter_blocks)
+        if modulation_rank is not None and modulation_rank < 1:
+            raise ConfigError(f"model.network.modulation_rank={modulation_rank} must be at least 1, or None.")
         self.num_timesteps = num_timesteps
         self.embedding = TimeEmbedding(embed_dim)
-        self.to_modulation = nn.Linear(embed_dim, 2 * sum(self.widths))
+        narrow = nn.Identity() if modulation_rank is None else nn.Linear(embed_dim, modulation_rank, bias=False)
+        self.modulation_code = narrow
+        self.to_modulation = nn.Linear(modulation_rank or embed_dim, 2 * sum(self.widths))
         nn.init.zeros_(self.to_modulation.weight)
         nn.init.zeros_(self.to_modulation.bias)
         self.prompt = TimePrompt(num_timesteps, embed_dim) if adapter else None
@@ -132,7 +140,7 @@ class ConditionedNetwork(ModulatedNetwork):
         """Gains and shifts of each block, (B, C), and the time prompt (B, D), at time steps (B,)."""
         with without_autocast(t.device):
             embedding = self.embedding(t)
-            scale, shift = self.to_modulation(embedding).chunk(2, dim=1)
+            scale, shift = self.to_modulation(self.modulation_code(embedding)).chunk(2, dim=1)
             prompt = self.prompt(t, embedding) if self.prompt else embedding
         return (1 + scale).split(self.widths, dim=1), shift.split(self.widths, dim=1), prompt
 

@@ -12,7 +12,7 @@ from dtir.core.errors import ConfigError
 from dtir.core.names import did_you_mean
 from dtir.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 
-MODULATION = "to_modulation."
+MODULATION = ("to_modulation.", "modulation_code.")
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Paramwise:
         norm_decay_mult: Factor for the weight decay of norms, modules whose class has "norm" in its name.
         flat_decay_mult: Factor for the weight decay of parameters that are longer than 1 in at most one direction:
             scales, temperatures.
-        modulation_decay_mult: Factor for the weight decay of the layer that gives every block its gain and shift by the
+        modulation_decay_mult: Factor for the weight decay of the layers that give every block its gain and shift by the
             time step.
     """
 
@@ -66,7 +66,7 @@ class Paramwise:
         # Also a table of biases, of attention, by position.
         is_bias = "bias" in name.rpartition(".")[2] and not is_norm
         kinds = (
-            (MODULATION in name, self.modulation_decay_mult),
+            (any(part in name for part in MODULATION), self.modulation_decay_mult),
             (is_norm, self.norm_decay_mult),
             (is_bias, self.bias_decay_mult),
             (sum(side > 1 for side in shape) <= 1, self.flat_decay_mult),
