@@ -58,10 +58,10 @@ def print_estimates(out: Path) -> None:
     """What `write_estimates` wrote, in Markdown, where it has been written."""
     if not (out / FILE).is_file():
         return
-    processes = json.loads((out / FILE).read_text(encoding="utf-8"))["processes"]
-    print("\nPSNR of the clean picture that the network sees in an exact state; in parentheses the GT's share of it")
-    print("beside its noise:\n")
-    lines = [[name, *(_cell(row) for row in rows)] for name, rows in processes.items()]
+    found = json.loads((out / FILE).read_text(encoding="utf-8"))
+    print(f"\nPSNR of the clean picture that the network sees in an exact state, pictures of {found['side']} x")
+    print(f"{found['side']}; in parentheses the GT's share of it beside its noise:\n")
+    lines = [[name, *(_cell(row) for row in rows)] for name, rows in found["processes"].items()]
     print(markdown(["process", *(f"{place:g} T" for place in PLACES)], lines))
 
 

@@ -5,23 +5,19 @@
 #   python tools/train.py configs/models/universal_nafnet_parts.py --cfg-options load_from=extended.pth
 _base_ = "universal_nafnet_gpu_cooldown.py"
 
+# Each at a step of its own, next to the one it was trained at. Those of shadows are for universal_nafnet_shadows.py.
+_ranks = {6: 13, 16: 14, 31: 12, 41: 16}
+_parts = [dict(step=step, start=step - 1, rank=rank) for step, rank in _ranks.items()]
 _steps = {"motion-blurry": 6, "jpeg-compressed": 16, "raindrop": 31}
-_ranks = {"motion-blurry": 13, "jpeg-compressed": 14, "raindrop": 12}
 
-model = dict(
-    network=dict(
-        type="ExtendedConditioning",
-        extensions=[dict(step=step, start=step - 1, rank=_ranks[task]) for task, step in _steps.items()],
-    ),
-    matched_t=_steps,
-)
+model = dict(network=dict(type="ExtendedConditioning", extensions=_parts[:3]), matched_t=_steps)
 train_cfg = dict(
     _delete_=True,
     type="StagedTrainLoop",
     stages=[
         dict(
             name="parts",
-            iters=3_200,
+            iters=3_600,
             patch=160,
             lr=2e-3,
             min_lr=1e-6,

@@ -4,9 +4,7 @@
 #   python tools/train.py configs/models/universal_nafnet_shadows.py --cfg-options load_from=grown.pth
 _base_ = "universal_nafnet_parts.py"
 
-_others = [dict(step=step, start=step - 1, rank=rank) for step, rank in ((6, 13), (16, 14), (31, 12))]
-
-model = dict(network=dict(extensions=[*_others, dict(step=41, start=40, rank=16)]), matched_t=dict(shadowed=41))
+model = dict(network=dict(extensions={{_base_._parts}}), matched_t=dict(shadowed=41))
 train_dataloader = dict(batch_size=2, dataset=dict(datasets={{_base_._with_grounds}}))
 train_cfg = dict(
     _delete_=True,
@@ -14,7 +12,7 @@ train_cfg = dict(
     stages=[
         dict(
             name="shadows",
-            iters=2_200,
+            iters=3_000,
             patch=224,
             lr=2e-3,
             min_lr=1e-6,
