@@ -1,5 +1,5 @@
 # Parts of their own for shadows as well, which see drawn grounds (asphalt, courts, paving) beside photographs, in
-# larger patches. Half an hour of one core, from a checkpoint of universal_nafnet_parts.py:
+# larger patches. Three quarters of an hour of one core, from a checkpoint of universal_nafnet_parts.py:
 #   python tools/misc/grow.py configs/models/universal_nafnet_shadows.py CHECKPOINT grown.pth
 #   python tools/train.py configs/models/universal_nafnet_shadows.py --cfg-options load_from=grown.pth
 _base_ = "universal_nafnet_parts.py"

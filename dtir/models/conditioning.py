@@ -98,8 +98,9 @@ class ConditionedNetwork(ModulatedNetwork):
             than 1.
     """
 
-    # Steps at which parts of their own take part, see `ExtendedNetwork`.
+    # Steps at which parts of their own take part, and those that the network runs at then, see `ExtendedNetwork`.
     extended_steps: Sequence[int] = ()
+    starts: Sequence[int] = ()
 
     def __init__(
         self,

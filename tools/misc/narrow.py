@@ -32,7 +32,7 @@ def steps_in_use(network: ConditionedNetwork, matched_t: Tensor) -> Tensor:
         network: The network.
         matched_t: Steps of the tasks (K,).
     """
-    starts = dict(zip(network.extended_steps, getattr(network, "starts", ()), strict=True))
+    starts = dict(zip(network.extended_steps, network.starts, strict=True))
     return torch.tensor(sorted({starts.get(step, step) for step in matched_t.tolist()}))
 
 
