@@ -94,7 +94,10 @@ def carry_out(cell: Cell, out: Path, threads: int) -> None:
     if cell.way.pretrained:
         first = pretraining(cell.seed, cell.settings)
         train(prepare(first, trainings), trainings / first.folder, threads)
-    checkpoint = train(cell.config(trainings), trainings / cell.run.folder, threads)
+    config = cell.config(trainings)
+    if cell.way.masked:
+        config.load_from = str(train(cell.masked(trainings), trainings / f"{cell.run.folder}_masked", threads))
+    checkpoint = train(config, trainings / cell.run.folder, threads)
     torch.set_num_threads(threads)
     inferencer = RestorationInferencer(str(checkpoint), device="cpu")
     found = {mode: measure(cell, inferencer, mode) for mode in cell.way.modes}

@@ -35,6 +35,10 @@ RECORDED = 0.5
 WIDE, WIDE_PAIRS = (0.05, 1.0), (0.05, RECORDED)
 # Of the samples, where severities are wide.
 CLEAN_SHARE = 0.1
+# Where pictures are few: 14 to 22 pairs, 18 clean photographs.
+FEW_EVERY, FEW_CLEAN = 5, "clean/mcmaster"
+# Side of the squares that are hidden, on patches of 40 pixels.
+SQUARE = 8
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,8 @@ class Way:
         long: As of `Run`: the iterations of a pre-training are spent on restoration.
         wide: Whether the damage has all severities, from none on.
         own_step: Whether each sample is trained at the step of its severity, and not at its task's.
+        few: Whether pictures are few, see `few`.
+        masked: Whether the first half of the iterations completes damaged pictures with hidden squares.
     """
 
     name: str
@@ -89,6 +95,8 @@ class Way:
     long: bool = False
     wide: bool = False
     own_step: bool = False
+    few: bool = False
+    masked: bool = False
 
     @property
     def pretrained(self) -> bool:
@@ -102,6 +110,8 @@ ONE = (
     Way("method", SINGLE),
     Way("wide", PLAIN, long=True, wide=True),
     Way("wide, own step", TOLD, BY_PICTURE, long=True, wide=True, own_step=True),
+    Way("wide, few pictures", PLAIN, long=True, wide=True, few=True),
+    Way("wide, masked pre-training", PLAIN, wide=True, masked=True),
 )
 TEN = (
     Way("told", TOLD, ("told", "blind")),
@@ -156,12 +166,24 @@ class Cell:
         if not self.way.wide:
             return config
         data = config.train_dataloader.dataset
+        if self.way.few:
+            data.datasets = [few(made) for made in data.datasets]
         bands = self.bands(data.datasets)
         data.datasets = [self._mixture(made, band) for made, band in zip(data.datasets, bands, strict=True)]
         if "matched_t" in config.model:
             # The same whether or not samples have steps of their own, which alone is to differ.
             recorded = [StepOfSeverity(band).transform({"severity": RECORDED})["step"] for band in bands]
             config.model.matched_t = dict(zip(config.model.tasks, recorded, strict=True))
+        return config
+
+    def masked(self, out: Path) -> Config:
+        """What completes damaged pictures before `config` restores them: L1, as many iterations."""
+        config = self.config(out)
+        config.model.losses = [{"type": "L1Loss"}]
+        data = config.train_dataloader.dataset
+        data.datasets = [
+            {"type": "MaskedDataset", "task": made["task"], "dataset": made, "square": SQUARE} for made in data.datasets
+        ]
         return config
 
     def bands(self, datasets: list[dict]) -> list[list[tuple[float, int]]]:
@@ -189,6 +211,13 @@ class Cell:
         """The folders of the test sets, and the task that they are restored as, by name."""
         names = TEST_SETS if self.source is None else (self.source.own, *self.source.others)
         return {name: (TEST_SETS[name], OTHER_TASKS.get(name, name)) for name in names}
+
+
+def few(made: dict) -> dict:
+    """A dataset of less than two dozen pictures: one in five of the pairs, or a small folder of clean photographs."""
+    if made["type"] == "PairedDataset":
+        return {**made, "held_every": FEW_EVERY, "held": True}
+    return {**made, "data_root": FEW_CLEAN}
 
 
 def all_cells(seeds: int) -> Iterator[Cell]:

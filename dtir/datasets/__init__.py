@@ -3,6 +3,7 @@
 from . import degradations, transforms
 from .base import RestorationDataset, resolve_root
 from .drawn import DrawnDataset
+from .masked import MaskedDataset
 from .mixture import MixtureDataset
 from .multi_task import MultiTaskDataset
 from .packed import PackedPictures, write_pack
@@ -12,6 +13,7 @@ from .synthetic import SyntheticDataset
 
 __all__ = [
     "DrawnDataset",
+    "MaskedDataset",
     "MixtureDataset",
     "MultiTaskBatchSampler",
     "MultiTaskDataset",

@@ -25,7 +25,11 @@ def test_cells_have_files_of_their_own():
 def test_a_cell_has_as_many_iterations_as_those_that_it_is_compared_with(cell):
     config = cell.config(Path("unused"))
     plan = StagePlan(config.train_cfg.stages, len(config.model.tasks))
-    assert sum(stage.settings.iters for stage in plan) == (800 if cell.source is None and cell.way.long else 400)
+    iters = sum(stage.settings.iters for stage in plan)
+    if cell.way.masked:
+        before = cell.masked(Path("unused"))
+        iters += sum(stage.settings.iters for stage in StagePlan(before.train_cfg.stages, len(before.model.tasks)))
+    assert iters == (800 if cell.source is None and cell.way.long else 400)
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
@@ -34,6 +38,33 @@ def test_a_cell_of_one_task_trains_on_its_pairs(source):
     assert config.model.tasks == [source.task]
     root = f"train_pairs/{source.pairs}" if source.pairs else "clean"
     assert [data.data_root for data in config.train_dataloader.dataset.datasets] == [root]
+
+
+def way(name):
+    return next(way for way in ONE if way.name == name)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
+def test_few_pictures_are_all_that_differs(source):
+    wide, few = (
+        Cell(way(name), source, 0).config(Path("unused")).train_dataloader.dataset.datasets[0].datasets
+        for name in ("wide", "wide, few pictures")
+    )
+    for whole, part in zip(wide, few, strict=True):
+        assert part.pop("held", None) == (True if source.pairs else None)
+        assert part.pop("held_every", None) == (5 if source.pairs else None)
+        assert part.pop("data_root") == (whole.pop("data_root") if source.pairs else "clean/mcmaster")
+        whole.pop("data_root", None)
+        assert part == whole
+
+
+def test_a_masked_pretraining_sees_the_damaged_pictures_of_the_training():
+    cell = Cell(way("wide, masked pre-training"), SOURCES[0], 0)
+    before, after = (
+        config.train_dataloader.dataset.datasets for config in (cell.masked(Path("a")), cell.config(Path("a")))
+    )
+    assert [made.dataset for made in before] == after
+    assert [made.type for made in before] == ["MaskedDataset"]
 
 
 def test_own_steps_are_all_that_differs_from_the_same_network_without():
