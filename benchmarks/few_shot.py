@@ -135,7 +135,7 @@ def learn(cell: Cell, way: Way, rate: float, out: Path, threads: int) -> Adaptat
     """Carries out one adaptation."""
     replay = str(replay_of(cell.seed, out)) if way.replay else None
     settings = AdaptationSettings(**{**COMMON, **way.settings}, lr=rate, replay=replay, seed=cell.seed)
-    base = base_of(way.base, cell.seed if way.base == "untrained" else NETWORKS, out, threads)
+    base = base_of(way.base, cell.seed if way.base == "untrained" else cell.network, out, threads)
     return adapt(base, pairs_of(cell, out).resolve(), cell.kind.name, settings, "cpu")
 
 
@@ -185,11 +185,11 @@ def _write(path: Path, results: dict) -> None:
         json.dump(results, file)
 
 
-def measure_base(name: str, out: Path, threads: int) -> None:
+def measure_base(name: str, network: int, out: Path, threads: int) -> None:
     """What the old tasks have before anything is learned."""
-    path = out / "results" / f"base_{name}_seed{NETWORKS}.json"
+    path = out / "results" / f"base_{name}_seed{network}.json"
     if not path.is_file():
-        _write(path, old_values(RestorationInferencer(str(base_of(name, NETWORKS, out, threads)), device="cpu")))
+        _write(path, old_values(RestorationInferencer(str(base_of(name, network, out, threads)), device="cpu")))
 
 
 def run_all(args: argparse.Namespace) -> None:
@@ -204,10 +204,10 @@ def run_all(args: argparse.Namespace) -> None:
         print(f"{way.name}: learning rate {chosen_rate(way, out / 'results')}", flush=True)
     for cell in all_cells(args):
         for base in ("told", "method"):
-            measure_base(base, out, args.threads)
+            measure_base(base, cell.network, out, args.threads)
         for way in (way for way in ways_of(cell) if way.name in args.ways):
             carry_out(cell, way, chosen_rate(way, out / "results"), out, args.threads)
-        print(f"{cell.kind.name}, {cell.pairs} pairs, seed {cell.seed}: done", flush=True)
+        print(f"{cell.kind.name}, {cell.pairs} pairs, seed {cell.seed}, network {cell.network}: done", flush=True)
 
 
 def main() -> int:
@@ -221,6 +221,7 @@ def main() -> int:
     parser.add_argument("--kinds", nargs="+", metavar="NAME", help="these alone, in a run")
     parser.add_argument("--ways", nargs="+", default=names, choices=names, metavar="NAME", help="these alone, in a run")
     parser.add_argument("--seeds", type=positive_int, default=SEEDS)
+    parser.add_argument("--networks", type=positive_int, default=NETWORKS)
     parser.add_argument("--threads", type=positive_int, default=1)
     args = parser.parse_args()
     if args.command == "run":

@@ -16,8 +16,10 @@ RATES = {"full": (2e-3, 8e-3), "adapters": (8e-3, 3.2e-2)}
 # The rate of each way of learning is chosen on these kinds, at seed 0 and this many pairs.
 CHOSEN_ON, CHOSEN_AT = ("low-light",), 30
 SEEDS = 3
-# The seed of the networks that learn, which are the same for all choices of the pairs.
-NETWORKS = 0
+# How many networks of each kind learn; each from all choices of the pairs.
+NETWORKS = 3
+# At so many pairs, and by these ways; all else is learned by the first network alone.
+NETWORKS_AT = CHOSEN_AT
 # Pairs of kinds that have fewer than that.
 FEWER = {"shadowed-docs": 10}
 
@@ -102,6 +104,7 @@ FREE = {"method": "full", "importance": 0.0, "replay_share": 0.0, "tolerance": m
 KEPT = {"method": "full"}
 ADAPTERS = {"method": "adapters"}
 SCRATCH, RIVAL, PROJECT = "from scratch", "told: fine-tuned", "method: adapters"
+BY_NETWORK = (RIVAL, PROJECT)
 WAYS = (
     Way(SCRATCH, "untrained", FREE),
     Way("pre-trained alone: fine-tuned", "pre-trained", FREE),
@@ -134,26 +137,30 @@ class Cell:
         kind: Kind of the damage.
         pairs: N.
         seed: Seed of the choice of the pairs, of the split, of the training, and of an untrained network.
+        network: Seed of the trained network that learns.
     """
 
     kind: Kind
     pairs: int
     seed: int
+    network: int = 0
 
     @property
     def file(self) -> str:
         """The name of the file of its results."""
-        return f"{self.kind.name.replace(' ', '_')}_{self.pairs}_seed{self.seed}.json"
+        other = f"_network{self.network}" if self.network else ""
+        return f"{self.kind.name.replace(' ', '_')}_{self.pairs}_seed{self.seed}{other}.json"
 
 
 def all_cells(args: argparse.Namespace) -> Iterator[Cell]:
-    """For each number of pairs, seed by seed."""
+    """For each number of pairs, network by network and seed by seed."""
     for number in args.pairs:
-        for seed in range(args.seeds):
-            for kind in KINDS:
-                pairs = FEWER.get(kind.name, number) if number == CHOSEN_AT else number
-                if len(to_train(kind)) >= pairs and kind.name in (args.kinds or [kind.name]):
-                    yield Cell(kind, pairs, seed)
+        for network in range(args.networks if number == NETWORKS_AT else 1):
+            for seed in range(args.seeds):
+                for kind in KINDS:
+                    pairs = FEWER.get(kind.name, number) if number == CHOSEN_AT else number
+                    if len(to_train(kind)) >= pairs and kind.name in (args.kinds or [kind.name]):
+                        yield Cell(kind, pairs, seed, network)
 
 
 def pairs_in(folder: str) -> list[dict]:
@@ -192,5 +199,7 @@ def chosen_rate(way: Way, results: Path) -> float | None:
 
 def ways_of(cell: Cell) -> list[Way]:
     """Those that the cell's kind is learned by."""
+    if cell.network:
+        return [way for way in WAYS if way.name in BY_NETWORK]
     swept = cell.kind.name in CHOSEN_ON and cell.pairs == CHOSEN_AT
     return [way for way in WAYS if swept or not way.swept]

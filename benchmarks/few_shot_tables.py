@@ -23,17 +23,19 @@ from benchmarks.few_shot_cells import (
     read_results,
 )
 from benchmarks.lab import markdown
-from dtir.evaluation.statistics import difference_interval
+from benchmarks.method_tables import LEAST_SEEDS
+from dtir.evaluation.statistics import difference_interval, half_width
 
 Found = dict[str, dict[str, dict[int, dict]]]
 
 
-def read_cells(results: Path, pairs: dict[str, int]) -> Found:
+def read_cells(results: Path, pairs: dict[str, int], network: int = 0) -> Found:
     """What was measured, by way, kind and seed, at the way's learning rate.
 
     Args:
         results: Folder of the files.
         pairs: N by kind.
+        network: Seed of the network that learned.
     """
     found: Found = {}
     for way in WAYS:
@@ -43,7 +45,7 @@ def read_cells(results: Path, pairs: dict[str, int]) -> Found:
         rate = f"{chosen:g}"
         for kind in (kind for kind in KINDS if kind.name in pairs):
             for seed in range(SEEDS):
-                measured = read_results(results / Cell(kind, pairs[kind.name], seed).file).get(way.name, {})
+                measured = read_results(results / Cell(kind, pairs[kind.name], seed, network).file).get(way.name, {})
                 if rate in measured:
                     found.setdefault(way.name, {}).setdefault(kind.name, {})[seed] = measured[rate]
     return found
@@ -114,11 +116,36 @@ def choices_table(found: Found, kinds: list[str]) -> str:
     return markdown(["difference", *kinds], rows)
 
 
+def networks_table(by_network: list[Found], kinds: list[str]) -> str:
+    """The differences of each network, a mean over the choices of the pairs, and their mean and 95 % interval.
+
+    Training from scratch has no network, and is the same for all.
+    """
+    rows = []
+    for first, second in ((PROJECT, SCRATCH), (PROJECT, RIVAL), (RIVAL, SCRATCH)):
+        values = {kind: [] for kind in kinds}
+        for found in by_network:
+            sides = [(by_network[0] if name == SCRATCH else found).get(name, {}) for name in (first, second)]
+            for kind in kinds:
+                seeds = sorted(sides[0].get(kind, {}).keys() & sides[1].get(kind, {}).keys())
+                if seeds:
+                    means = (fmean(fmean(side[kind][seed]["PSNR"]) for seed in seeds) for side in sides)
+                    values[kind].append(next(means) - next(means))
+        whole = [fmean(column) for column in zip(*values.values(), strict=True)]
+        rows.append([f"{first} - {second}", *(_listed(row) for row in (*values.values(), whole))])
+    return markdown(["difference", *kinds, "average"], rows)
+
+
+def _listed(values: list[float]) -> str:
+    spread = f" ± {half_width(values):.2f}" if len(values) >= LEAST_SEEDS else ""
+    return f"{', '.join(f'{v:+.2f}' for v in values)}: {fmean(values):+.2f}{spread}" if values else "-"
+
+
 def changes(found: Found, name: str, results: Path) -> dict[str, list[float]]:
     """How each adaptation changes the mean PSNR in dB, by old task."""
     base = next(way.base for way in WAYS if way.name == name)
     moved: dict[str, list[float]] = {task: [] for task in OLD}
-    before = read_results(results / f"base_{base}_seed{NETWORKS}.json")
+    before = read_results(results / f"base_{base}_seed0.json")
     for by_seed in found.get(name, {}).values():
         for measured in by_seed.values():
             for task, values in measured.get("old", {}).items():
@@ -172,5 +199,7 @@ def print_tables(results: Path) -> None:
         if kinds:
             tables += [f"{number} pairs", new_table(found, kinds)]
         if kinds and number == CHOSEN_AT:
-            tables += [claims_table(found, kinds), choices_table(found, kinds), forgetting_table(found, kinds, results)]
+            several = [read_cells(results, {n: FEWER.get(n, number) for n in names}, k) for k in range(NETWORKS)]
+            tables += [claims_table(found, kinds), choices_table(found, kinds), networks_table(several, kinds)]
+            tables.append(forgetting_table(found, kinds, results))
     print(*tables, rates_table(results), sep="\n\n")

@@ -21,11 +21,13 @@ from benchmarks.few_shot_cells import (
     all_cells,
     chosen_rate,
     to_test,
+    ways_of,
 )
 from benchmarks.few_shot_tables import (
     choices_table,
     difference,
     forgetting_table,
+    networks_table,
     new_table,
     rates_table,
     read_cells,
@@ -56,7 +58,7 @@ def test_no_test_picture_is_trained_on(kind, tmp_path):
 
 @pytest.mark.usefixtures("real_pairs")
 def test_a_kind_has_a_cell_for_each_number_of_pairs_that_it_has():
-    args = argparse.Namespace(pairs=[30, 100], seeds=2, kinds=None)
+    args = argparse.Namespace(pairs=[30, 100], seeds=2, kinds=None, networks=1)
     cells = {(cell.kind.name, cell.pairs) for cell in all_cells(args)}
     assert cells == {
         ("low-light", 30),
@@ -67,6 +69,18 @@ def test_a_kind_has_a_cell_for_each_number_of_pairs_that_it_has():
         ("low-light", 100),
         ("hazy", 100),
     }
+
+
+@pytest.mark.usefixtures("real_pairs")
+def test_further_networks_learn_by_the_ways_that_decide_from_as_many_pairs_as_these_are_of():
+    args = argparse.Namespace(pairs=[30, 10], seeds=2, kinds=["hazy"], networks=2)
+    cells = list(all_cells(args))
+    assert [(cell.pairs, cell.network, cell.seed) for cell in cells] == [
+        *((30, network, seed) for network in (0, 1) for seed in (0, 1)),
+        *((10, 0, seed) for seed in (0, 1)),
+    ]
+    assert len({cell.file for cell in cells}) == len(cells)
+    assert {way.name for way in ways_of(cells[2])} == {RIVAL, PROJECT}
 
 
 def test_all_ways_search_the_rate_or_take_that_of_a_way_that_does():
@@ -121,3 +135,21 @@ def test_tables_compare_at_equal_pictures_and_seeds(results):
     assert gains == f"| {PROJECT} - {RIVAL} | +1.00, +1.00: +1.00 ± 0.00 |"
     lost = next(line for line in forgetting_table(found, kinds, results).splitlines() if line.startswith(f"| {RIVAL}"))
     assert lost.endswith("| -0.05 | -0.10 |")
+
+
+def test_differences_of_networks_are_means_over_the_choices_of_the_pairs(results):
+    kinds = [kind.name for kind in KINDS]
+    numbers = {name: FEWER.get(name, CHOSEN_AT) for name in kinds}
+    for network, gain in ((1, 2.0), (2, 3.0)):
+        for kind in KINDS:
+            # Of one of the two choices.
+            first = json.loads((results / Cell(kind, numbers[kind.name], 1).file).read_text())
+            for values in first[PROJECT].values():
+                values["PSNR"] = [value + gain for value in values["PSNR"]]
+            path = results / Cell(kind, numbers[kind.name], 1, network).file
+            path.write_text(json.dumps({name: first[name] for name in (PROJECT, RIVAL)}))
+    lines = networks_table([read_cells(results, numbers, k) for k in range(3)], kinds).splitlines()
+    # By Student's t of two degrees of freedom: 4.303 / sqrt(3) of the standard deviation.
+    assert lines[3] == f"| {PROJECT} - {RIVAL} |" + " +1.00, +3.00, +4.00: +2.67 ± 3.79 |" * 6
+    # Scratch at the choice that both have: 13 and 23, by its rate 1 and 1.
+    assert lines[4] == f"| {RIVAL} - {SCRATCH} |" + " +17.00, +17.50, +17.50: +17.33 ± 0.72 |" * 6
