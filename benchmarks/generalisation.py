@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mmengine.config import Config
 
 from benchmarks.generalisation_cells import CLEAN, MOST, MOST_CLEAN, ONE, SEEDS, TEN, Cell, all_cells, test_crop
 from benchmarks.generalisation_tables import earlier, print_tables
@@ -31,10 +32,15 @@ from dtir.core.atomic import atomic_write
 from dtir.datasets import PairedDataset
 from dtir.evaluation.metrics.functional import psnr
 from dtir.imaging.files import read_rgb
+from dtir.models.backbones import DTIRUNet
+from dtir.models.backbones.image.nafnet import LocalAvgPool2d
+from dtir.registry import DATASETS
 
 RESULTS, EARLIER = "benchmarks/results/generalisation", REPO / "benchmarks/results/method"
 # Steps of a task that are tried for the best one.
 TRIED = 6
+# Of each task, by which its share of the samples is measured.
+SAMPLES = 24
 Restore = Callable[[RestorationInferencer, np.ndarray, np.ndarray, str], np.ndarray]
 
 
@@ -86,6 +92,45 @@ def _rounded(value: torch.Tensor) -> float:
     return round(value.item(), 3)
 
 
+def pool_locally(backbone: DTIRUNet, patch: int) -> None:
+    """Has a network pool over windows of 1.5 times what each level sees of a training patch."""
+    deepest = len(backbone.encoders)
+    levels = [*enumerate([*backbone.encoders, backbone.middle_blks])]
+    levels += [(deepest - 1 - depth, level) for depth, level in enumerate(backbone.decoders)]
+    for depth, level in levels:
+        side = (3 * patch // 2) >> depth
+        for block in level:
+            block.pool = LocalAvgPool2d((side, side))
+
+
+def errors(checkpoint: Path, config: Config) -> list[float]:
+    """By task, the mean absolute difference from GT of training samples that are restored, told the task."""
+    inferencer, found = RestorationInferencer(str(checkpoint), device="cpu"), []
+    data = DATASETS.build(config.train_dataloader.dataset)
+    for dataset in data.datasets:
+        rng, differences = np.random.default_rng(0), []
+        for _ in range(SAMPLES):
+            item = dataset.training_item(int(rng.integers(len(dataset))), rng)
+            lq, gt = (each.permute(1, 2, 0).numpy() for each in (item["inputs"], item["data_samples"]["gt"]))
+            differences.append(np.abs(inferencer.restore_array(lq, dataset.task) - gt / 255.0).mean())
+        found.append(float(np.mean(differences)))
+    return found
+
+
+def _last_part(cell: Cell, trainings: Path, threads: int) -> Config:
+    """What a cell's training ends with, from the weights of what comes before it."""
+    way, folder = cell.way, trainings / f"{cell.run.folder}_before"
+    if way.shares:
+        start = train(cell.half(trainings), folder, threads)
+        config = cell.half(trainings, errors(start, cell.half(trainings)) if way.shares == "loss" else None)
+    elif way.first:
+        start, config = train(cell.before(trainings), folder, threads), cell.config(trainings)
+    else:
+        return cell.config(trainings)
+    config.load_from = str(start)
+    return config
+
+
 def carry_out(cell: Cell, out: Path, threads: int) -> None:
     """Trains and measures a cell unless that is done."""
     path, trainings = out / "results" / cell.file, out / cell.place
@@ -94,12 +139,11 @@ def carry_out(cell: Cell, out: Path, threads: int) -> None:
     if cell.way.pretrained:
         first = pretraining(cell.seed, cell.settings)
         train(prepare(first, trainings), trainings / first.folder, threads)
-    config = cell.config(trainings)
-    if cell.way.masked:
-        config.load_from = str(train(cell.masked(trainings), trainings / f"{cell.run.folder}_masked", threads))
-    checkpoint = train(config, trainings / cell.run.folder, threads)
     torch.set_num_threads(threads)
+    checkpoint = train(_last_part(cell, trainings, threads), trainings / cell.run.folder, threads)
     inferencer = RestorationInferencer(str(checkpoint), device="cpu")
+    if cell.way.local:
+        pool_locally(inferencer.restorer.backbone, Config.fromfile(REPO / cell.settings).patch)
     found = {mode: measure(cell, inferencer, mode) for mode in cell.way.modes}
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path, "w", encoding="utf-8") as file:

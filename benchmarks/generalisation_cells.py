@@ -1,8 +1,9 @@
 """What `benchmarks.generalisation` trains, and what it tests that on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from mmengine.config import Config
 
@@ -37,6 +38,8 @@ WIDE, WIDE_PAIRS = (0.05, 1.0), (0.05, RECORDED)
 CLEAN_SHARE = 0.1
 # Where pictures are few: 14 to 22 pairs, 18 clean photographs.
 FEW_EVERY, FEW_CLEAN = 5, "clean/mcmaster"
+# Of all tasks together, where they share the samples by weights.
+WEIGHTS = 10_000
 # Side of the squares that are hidden, on patches of 40 pixels.
 SQUARE = 8
 
@@ -86,7 +89,11 @@ class Way:
         wide: Whether the damage has all severities, from none on.
         own_step: Whether each sample is trained at the step of its severity, and not at its task's.
         few: Whether pictures are few, see `few`.
-        masked: Whether the first half of the iterations completes damaged pictures with hidden squares.
+        first: What the first half of the iterations learns: a key of `FIRST`; None restores from the beginning.
+        loss: In place of the settings'.
+        shares: How tasks share the second half of the iterations, "equal" or "loss", by what each is restored with
+            then; None does not part the iterations.
+        local: Whether in use it pools over windows of 1.5 times the training patch (TLC, ECCV 2022).
     """
 
     name: str
@@ -96,7 +103,10 @@ class Way:
     wide: bool = False
     own_step: bool = False
     few: bool = False
-    masked: bool = False
+    first: str | None = None
+    loss: dict | None = None
+    shares: Literal["equal", "loss"] | None = None
+    local: bool = False
 
     @property
     def pretrained(self) -> bool:
@@ -104,6 +114,10 @@ class Way:
         return self.config in (SINGLE, FULL)
 
 
+# What a pre-training makes of a dataset.
+FIRST = {"masked": {"type": "MaskedDataset", "square": SQUARE}, "reversed": {"type": "ReversedDataset"}}
+# The loss of the released recipe.
+L1_FFT = {"type": "WeightedLosses", "losses": [{"type": "L1Loss"}, {"type": "FFTLoss"}], "weights": [1.0, 0.1]}
 BY_PICTURE = ("told", "step", "best")
 ONE = (
     Way("plain", PLAIN, long=True),
@@ -111,12 +125,17 @@ ONE = (
     Way("wide", PLAIN, long=True, wide=True),
     Way("wide, own step", TOLD, BY_PICTURE, long=True, wide=True, own_step=True),
     Way("wide, few pictures", PLAIN, long=True, wide=True, few=True),
-    Way("wide, masked pre-training", PLAIN, wide=True, masked=True),
+    Way("wide, masked pre-training", PLAIN, wide=True, first="masked"),
+    Way("wide, reversed pre-training", PLAIN, wide=True, first="reversed"),
+    Way("wide, L1 + 0.1 FFT", PLAIN, long=True, wide=True, loss=L1_FFT),
+    Way("wide, local pooling", PLAIN, long=True, wide=True, local=True),
 )
 TEN = (
     Way("told", TOLD, ("told", "blind")),
     Way("wide told", TOLD, ("told", "blind"), wide=True),
     Way("wide told, own step", TOLD, (*BY_PICTURE, "blind"), wide=True, own_step=True),
+    Way("wide told in two halves", TOLD, wide=True, shares="equal"),
+    Way("wide told, shares by loss", TOLD, wide=True, shares="loss"),
     Way("told, equal total steps", TOLD, ("told", "blind"), long=True),
     Way("full", FULL, ("told", "blind")),
 )
@@ -163,6 +182,8 @@ class Cell:
     def config(self, out: Path) -> Config:
         """What is trained."""
         config = prepare(self.run, out)
+        if self.way.loss:
+            config.model.losses = [self.way.loss]
         if not self.way.wide:
             return config
         data = config.train_dataloader.dataset
@@ -176,14 +197,28 @@ class Cell:
             config.model.matched_t = dict(zip(config.model.tasks, recorded, strict=True))
         return config
 
-    def masked(self, out: Path) -> Config:
-        """What completes damaged pictures before `config` restores them: L1, as many iterations."""
+    def before(self, out: Path) -> Config:
+        """What is learned before `config`, by L1 and for as many iterations, where something is."""
         config = self.config(out)
         config.model.losses = [{"type": "L1Loss"}]
         data = config.train_dataloader.dataset
-        data.datasets = [
-            {"type": "MaskedDataset", "task": made["task"], "dataset": made, "square": SQUARE} for made in data.datasets
-        ]
+        data.datasets = [{**FIRST[self.way.first], "task": made["task"], "dataset": made} for made in data.datasets]
+        return config
+
+    def half(self, out: Path, errors: Sequence[float] | None = None) -> Config:
+        """`config` for half of the iterations.
+
+        Args:
+            out: As of `config`.
+            errors: By task, to which the shares of the samples are proportional; None has equal ones.
+        """
+        config = self.config(out)
+        for stage in config.train_cfg.stages:
+            stage.iters //= 2
+            if errors is not None:
+                stage.mixing = "proportional"
+        for made, error in zip(config.train_dataloader.dataset.datasets, errors or (), strict=bool(errors)):
+            made.weight = max(1, round(WEIGHTS * error / sum(errors)))
         return config
 
     def bands(self, datasets: list[dict]) -> list[list[tuple[float, int]]]:

@@ -123,6 +123,7 @@ def ten_tasks(results: Path, seeds: int) -> Iterator[str]:
     asked = [(f"wide told, own step{how}", "wide told") for how in ("", TOLD_BY["step"], TOLD_BY["best"])] + [
         (f"wide told, own step{BLIND_STEP}", f"wide told{TOLD_BY['blind']}"),
         ("wide told", "told"),
+        ("wide told, shares by loss", "wide told in two halves"),
         ("full", "told, equal total steps"),
     ]
     yield markdown(

@@ -8,6 +8,7 @@ from .mixture import MixtureDataset
 from .multi_task import MultiTaskDataset
 from .packed import PackedPictures, write_pack
 from .paired import PairedDataset
+from .reversed import ReversedDataset
 from .sampler import MultiTaskBatchSampler, SampleKey, StageDraws
 from .synthetic import SyntheticDataset
 
@@ -20,6 +21,7 @@ __all__ = [
     "PackedPictures",
     "PairedDataset",
     "RestorationDataset",
+    "ReversedDataset",
     "SampleKey",
     "StageDraws",
     "SyntheticDataset",

@@ -1,13 +1,17 @@
 """The comparison on other sets than those of the training: what its runs are, and how they are tabulated."""
 
+import copy
 import json
 from pathlib import Path
 
 import pytest
+import torch
 
+from benchmarks.generalisation import pool_locally
 from benchmarks.generalisation_cells import ONE, SOURCES, TEN, TEST_SETS, Cell, all_cells
 from benchmarks.generalisation_tables import difference, earlier, means, print_tables, rows_of, worst
 from dtir.engine.stages import StagePlan
+from dtir.models.backbones import DTIRUNet
 
 CELLS = [cell for cell in all_cells(1) if not cell.way.pretrained]
 
@@ -26,8 +30,11 @@ def test_a_cell_has_as_many_iterations_as_those_that_it_is_compared_with(cell):
     config = cell.config(Path("unused"))
     plan = StagePlan(config.train_cfg.stages, len(config.model.tasks))
     iters = sum(stage.settings.iters for stage in plan)
-    if cell.way.masked:
-        before = cell.masked(Path("unused"))
+    if cell.way.shares:
+        half = cell.half(Path("unused"))
+        assert 2 * sum(stage.settings.iters for stage in StagePlan(half.train_cfg.stages, 10)) == iters
+    if cell.way.first:
+        before = cell.before(Path("unused"))
         iters += sum(stage.settings.iters for stage in StagePlan(before.train_cfg.stages, len(before.model.tasks)))
     assert iters == (800 if cell.source is None and cell.way.long else 400)
 
@@ -58,13 +65,51 @@ def test_few_pictures_are_all_that_differs(source):
         assert part == whole
 
 
-def test_a_masked_pretraining_sees_the_damaged_pictures_of_the_training():
-    cell = Cell(way("wide, masked pre-training"), SOURCES[0], 0)
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("wide, masked pre-training", "MaskedDataset"), ("wide, reversed pre-training", "ReversedDataset")],
+)
+def test_a_pretraining_sees_the_pictures_of_the_training(name, kind):
+    cell = Cell(way(name), SOURCES[0], 0)
     before, after = (
-        config.train_dataloader.dataset.datasets for config in (cell.masked(Path("a")), cell.config(Path("a")))
+        made.train_dataloader.dataset.datasets for made in (cell.before(Path("a")), cell.config(Path("a")))
     )
     assert [made.dataset for made in before] == after
-    assert [made.type for made in before] == ["MaskedDataset"]
+    assert [made.type for made in before] == [kind]
+
+
+def test_shares_follow_errors():
+    cell = Cell(next(way for way in TEN if way.shares == "loss"), None, 0)
+    equal, told = cell.half(Path("a")), cell.half(Path("a"), [0.01] * 9 + [0.03])
+    assert [made.get("weight") for made in told.train_dataloader.dataset.datasets] == [833] * 9 + [2500]
+    assert [config.train_cfg.stages[0].get("mixing", "balanced") for config in (equal, told)] == [
+        "balanced",
+        "proportional",
+    ]
+
+
+def test_another_loss_is_all_that_differs():
+    l2, l1 = (Cell(way(name), SOURCES[0], 0).config(Path("a")) for name in ("wide", "wide, L1 + 0.1 FFT"))
+    first, second = (dict(config.model.to_dict()) for config in (l2, l1))
+    assert [loss.pop("losses")[0]["type"] for loss in (first, second)] == ["PSNRLoss", "WeightedLosses"]
+    assert first == second
+    for key in ("train_cfg", "train_dataloader", "optim_wrapper", "custom_hooks"):
+        assert l2[key] == l1[key]
+
+
+def test_local_pooling_is_global_on_patches_of_the_training():
+    torch.manual_seed(0)
+    network = DTIRUNet(4, 1, [1, 1, 1], [1, 1, 1]).eval()
+    for p in network.parameters():
+        torch.nn.init.normal_(p, std=0.3)
+    local = copy.deepcopy(network)
+    pool_locally(local, 40)
+    same = torch.rand(1, 3, 40, 40)
+    larger = same.repeat(1, 1, 2, 2) * torch.linspace(0, 1, 80)
+    with torch.no_grad():
+        assert torch.equal(local(same), network(same))
+        assert (local(larger) - network(larger)).abs().max() > 1e-3
+    assert local.state_dict().keys() == network.state_dict().keys()
 
 
 def test_own_steps_are_all_that_differs_from_the_same_network_without():

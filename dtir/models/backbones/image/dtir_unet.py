@@ -14,7 +14,7 @@ from dtir.models.backbones.parts.reading import State
 from dtir.models.backbones.traits import Published, Traits
 from dtir.registry import BACKBONES
 
-from .nafnet import NAFUNet
+from .nafnet import GlobalAvgPool2d, NAFUNet
 
 
 class GatedConvBlock(nn.Module):
@@ -28,6 +28,7 @@ class GatedConvBlock(nn.Module):
         super().__init__()
         self.norm = LayerNorm2d(channels)
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.pool = GlobalAvgPool2d()
         self.gate = nn.Conv2d(channels, channels, 1)
         self.out = PointwiseConv2d(channels, channels)
         self.scale = nn.Parameter(torch.zeros(1, channels, 1, 1))
@@ -35,7 +36,7 @@ class GatedConvBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
         y = F.gelu(self.conv(self.norm(x)))
-        y = self.out(y * self.gate(y.mean(dim=(2, 3), keepdim=True)))
+        y = self.out(y * self.gate(self.pool(y)))
         return torch.addcmul(x, y, self.scale)
 
 

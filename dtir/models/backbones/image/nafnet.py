@@ -230,6 +230,14 @@ class NAFNet(NAFUNet):
         return (self.run(inp) + inp)[..., :height, :width]
 
 
+class GlobalAvgPool2d(nn.Module):
+    """The means of the channels, as a module that `LocalAvgPool2d` can take the place of."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C, 1, 1)."""
+        return x.mean(dim=(2, 3), keepdim=True)
+
+
 class LocalAvgPool2d(nn.Module):
     """Average pooling over a window around each pixel in place of the global one (Chu et al., TLC, ECCV 2022).
 
