@@ -185,11 +185,11 @@ def _write(path: Path, results: dict) -> None:
         json.dump(results, file)
 
 
-def measure_base(name: str, network: int, out: Path, threads: int) -> None:
-    """What the old tasks have before anything is learned."""
-    path = out / "results" / f"base_{name}_seed{network}.json"
+def measure_base(name: str, out: Path, threads: int) -> None:
+    """What the old tasks have before anything is learned, with the first network."""
+    path = out / "results" / f"base_{name}_seed0.json"
     if not path.is_file():
-        _write(path, old_values(RestorationInferencer(str(base_of(name, network, out, threads)), device="cpu")))
+        _write(path, old_values(RestorationInferencer(str(base_of(name, 0, out, threads)), device="cpu")))
 
 
 def run_all(args: argparse.Namespace) -> None:
@@ -203,8 +203,8 @@ def run_all(args: argparse.Namespace) -> None:
                     carry_out(Cell(kind, CHOSEN_AT, 0), way, rate, out, args.threads)
         print(f"{way.name}: learning rate {chosen_rate(way, out / 'results')}", flush=True)
     for cell in all_cells(args):
-        for base in ("told", "method"):
-            measure_base(base, cell.network, out, args.threads)
+        for base in ("told", "method") if cell.network == 0 else ():
+            measure_base(base, out, args.threads)
         for way in (way for way in ways_of(cell) if way.name in args.ways):
             carry_out(cell, way, chosen_rate(way, out / "results"), out, args.threads)
         print(f"{cell.kind.name}, {cell.pairs} pairs, seed {cell.seed}, network {cell.network}: done", flush=True)

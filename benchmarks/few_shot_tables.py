@@ -123,17 +123,24 @@ def networks_table(by_network: list[Found], kinds: list[str]) -> str:
     """
     rows = []
     for first, second in ((PROJECT, SCRATCH), (PROJECT, RIVAL), (RIVAL, SCRATCH)):
-        values = {kind: [] for kind in kinds}
-        for found in by_network:
-            sides = [(by_network[0] if name == SCRATCH else found).get(name, {}) for name in (first, second)]
-            for kind in kinds:
-                seeds = sorted(sides[0].get(kind, {}).keys() & sides[1].get(kind, {}).keys())
-                if seeds:
-                    means = (fmean(fmean(side[kind][seed]["PSNR"]) for seed in seeds) for side in sides)
-                    values[kind].append(next(means) - next(means))
-        whole = [fmean(column) for column in zip(*values.values(), strict=True)]
-        rows.append([f"{first} - {second}", *(_listed(row) for row in (*values.values(), whole))])
+        by_kind = [_of_networks(by_network, (first, second), kind) for kind in kinds]
+        complete = [number for number in by_kind[0] if all(number in values for values in by_kind)]
+        means = [fmean(values[number] for values in by_kind) for number in complete]
+        rows.append([f"{first} - {second}", *(_listed([*values.values()]) for values in by_kind), _listed(means)])
     return markdown(["difference", *kinds, "average"], rows)
+
+
+def _of_networks(by_network: list[Found], ways: tuple[str, str], kind: str) -> dict[int, float]:
+    """By number of the network, how much one way is above the other, where both have learned from the same pairs."""
+    found = {}
+    for number, of_network in enumerate(by_network):
+        first, second = (
+            (by_network[0] if name == SCRATCH else of_network).get(name, {}).get(kind, {}) for name in ways
+        )
+        seeds = sorted(first.keys() & second.keys())
+        if seeds:
+            found[number] = fmean(fmean(first[seed]["PSNR"]) - fmean(second[seed]["PSNR"]) for seed in seeds)
+    return found
 
 
 def _listed(values: list[float]) -> str:

@@ -151,5 +151,11 @@ def test_differences_of_networks_are_means_over_the_choices_of_the_pairs(results
     lines = networks_table([read_cells(results, numbers, k) for k in range(3)], kinds).splitlines()
     # By Student's t of two degrees of freedom: 4.303 / sqrt(3) of the standard deviation.
     assert lines[3] == f"| {PROJECT} - {RIVAL} |" + " +1.00, +3.00, +4.00: +2.67 ± 3.79 |" * 6
+    # An unfinished network is left out of the average alone.
+    for network in (1, 2):
+        (results / Cell(KINDS[0], numbers[kinds[0]], 1, network).file).unlink()
+    row = networks_table([read_cells(results, numbers, k) for k in range(3)], kinds).splitlines()[3]
+    assert row.startswith(f"| {PROJECT} - {RIVAL} | +1.00: +1.00 | +1.00, +3.00, +4.00: +2.67 ± 3.79 |")
+    assert row.endswith("| +1.00: +1.00 |")
     # Scratch at the choice that both have: 13 and 23, by its rate 1 and 1.
     assert lines[4] == f"| {RIVAL} - {SCRATCH} |" + " +17.00, +17.50, +17.50: +17.33 ± 0.72 |" * 6
