@@ -5,7 +5,8 @@
 Crops are drawn as the training of the universal model draws them, all classes alike, with random numbers that no
 training used; each is restored once as its estimated damage. No picture of the scoreboard is looked at. With
 --training configs/models/universal_estimator_mixtures.py a quarter of the crops have two damages. With --pairs, the
-real pairs of the training take the place of the crops.
+real pairs of the training take the place of the crops. With --clean, clean pictures of the training are judged, whole:
+how many would be restored, with the odds of a glance multiplied by each of --glance-odds.
 """
 
 import argparse
@@ -22,10 +23,14 @@ from rich.progress import track
 from benchmarks.lab import REPO, markdown
 from benchmarks.weights import TRAINING, held_out, quality, read_pairs
 from dtir.apis import RestorationInferencer
+from dtir.apis.models.packing import weigh_classes
 from dtir.cli import exit_code
 from dtir.cli.launching import load_config
 from dtir.cli.numbers import positive_int
+from dtir.core.errors import ConfigError
 from dtir.datasets.sampler import StageDraws
+from dtir.imaging.files import read_rgb
+from dtir.imaging.listing import list_images
 from dtir.registry import DATASETS
 from dtir.tasks import CLEAN
 
@@ -135,6 +140,42 @@ def folder_table(found: Sequence[Try], restores: Callable[[Try], bool]) -> str:
     return markdown(["pairs of", "taken for", "pairs", "mean gain", "worst"], rows)
 
 
+def clean_pictures(data: Path, each: int) -> Iterator[np.ndarray]:
+    """At most `each` of the clean photographs of every folder, and GTs of every folder of pairs that is trained on."""
+    for folder in sorted(path for path in (data / "clean").iterdir() if path.is_dir()):
+        paths = list_images(folder, recursive=True)
+        for number in np.linspace(0, len(paths) - 1, min(each, len(paths))).astype(int):
+            yield read_rgb(paths[number])
+    for _, _, gt in real_pairs(data, each):
+        yield gt
+
+
+def restored_by_odds(
+    inferencer: RestorationInferencer, pictures: Iterable[np.ndarray], factors: Sequence[float]
+) -> dict[float, list[str]]:
+    """By factor on the odds of all that a glance tells, what pictures (H, W, 3), uint8, would be restored as.
+
+    Raises:
+        ConfigError: A factor is not positive, or is not 1 and the estimator has no glance.
+    """
+    judge, found = inferencer.judge, {factor: [] for factor in factors}
+    glance = judge.estimator.glance
+    if glance is None and set(factors) != {1.0}:
+        raise ConfigError("the estimator has no glance, which --glance-odds is of.")
+    for picture in pictures:
+        image = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
+        for factor in factors:
+            own = None if glance is None else glance.head.bias.clone()
+            if glance is not None:
+                weigh_classes(glance, dict.fromkeys(glance.told, factor))
+            estimate = judge.estimate(image)
+            if glance is not None:
+                glance.head.bias.data.copy_(own)
+            if judge.calls_for(estimate):
+                found[factor].append(estimate.task)
+    return found
+
+
 def main() -> int:
     """Tries and prints; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -144,6 +185,9 @@ def main() -> int:
     parser.add_argument("--side", type=positive_int, default=256, help="of the crops, in pixels")
     parser.add_argument("--training", type=Path, default=TRAINING, metavar="CONFIG", help="whose crops are drawn")
     parser.add_argument("--pairs", type=positive_int, metavar="N", help="judge N real pairs of each folder instead")
+    parser.add_argument("--clean", type=positive_int, metavar="N", help="judge N clean pictures of each folder instead")
+    odds = {"type": float, "nargs": "+", "default": [1.0], "metavar": "FACTOR"}
+    parser.add_argument("--glance-odds", **odds, help="of a glance, with --clean")
     args = parser.parse_args()
     os.environ["DTIR_DATA"] = str(args.data.resolve())
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))
@@ -153,6 +197,13 @@ def main() -> int:
         print(f"Taken for something with a probability of at least {least:g}:\n")
         print(folder_table(tries(inferencer, real_pairs(args.data, args.pairs)), by_confidence(least)))
         return 0
+    if args.clean:
+        pictures = list(clean_pictures(args.data, args.clean))
+        print(f"Of {len(pictures)} clean pictures of the training, restored:\n")
+        restored = restored_by_odds(inferencer, track(pictures, transient=True), args.glance_odds)
+        rows = ((f"{factor:g}", len(names), *_counted(names)) for factor, names in restored.items())
+        print(markdown(["odds of the glance", "pictures", "as"], rows))
+        return 0
     found = tries(inferencer, crops(args.samples, args.side, args.training))
     right = np.mean([item.task == item.estimated for item in found])
     print(f"{len(found)} crops of {args.side} pixels; {100 * right:.0f} % taken for what they are.\n")
@@ -160,6 +211,10 @@ def main() -> int:
     print(f"\nWith a confidence of {least:g}, or of the two likeliest damages together:\n")
     print(table(found, "least of two", {value: by_two(value, least) for value in OF_TWO}))
     return 0
+
+
+def _counted(names: Sequence[str]) -> tuple[str]:
+    return (", ".join(f"{name} {names.count(name)}" for name in sorted(set(names))) or "-",)
 
 
 def _eight_bits(image: torch.Tensor) -> np.ndarray:

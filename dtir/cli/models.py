@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pack.add_argument("checkpoint", metavar="CHECKPOINT", help="checkpoint of a training, or a model file")
     pack.add_argument("file", metavar="FILE", help="the file to write, which ends in .safetensors")
     pack.add_argument("--estimator", metavar="CKPT", help="take the estimator of this checkpoint instead")
+    pack.add_argument("--glance", metavar="CKPT", help="give the estimator the glance of this training")
     pack.add_argument(
         "--least-confidence",
         type=float,
@@ -51,6 +52,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="TASK=FACTOR",
         help="multiply the estimator's odds of a damage: below 1 it takes more evidence to name it",
+    )
+    pack.add_argument(
+        "--glance-odds",
+        type=_odds,
+        nargs="+",
+        default=[],
+        metavar="TASK=FACTOR",
+        help="the same of the glance's odds, which those of the estimator do not touch",
     )
     pack.add_argument(
         "--flips-up-to",
@@ -130,14 +139,23 @@ def _described_listed(model: "Listed") -> str:
 
 def _pack(args: argparse.Namespace) -> None:
     from dtir.apis.models.build import load_restorer
-    from dtir.apis.models.packing import average_small, weigh_classes, with_estimator
+    from dtir.apis.models.packing import average_small, weigh_classes, with_estimator, with_glance
 
     restorer = load_restorer(args.checkpoint)
     with_estimator(restorer, args.estimator, args.least_confidence, args.least_of_two)
+    if args.glance is not None:
+        with_glance(restorer, args.glance)
     if args.odds:
         if restorer.estimator is None:
             raise CheckpointError(f"'{args.checkpoint}' has no estimator of the task, which --odds is of.")
         weigh_classes(restorer.estimator, dict(args.odds))
+    if args.glance_odds:
+        glance = getattr(restorer.estimator, "glance", None)
+        if glance is None:
+            raise CheckpointError(
+                f"'{args.checkpoint}' has no glance, which --glance-odds is of; --glance gives it one."
+            )
+        weigh_classes(glance, dict(args.glance_odds))
     if args.flips_up_to is not None:
         average_small(restorer, args.flips_up_to)
     facts = write_model_file(args.file, restorer, args.name, args.description, args.licence, half=not args.full)

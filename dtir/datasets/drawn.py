@@ -6,7 +6,7 @@ from typing import Literal
 from dtir.core.ranges import PositiveInt, Seed
 from dtir.registry import DATASETS
 
-from .base import RestorationDataset
+from .base import Pipeline, RestorationDataset
 from .degradations import NoDamage
 from .synthetic import evaluation_steps, training_steps
 from .transforms.degrade import Severity, build_degradation
@@ -25,6 +25,8 @@ class DrawnDataset(RestorationDataset):
         side: of the pictures, in pixels, at least 10.
         seed: seed of the pictures of evaluation.
         draw: class name in the TRANSFORMS registry of what draws them: "DrawPicture" or "DrawGround".
+        pipeline: training transforms in place of the default ones, the drawing among them; what is given beside them is
+            for evaluation alone.
 
     Raises:
         ConfigError: `side` is less, or the degradation or severity is none.
@@ -40,6 +42,7 @@ class DrawnDataset(RestorationDataset):
         side: PositiveInt = 400,
         seed: Seed = 0,
         draw: Literal["DrawPicture", "DrawGround"] = "DrawPicture",
+        pipeline: Pipeline | None = None,
     ):
         built = NoDamage() if degradation is None else build_degradation(degradation)
         drawing = {"type": draw, "side": side}
@@ -47,4 +50,4 @@ class DrawnDataset(RestorationDataset):
         margin = getattr(built, "margin", 0)
         records = [{"name": f"drawn_{number}", "lq_path": "", "gt_path": ""} for number in range(length)]
         train = [drawing, *training_steps(degrade, patch, margin)]
-        super().__init__(task, records, train, [drawing, *evaluation_steps(degrade)], seed)
+        super().__init__(task, records, pipeline or train, [drawing, *evaluation_steps(degrade)], seed)

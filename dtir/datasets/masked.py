@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 
 from dtir.core.errors import DatasetError
@@ -24,7 +23,7 @@ class MaskedDataset(Dataset):
         share: share of the squares that is hidden, in (0, 1); a patch has at least one of each.
 
     Raises:
-        DatasetError: `share` is out of range, or the dataset is of another task.
+        DatasetError: `share` or `square` is out of range, or the dataset is of another task.
     """
 
     # For the check of configs: the dataset needs no task of its own.
@@ -34,6 +33,8 @@ class MaskedDataset(Dataset):
         self.dataset = DATASETS.build({"task": task, **dataset}) if isinstance(dataset, dict) else dataset
         if self.dataset.task != task:
             raise DatasetError(f"masked pictures of '{task}': the dataset is of '{self.dataset.task}'.")
+        if square < 1:
+            raise DatasetError(f"masked pictures of '{task}': square={square}: expected at least 1 pixel.")
         if not 0 < share < 1:
             raise DatasetError(f"masked pictures of '{task}': share={share}: expected a number between 0 and 1.")
         self.task = self.task_name = task
@@ -44,7 +45,7 @@ class MaskedDataset(Dataset):
         return len(self.dataset)
 
     def training_item(self, index: int, rng: np.random.Generator, generative: bool = False, **options) -> dict:
-        """Returns the dataset's item of `index` with its LQ as GT, and masked where it is not `generative`."""
+        """Returns the dataset's item of `index` with its LQ as GT and masked as LQ; a `generative` one as it is."""
         item = self.dataset.training_item(index, rng, generative, **options)
         if generative:
             return item
@@ -68,7 +69,8 @@ class MaskedDataset(Dataset):
                 f"{self.square} alone: take larger patches or smaller squares."
             )
         hidden = min(max(round(self.share * count), 1), count - 1)
-        seen = np.ones(count, np.float32)
+        seen = np.ones(count, np.uint8)
         seen[rng.permutation(count)[:hidden]] = 0
-        squares = torch.from_numpy(seen.reshape(1, 1, rows, columns))
-        return interpolate(squares, scale_factor=self.square)[0, 0, : size[0], : size[1]].to(torch.uint8)
+        squares = torch.from_numpy(seen.reshape(rows, columns))
+        whole = squares.repeat_interleave(self.square, 0).repeat_interleave(self.square, 1)
+        return whole[: size[0], : size[1]]

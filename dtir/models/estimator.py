@@ -8,7 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dtir.models.backbones.parts.layers import LayerNorm2d
+from dtir.core.errors import ConfigError
+from dtir.models.describing import DESCRIBED_BY, Residual, described, halving
+from dtir.models.glance import Glance
+from dtir.tasks import CLEAN
 
 # A larger picture is judged by this much of its middle: damage is everywhere, and pixels must keep their size.
 SIDE = 768
@@ -40,6 +43,10 @@ class TaskEstimator(nn.Module):
             that the likelier is to be restored; None where it never does.
         steps: Time steps, ascending, that the samples of a task had of their own, by its name; none where samples have
             their task's.
+        glance: Arguments of a `Glance`, which is asked about pictures of whose damage this is not sure; None is none.
+
+    Raises:
+        ConfigError: The glance tells what is not among `classes`.
     """
 
     def __init__(
@@ -50,17 +57,25 @@ class TaskEstimator(nn.Module):
         least_confidence: float = LEAST_CONFIDENCE,
         least_of_two: float | None = None,
         steps: Mapping[str, Sequence[int]] | None = None,
+        glance: Mapping | None = None,
     ) -> None:
         super().__init__()
         self.width, self.classes = width, tuple(classes)
         self.steps = {task: tuple(own) for task, own in (steps or {}).items()}
         self.least_confidence, self.least_of_two = least_confidence, least_of_two
         widths = [6, width, 2 * width, 4 * width, 5 * width, 5 * width]
-        first, *others = (_halving(channels, out) for channels, out in itertools.pairwise(widths))
+        first, *others = (halving(channels, out) for channels, out in itertools.pairwise(widths))
         # Half of the cost would be at the largest resolution, for the least to tell.
-        self.features = nn.Sequential(first, nn.GELU(), *(_stage(halving) for halving in others))
-        self.head = nn.Linear(3 * widths[-1], num_tasks)
-        self.step_head = nn.Linear(3 * widths[-1], len(self.steps)) if self.steps else None
+        self.features = nn.Sequential(first, nn.GELU(), *(_stage(made) for made in others))
+        self.head = nn.Linear(DESCRIBED_BY * widths[-1], num_tasks)
+        self.step_head = nn.Linear(DESCRIBED_BY * widths[-1], len(self.steps)) if self.steps else None
+        self.glance = Glance(**glance) if glance else None
+        unknown = set(self.glance.told if self.glance else ()) - set(self.classes)
+        if unknown:
+            raise ConfigError(
+                f"the glance tells {', '.join(sorted(unknown))}, which is not among the estimator's classes "
+                f"({', '.join(self.classes) or 'none are named'})."
+            )
 
     def settings(self) -> dict[str, object]:
         """What a file of the weights has to name beside them."""
@@ -70,6 +85,7 @@ class TaskEstimator(nn.Module):
             "least_confidence": self.least_confidence,
             "least_of_two": self.least_of_two,
             **({"steps": {task: list(own) for task, own in self.steps.items()}} if self.steps else {}),
+            **({"glance": self.glance.settings()} if self.glance else {}),
         }
 
     def forward(self, lq: Tensor) -> Tensor:
@@ -82,8 +98,11 @@ class TaskEstimator(nn.Module):
 
     def answers(self, part: Tensor) -> tuple[Tensor, ...]:
         """The logits of what `judged_part` has taken of the pictures, and their places where it has `steps`."""
-        described = self._described(part)
-        return tuple(head(described) for head in (self.head, self.step_head) if head is not None)
+        found = self._described(part)
+        logits = self.head(found)
+        if self.glance is not None:
+            logits = self.glance.revise(logits, part, self.classes, self._sure(logits))
+        return (logits,) if self.step_head is None else (logits, self.step_head(found))
 
     def place(self, task: str, step: int) -> float:
         """Where a step is among those of a task, from -1 to 1; one between two of them is taken for the larger."""
@@ -94,11 +113,16 @@ class TaskEstimator(nn.Module):
         """The time step, among those of a task in `steps`, of one picture (1, 3, H, W) in [0, 1]."""
         return step_at(self.both(lq)[1], self.steps, task)
 
+    def _sure(self, logits: Tensor) -> Tensor:
+        # Of a damage, or of two together.
+        damages = [place for place, name in enumerate(self.classes) if name != CLEAN]
+        largest = logits.softmax(1)[:, damages].topk(min(2, len(damages)), 1).values
+        sure = largest[:, 0] >= self.least_confidence
+        return sure if self.least_of_two is None else sure | (largest.sum(1) >= self.least_of_two)
+
     def _described(self, part: Tensor) -> Tensor:
         detail = part - F.avg_pool2d(F.pad(part, (1, 1, 1, 1), mode="replicate"), 3, 1)
-        y = self.features(torch.cat([2 * part - 1, DETAIL_GAIN * detail], 1)).flatten(2).float()
-        spread = (y.var(2, correction=0) + 1e-6).sqrt()
-        return torch.cat([y.mean(2), spread, _soft_maximum(y)], 1)
+        return described(self.features(torch.cat([2 * part - 1, DETAIL_GAIN * detail], 1)))
 
 
 def step_at(places: Tensor, steps: Mapping[str, Sequence[int]], task: str) -> int:
@@ -117,32 +141,5 @@ def judged_part(lq: Tensor) -> Tensor:
     return F.pad(lq, (0, short[0], 0, short[1]), mode="replicate") if any(short) else lq
 
 
-def _soft_maximum(y: Tensor) -> Tensor:
-    # log mean exp, which is between the mean and the largest value however many values there are.
-    largest = y.amax(2, keepdim=True)
-    return (y - largest).exp().mean(2).log() + largest[..., 0]
-
-
-class _Residual(nn.Module):
-    """A depthwise convolution of 5 x 5 and a two-layer perceptron at every pixel, added to the input."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(channels, channels, 5, padding=2, groups=channels),
-            LayerNorm2d(channels),
-            nn.Conv2d(channels, 2 * channels, 1),
-            nn.GELU(),
-            nn.Conv2d(2 * channels, channels, 1),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x)
-
-
-def _halving(channels: int, out: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(channels, out, 3, 2, 1), LayerNorm2d(out))
-
-
-def _stage(halving: nn.Sequential) -> nn.Sequential:
-    return nn.Sequential(halving, _Residual(halving[0].out_channels))
+def _stage(made: nn.Sequential) -> nn.Sequential:
+    return nn.Sequential(made, Residual(made[0].out_channels))

@@ -1,6 +1,15 @@
 """From which probability on an estimate should be believed: the tables, on tries whose outcome is known."""
 
-from benchmarks.confidence import Try, by_confidence, by_two, folder_table, table
+import numpy as np
+import pytest
+import torch
+
+import dtir.testing.models  # noqa: F401 - registers TinyBackbone.
+from benchmarks.confidence import Try, by_confidence, by_two, folder_table, restored_by_odds, table
+from dtir.apis import RestorationInferencer
+from dtir.core.errors import ConfigError
+from dtir.models import SupervisedRestorer
+from dtir.models.estimator import TaskEstimator
 
 FOUND = [
     Try("noisy", "noisy", 0.95, 0.97, 20.0, 30.0),
@@ -48,3 +57,22 @@ def test_pairs_are_told_by_folder_and_damage():
     ]
     lines = folder_table(found, by_confidence(0.7)).splitlines()[2:]
     assert lines == ["| noisy-cc | motion-blurry | 2 | -2.00 | -3.00 |", "| noisy-cc | noisy | 1 | +3.00 | +3.00 |"]
+
+
+def test_clean_pictures_are_restored_by_the_odds_of_the_glance():
+    restorer = SupervisedRestorer(backbone={"type": "TinyBackbone"}, tasks=["hazy", "clean"])
+    glance = {"told": ["hazy"], "width": 4}
+    restorer.estimator = TaskEstimator(2, 4, ("hazy", "clean"), least_confidence=0.75, glance=glance)
+    for part, bias in ((restorer.estimator, [0.0, 9.0]), (restorer.estimator.glance, [0.0, 0.0])):
+        torch.nn.init.zeros_(part.head.weight)
+        part.head.bias.data = torch.tensor(bias)
+    inferencer = RestorationInferencer(restorer.eval(), device="cpu")
+    pictures = [np.full((20, 30, 3), 99, np.uint8)] * 2
+    found = restored_by_odds(inferencer, pictures, [1.0, 5.0, 0.5])
+    # As likely as not, five to one, and one to two.
+    assert found == {1.0: [], 5.0: ["hazy", "hazy"], 0.5: []}
+    assert restorer.estimator.glance.head.bias.tolist() == [0.0, 0.0]
+    restorer.estimator.glance = None
+    assert restored_by_odds(inferencer, pictures, [1.0]) == {1.0: []}
+    with pytest.raises(ConfigError, match="has no glance"):
+        restored_by_odds(inferencer, pictures, [0.5])

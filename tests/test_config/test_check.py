@@ -27,7 +27,7 @@ def test_every_config_is_valid(path):
     assert cfg.work_dir == str(Path("work_dirs") / path.stem)
     types = {
         "baselines": {"SupervisedRestorer", "DiffusionRestorer"},
-        "models": {"DiffusionRestorer", "TaskClassifier"},
+        "models": {"DiffusionRestorer", "TaskClassifier", "GlanceClassifier"},
         "ablations": {"DiffusionRestorer", "SupervisedRestorer"},
         "diffusion": {
             "BridgeRestorer",

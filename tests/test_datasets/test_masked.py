@@ -44,6 +44,13 @@ def test_a_share_of_whole_squares_is_black_in_all_channels(share, hidden):
     assert sum(not square.any() for square in squares) == hidden
 
 
+@pytest.mark.parametrize("square", [3, 41, 83])
+def test_squares_of_any_side_begin_at_the_corner(square):
+    found = item(masked(square=square), patch=2 * square + 1)["inputs"][0]
+    edges = [(line[1:] != line[:-1]).any(1).nonzero()[:, 0] + 1 for line in (found, found.T)]
+    assert set(torch.cat(edges).tolist()) == {square, 2 * square}
+
+
 def test_the_gt_is_the_damaged_picture_and_the_rest_is_kept():
     samples = item(masked())["data_samples"]
     assert (samples["gt"] == 255).all()
@@ -73,6 +80,11 @@ def test_the_patch_of_the_stage_reaches_the_dataset():
 def test_a_patch_of_one_square_is_refused():
     with pytest.raises(DatasetError, match=r"40 x 34 pixels has one square of 64"):
         item(masked(square=64))
+
+
+def test_squares_of_no_pixel_are_refused():
+    with pytest.raises(DatasetError, match="square=0: expected at least 1 pixel"):
+        masked(square=0)
 
 
 @pytest.mark.parametrize("share", [0, 1, float("nan")])

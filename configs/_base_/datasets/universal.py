@@ -142,6 +142,59 @@ _grounds = {
     "jpeg-compressed": [(0.1, _drawn("CameraJPEG", (0.0, 1.0), **_ground))],
     "clean": [(0.4, _drawn("NoDamage", 0.0, **_ground))],
 }
+# Small copies for a glance at the whole picture (universal_glance.py): haze, and all else.
+_turned = dict(type="RandomFlipRotate")
+
+
+def _small(*before, share=(0.5, 1.0)):
+    return [*before, dict(type="RandomThumbnail", share=share), _turned, dict(type="PackPair")]
+
+
+def _small_clean(*before, data_root="clean", **options):
+    pipeline = _small(dict(type="LoadClean", **_cache), *before, **options)
+    return dict(type="SyntheticDataset", data_root=data_root, recursive=True, degradation="NoDamage", pipeline=pipeline)
+
+
+def _small_damaged(degradation, severity=(0.05, 0.9)):
+    damage = dict(type="Degrade", degradation=degradation, severity=severity)
+    return _small_clean(dict(type="RandomCropPair", patch=288), damage, share=(0.8, 1.0))
+
+
+def _small_drawn(draw, *before):
+    return dict(type="DrawnDataset", draw=draw, pipeline=_small(dict(type=draw, side=200), *before))
+
+
+def _small_pairs(folder, *before, **options):
+    pipeline = _small(dict(type="LoadPair", **_cache), *before)
+    return dict(type="PairedDataset", data_root=f"train_pairs/{folder}", pipeline=pipeline, **options)
+
+
+_thinner = dict(type="FadePair", severity=(0.2, 0.5))
+_glances = {
+    "clean": [
+        (0.25, _small_clean()),
+        # Little of a photograph: walls, water and grass, which have as little contrast as haze.
+        (0.15, _small_clean(share=(0.15, 0.5))),
+        *((0.05, _small_clean(data_root=f"train_pairs/{folder}/GT")) for folder in ("hazy", "hazy2")),
+        *((0.04, _small_clean(data_root=f"train_pairs/{folder}/GT")) for folder in ("low-light", "low-light2")),
+        (0.04, _small_clean(data_root="train_pairs/shadowed-docs/GT")),
+        (0.12, _small_drawn("DrawGround")),
+        (0.12, _small_drawn("DrawGround", dict(type="Degrade", degradation="CastShadow", severity=(0.1, 0.8)))),
+        (0.03, _small_drawn("DrawPicture")),
+        *(
+            (0.02, _small_damaged(kind))
+            for kind in ("UnderExposure", "LowLight", "Raindrops", "LensDrops", "Snow", "RainStreaks", "CastShadow")
+        ),
+        *((0.01, _small_damaged(kind)) for kind in ("GaussianNoise", "CameraJPEG", "SceneBlur", "InpaintingMask")),
+        *((0.02, _small_pairs(folder)) for folder in ("low-light", "low-light2", "raindrop-robotcar", "rainy-light")),
+        *((0.02, _small_pairs(folder)) for folder in ("rainy", "rainy-light2", "rainy-mixed", "rainy-heavy2")),
+    ],
+    "hazy": [
+        *((0.3, _small_pairs(folder, _thinner)) for folder in ("hazy", "hazy2")),
+        (0.1, _small_pairs("hazy-outdoor", held_every=4)),
+        (0.3, _small_damaged("Haze", (0.2, 1.0))),
+    ],
+}
 # How often each is trained, against 1000.
 _weights = {
     "snowy": 400,
@@ -174,6 +227,7 @@ _tasks = list(_sources)
 _mixed = {task: [*parts, *_mixtures.get(task, [])] for task, parts in _sources.items()}
 _with_mixtures = _datasets(_mixed, _weights)
 _with_grounds = _datasets({task: [*parts, *_grounds.get(task, [])] for task, parts in _mixed.items()}, _told_apart)
+_of_glances = _datasets(_glances, {})
 train_dataloader = dict(
     batch_size=8,
     num_workers=0,

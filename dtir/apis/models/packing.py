@@ -11,6 +11,7 @@ from dtir.core.errors import CheckpointError, ConfigError
 from dtir.core.names import did_you_mean
 from dtir.models import DiffusionRestorer, Restorer
 from dtir.models.estimator import TaskEstimator
+from dtir.models.glance import Glance
 from dtir.tasks import CLEAN
 
 
@@ -39,6 +40,11 @@ def with_estimator(
         if checkpoint is None and not thresholds:
             return restorer
         raise CheckpointError(f"'{checkpoint or 'the checkpoint'}' has no estimator of the task.")
+    if isinstance(restorer.estimator, Glance):
+        raise CheckpointError(
+            f"'{checkpoint or 'the checkpoint'}' is of a GlanceClassifier, which restores nothing and is no estimator: "
+            "give it to a model as --glance."
+        )
     unknown = set(restorer.estimator.classes) - {*restorer.tasks, CLEAN}
     if unknown:
         raise CheckpointError(
@@ -56,24 +62,47 @@ def with_estimator(
     return restorer
 
 
+def with_glance(restorer: Restorer, checkpoint: str | Path) -> Restorer:
+    """Gives the estimator of a restorer the glance of a training of a `GlanceClassifier`; returns the restorer.
+
+    Raises:
+        CheckpointError: The checkpoint holds none, the restorer has no estimator, or the estimator does not know what
+            the glance tells.
+    """
+    glance = load_restorer(checkpoint).estimator
+    if not isinstance(glance, Glance):
+        raise CheckpointError(f"'{checkpoint}' is not of a GlanceClassifier, whose training --glance takes.")
+    if not isinstance(restorer.estimator, TaskEstimator):
+        raise CheckpointError("the model has no estimator of the task, which a glance is a part of.")
+    unknown = set(glance.told) - set(restorer.estimator.classes)
+    if unknown:
+        raise CheckpointError(f"the glance tells {', '.join(sorted(unknown))}, which the estimator does not know.")
+    restorer.estimator.glance = glance
+    return restorer
+
+
 @torch.no_grad()
-def weigh_classes(estimator: TaskEstimator, factors: Mapping[str, float]) -> None:
+def weigh_classes(judging: TaskEstimator | Glance, factors: Mapping[str, float]) -> None:
     """Multiplies the odds of classes, as by Bayes' rule for pictures among which they are so much rarer.
 
     Args:
-        estimator: Its last layer's bias takes the factors up.
+        judging: Its last layer's bias takes the factors up.
         factors: By class; below 1 it takes more evidence to name it.
 
     Raises:
-        ConfigError: The estimator does not know a class, or a factor is not positive and finite.
+        ConfigError: A class is not known, or a factor is not positive and finite.
     """
+    kind, classes = ("glance", judging.told) if isinstance(judging, Glance) else ("estimator", judging.classes)
+    bias = judging.head.bias
+    # Before what it tells a glance has none of it.
+    before = len(bias) - len(classes)
     for name, factor in factors.items():
-        if name not in estimator.classes:
-            hint = did_you_mean(name, estimator.classes)
-            raise ConfigError(f"the estimator has no class '{name}'; it has {', '.join(estimator.classes)}.{hint}")
+        if name not in classes:
+            hint = did_you_mean(name, classes)
+            raise ConfigError(f"the {kind} has no class '{name}'; it has {', '.join(classes)}.{hint}")
         if not 0 < factor < math.inf:
             raise ConfigError(f"the factor of '{name}' is {factor:g}; a positive number is needed.")
-        estimator.head.bias[estimator.classes.index(name)] += math.log(factor)
+        bias[before + classes.index(name)] += math.log(factor)
 
 
 def average_small(restorer: Restorer, flips_up_to: int) -> Restorer:

@@ -7,6 +7,7 @@ from .formatting import PackPair
 from .geometry import CenterCropPair, RandomCropPair, RandomFlipRotate, ShrinkPair
 from .grounds import DrawGround
 from .loading import LoadClean, LoadPair, PictureCache, shared_cache
+from .thumbnail import RandomThumbnail
 
 __all__ = [
     "CenterCropPair",
@@ -21,6 +22,7 @@ __all__ = [
     "RandomCropPair",
     "RandomFlipRotate",
     "RandomRecolor",
+    "RandomThumbnail",
     "ShrinkPair",
     "shared_cache",
 ]

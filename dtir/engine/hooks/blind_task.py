@@ -14,16 +14,19 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from dtir.core.errors import CheckpointError
+from dtir.core.errors import CheckpointError, ConfigError
 from dtir.core.ranges import Positive, PositiveInt
 from dtir.core.seeding import derive_seed
 from dtir.core.stage_hook import StageHook
 from dtir.evaluation.reports.confusion import write_confusion
-from dtir.models.estimator import TaskEstimator
+from dtir.models.estimator import LEAST_CONFIDENCE, TaskEstimator
 from dtir.registry import HOOKS
 from dtir.tasks import CLEAN
 
 KEY = "estimator"
+# What else a checkpoint holds of an estimator, where it is not the default.
+OPTIONS = ("least_confidence", "least_of_two", "steps", "glance")
+DEFAULTS = {"least_confidence": LEAST_CONFIDENCE, "least_of_two": None}
 
 
 @HOOKS.register_module()
@@ -167,7 +170,16 @@ class ClassifierCheckpointHook(Hook):
     priority = "LOW"
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Adds the estimator's weights, the average where one is kept."""
+        """Adds the estimator's weights, the average where one is kept.
+
+        Raises:
+            ConfigError: The model trains something else.
+        """
+        if not isinstance(runner.model.estimator, TaskEstimator):
+            raise ConfigError(
+                f"ClassifierCheckpointHook is for a TaskClassifier, and this is a {type(runner.model).__name__}: leave "
+                "it out of custom_hooks."
+            )
         part = f"{KEY}."
         state = {key[len(part) :]: value for key, value in checkpoint["state_dict"].items() if key.startswith(part)}
         checkpoint[KEY] = {"state_dict": state, "width": runner.model.width}
@@ -203,7 +215,8 @@ def estimator_of(checkpoint: dict, tasks: Sequence[str]) -> TaskEstimator | None
         return None
     facts = checkpoint[KEY]
     classes = facts.get("classes", tasks)
-    estimator = TaskEstimator(len(classes), facts["width"], classes, steps=facts.get("steps"))
+    options = {name: facts[name] for name in OPTIONS if name in facts}
+    estimator = TaskEstimator(len(classes), facts["width"], classes, **options)
     estimator.load_state_dict(facts["state_dict"])
     return estimator
 
@@ -212,7 +225,8 @@ def facts_of(estimator: TaskEstimator) -> dict[str, object]:
     """What a checkpoint has to hold of an estimator beside its weights; the classes are those of the restorer where
     it estimates no steps."""
     settings = estimator.settings()
-    return {name: settings[name] for name in (("width", "classes", "steps") if estimator.steps else ("width",))}
+    names = ("width", *OPTIONS, *(("classes",) if estimator.steps else ()))
+    return {name: settings[name] for name in names if name in settings and settings[name] != DEFAULTS.get(name)}
 
 
 class StepPlaces(NamedTuple):

@@ -11,7 +11,7 @@ from .feature_wrapping import FeatureWrappingRestorer
 from .latent_autoencoder import LatentAutoencoderRestorer
 from .sampling import SamplingRestorer
 from .supervised_restorer import SupervisedRestorer
-from .task_classifier import TaskClassifier
+from .task_classifier import GlanceClassifier, TaskClassifier
 
 __all__ = [
     "BatchDraws",
@@ -22,6 +22,7 @@ __all__ = [
     "DACLIPRestorer",
     "DiffusionRestorer",
     "FeatureWrappingRestorer",
+    "GlanceClassifier",
     "LatentAutoencoderRestorer",
     "Restorer",
     "SamplingRestorer",

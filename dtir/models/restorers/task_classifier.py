@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dtir.core.errors import ConfigError
 from dtir.models.estimator import TaskEstimator
+from dtir.models.glance import Glance
 from dtir.registry import RESTORERS
 from dtir.tasks import CLEAN
 
@@ -41,9 +43,13 @@ class TaskClassifier(Restorer):
     ) -> None:
         super().__init__(tasks, 0, data_preprocessor=data_preprocessor)
         self.backbone = nn.Identity()
-        self.estimator = TaskEstimator(len(tasks), width, tasks)
+        self.estimator = self.made(tasks, width)
         self.width = width
         self.clean_above, self.label_smoothing = clean_above, label_smoothing
+
+    def made(self, tasks: Sequence[str], width: int) -> nn.Module:
+        """What is trained: from pictures (B, 3, H, W) to logits (B, number of tasks)."""
+        return TaskEstimator(len(tasks), width, tasks)
 
     @property
     def num_timesteps(self) -> int:
@@ -94,3 +100,26 @@ class TaskClassifier(Restorer):
             target = self.shares(target, samples["damages"])
         logits = self.estimator(lq).float()
         return {"loss_task": F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)}
+
+
+@RESTORERS.register_module()
+class GlanceClassifier(TaskClassifier):
+    """A `Glance` that trains, as a `TaskClassifier` does; `dtir models pack --glance` gives it to an estimator.
+
+    Args:
+        tasks: "clean" first, which stands for none of the others; then what it is to tell.
+        width: Half of the channels of its first layer.
+        **others: As of a `TaskClassifier`.
+
+    Raises:
+        ConfigError: "clean" is not the first task, or the only one.
+    """
+
+    def made(self, tasks: Sequence[str], width: int) -> nn.Module:
+        """The `Glance`."""
+        if tasks[0] != CLEAN or len(tasks) == 1:
+            raise ConfigError(
+                f"GlanceClassifier tasks={list(tasks)}: expected '{CLEAN}', which stands for all that it is not to "
+                "tell, and then at least one damage."
+            )
+        return Glance(tasks[1:], width)

@@ -132,6 +132,32 @@ def test_an_exported_estimator_tells_the_step_as_the_model_does(name, tasks, ins
             assert len({each.step for each in said}) == 3
 
 
+@pytest.mark.parametrize(("name", "installed"), [("a.onnx", "onnx_installed"), ("a.xml", "openvino")])
+def test_an_exported_estimator_has_its_glance(name, installed, tmp_path, request):
+    request.getfixturevalue(installed)
+    model = small_restorer()
+    settings = model.estimator.settings() | {
+        "glance": {"told": ["rainy"], "width": 4},
+        # Never sure by itself.
+        "least_confidence": 1.0,
+        "least_of_two": None,
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model.estimator = TaskEstimator(len(model.tasks), **{**settings, "classes": model.tasks}).eval()
+    path = export_model(model, tmp_path / name, {".onnx": "onnx", ".xml": "openvino"}[Path(name).suffix]).files[0]
+    exported = RestorationInferencer(path, device="cpu").judge.estimator
+    # Of sizes that are no multiples of the copy's, larger and smaller.
+    for size in ((200, 130), (61, 97)):
+        picture = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(1))
+        with torch.inference_mode():
+            found, glance = exported(picture), model.estimator.glance
+            torch.testing.assert_close(found, model.estimator(picture), atol=1e-4, rtol=0)
+            model.estimator.glance = None
+            assert not torch.allclose(found, model.estimator(picture).log_softmax(1), atol=1e-2)
+            model.estimator.glance = glance
+
+
 def spread_places(estimator, pictures):
     """Has an estimator with random weights place pictures from -0.45 to 0.45, which is not between two of 51 steps."""
     with torch.no_grad():

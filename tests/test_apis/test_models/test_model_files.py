@@ -10,10 +10,12 @@ import dtir.testing.models  # noqa: F401 - registers TinyBackbone.
 from dtir.apis.models.build import load_restorer
 from dtir.apis.models.files import read_facts, write_model_file
 from dtir.apis.models.names import find_model, packaged_models
-from dtir.apis.models.packing import weigh_classes, with_estimator
+from dtir.apis.models.packing import weigh_classes, with_estimator, with_glance
 from dtir.core.atomic import atomic_save
 from dtir.core.errors import CheckpointError, ConfigError
+from dtir.models import GlanceClassifier
 from dtir.models.estimator import TaskEstimator
+from dtir.models.glance import Glance
 from dtir.registry import RESTORERS
 
 TASKS = ["noisy", "low-light", "clean"]
@@ -173,6 +175,54 @@ def test_an_estimator_that_was_trained_by_itself_joins(model_file, tmp_path):
     joined = load_restorer(tmp_path / "joined.safetensors").estimator
     lq = torch.rand(1, 3, 20, 20, generator=torch.Generator().manual_seed(0))
     assert (joined(lq) - classifier.estimator(lq)).abs().max() < 2e-3
+
+
+def glance_of(tasks, path):
+    config = {"type": "GlanceClassifier", "tasks": tasks, "width": 4}
+    classifier = GlanceClassifier(tasks, width=4)
+    atomic_save({"meta": {"model_cfg": config}, "state_dict": classifier.state_dict()}, path)
+    return classifier.estimator
+
+
+def test_a_glance_that_was_trained_by_itself_joins_the_estimator(model_file, tmp_path):
+    glance = glance_of(("clean", TASKS[1]), tmp_path / "glance.pth")
+    # Never sure by itself.
+    model = with_estimator(load_restorer(model_file), least_confidence=1.0)
+    with_glance(model, tmp_path / "glance.pth")
+    facts = write_model_file(tmp_path / "joined.safetensors", model, half=False)
+    assert facts.estimator["glance"] == {"told": [TASKS[1]], "width": 4}
+    assert facts.parameters == read_facts(model_file).parameters
+    joined, lq = load_restorer(tmp_path / "joined.safetensors").estimator, torch.rand(1, 3, 40, 50)
+    assert torch.equal(joined.glance(lq), glance(lq))
+    told, alone = joined(lq), load_restorer(model_file).estimator(lq).log_softmax(1)
+    torch.testing.assert_close(told, glance.revise(alone, lq, TASKS, torch.tensor([False])))
+    assert not torch.allclose(told, alone, atol=1e-2)
+
+
+def test_odds_of_a_glance_are_multiplied():
+    glance, lq = Glance(("hazy", "rainy"), 4), torch.rand(1, 3, 20, 30)
+    with torch.no_grad():
+        before = glance(lq).softmax(1)[0]
+        weigh_classes(glance, {"rainy": 0.25})
+        after = glance(lq).softmax(1)[0]
+    ratios = (after / after[0]) / (before / before[0])
+    torch.testing.assert_close(ratios, torch.tensor([1.0, 1.0, 0.25]))
+    with pytest.raises(ConfigError, match="the glance has no class 'clean'; it has hazy, rainy"):
+        weigh_classes(glance, {"clean": 0.25})
+
+
+def test_a_glance_that_does_not_fit_is_refused(model_file, tmp_path):
+    model = load_restorer(model_file)
+    with pytest.raises(CheckpointError, match="is not of a GlanceClassifier"):
+        with_glance(model, model_file)
+    glance_of(("clean", "foggy"), tmp_path / "glance.pth")
+    with pytest.raises(CheckpointError, match="give it to a model as --glance"):
+        with_estimator(load_restorer(model_file), tmp_path / "glance.pth")
+    with pytest.raises(CheckpointError, match="tells foggy, which the estimator does not know"):
+        with_glance(model, tmp_path / "glance.pth")
+    model.estimator = None
+    with pytest.raises(CheckpointError, match="has no estimator"):
+        with_glance(model, tmp_path / "glance.pth")
 
 
 def test_models_are_found_by_name_file_and_folder(model_file, checkpoint, tmp_path):
