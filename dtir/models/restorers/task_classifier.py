@@ -112,14 +112,14 @@ class GlanceClassifier(TaskClassifier):
         **others: As of a `TaskClassifier`.
 
     Raises:
-        ConfigError: "clean" is not the first task, or the only one.
+        ConfigError: There are several tasks, and "clean" is not the first.
     """
 
     def made(self, tasks: Sequence[str], width: int) -> nn.Module:
         """The `Glance`."""
-        if tasks[0] != CLEAN or len(tasks) == 1:
+        if len(tasks) > 1 and tasks[0] != CLEAN:
             raise ConfigError(
-                f"GlanceClassifier tasks={list(tasks)}: expected '{CLEAN}', which stands for all that it is not to "
-                "tell, and then at least one damage."
+                f"GlanceClassifier tasks={list(tasks)}: expected '{CLEAN}' first, which stands for all that it is not "
+                "to tell, and then the damages."
             )
         return Glance(tasks[1:], width)
