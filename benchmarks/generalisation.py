@@ -94,10 +94,7 @@ def _rounded(value: torch.Tensor) -> float:
 
 def pool_locally(backbone: DTIRUNet, patch: int) -> None:
     """Has a network pool over windows of 1.5 times what each level sees of a training patch."""
-    deepest = len(backbone.encoders)
-    levels = [*enumerate([*backbone.encoders, backbone.middle_blks])]
-    levels += [(deepest - 1 - depth, level) for depth, level in enumerate(backbone.decoders)]
-    for depth, level in levels:
+    for depth, level in backbone.by_depth():
         side = (3 * patch // 2) >> depth
         for block in level:
             block.pool = LocalAvgPool2d((side, side))

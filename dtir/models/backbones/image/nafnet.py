@@ -1,7 +1,7 @@
 """NAFNet (Chen et al., "Simple Baselines for Image Restoration", ECCV 2022), with the published state-dict keys."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -111,6 +111,11 @@ class NAFUNet(nn.Module):
             channels //= 2
             self.decoders.append(blocks(channels, number))
         self.traits = dataclasses.replace(type(self).traits, size_multiple=2 ** len(enc_blk_nums))
+
+    def by_depth(self) -> Iterator[tuple[int, nn.Sequential]]:
+        """The blocks of each level on the way down, in the middle and on the way up, with how often it is halved."""
+        yield from enumerate([*self.encoders, self.middle_blks])
+        yield from zip(reversed(range(len(self.decoders))), self.decoders, strict=True)
 
     @classmethod
     def settings_of(cls, state: State) -> dict:
@@ -310,11 +315,8 @@ class NAFNetLocal(NAFNet):
         super().__init__(img_channel, width, middle_blk_num, enc_blk_nums, dec_blk_nums)
         if fast_imp:
             raise ConfigError("NAFNetLocal: fast_imp=True, TLC's approximate pooling, is not offered; use False.")
-        deepest = len(self.encoders)
-        for depth, level in enumerate([*self.encoders, self.middle_blks]):
+        for depth, level in self.by_depth():
             self._pool_locally(level, depth, train_size[-2:])
-        for depth, level in enumerate(self.decoders):
-            self._pool_locally(level, deepest - 1 - depth, train_size[-2:])
 
     def _pool_locally(self, level: nn.Sequential, depth: int, patch: Sequence[int]) -> None:
         padded = [side + -side % self.traits.size_multiple for side in patch]
