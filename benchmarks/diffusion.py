@@ -16,7 +16,6 @@ for `table` to print. `references` prints what they say of the input, and of the
 import argparse
 import json
 import math
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,6 +46,7 @@ from dtir.cli.launching import load_config
 from dtir.cli.numbers import positive_int
 from dtir.core.atomic import atomic_write
 from dtir.core.checkpoint import find_last_checkpoint
+from dtir.core.cores import usable_cores
 from dtir.core.errors import ConfigError
 from dtir.evaluation.metrics import PictureMetric
 from dtir.evaluation.metrics.functional import psnr, to_8_bit
@@ -280,7 +280,7 @@ def main() -> int:
     parser.add_argument("--side", type=positive_int, default=SIDE, help=f"of the pictures' middles (default: {SIDE})")
     parser.add_argument("--metrics", nargs="+", default=[], metavar="NAME", help="LPIPS, NIQE, or pyiqa's")
     parser.add_argument("--pristine", metavar="NPZ", help="NIQE's model, as tools/misc/fit_niqe.py writes it")
-    parser.add_argument("--threads", type=positive_int, default=os.cpu_count() or 1)
+    parser.add_argument("--threads", type=positive_int, default=usable_cores())
     parser.add_argument("--only", nargs="+", metavar="NAME")
     parser.add_argument("--plot", metavar="PNG", help="draw PSNR against evaluations")
     args = parser.parse_args()

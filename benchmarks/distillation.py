@@ -7,7 +7,6 @@ distilled starts with its weights. Killed at any moment, the command goes on whe
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from benchmarks.lab import markdown, train
 from dtir.apis.models.build import load_restorer
 from dtir.cli import exit_code
 from dtir.cli.numbers import positive_int
+from dtir.core.cores import usable_cores
 from dtir.evaluation.metrics.functional import psnr, ssim, to_8_bit
 from dtir.models.restorers import Restorer
 from dtir.registry import SAMPLERS
@@ -73,7 +73,7 @@ def main() -> int:
     parser.add_argument(
         "--distil", type=positive_int, default=200, help="iterations of the distillation (default: 200)"
     )
-    parser.add_argument("--threads", type=positive_int, default=os.cpu_count() or 1)
+    parser.add_argument("--threads", type=positive_int, default=usable_cores())
     args = parser.parse_args()
     out = Path(args.out)
     teacher = train(lab_config(TEACHER, args.iters, seed=0), folder_of(TEACHER, out), args.threads)

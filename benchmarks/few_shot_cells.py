@@ -101,27 +101,37 @@ class Way:
 
 
 FREE = {"method": "full", "importance": 0.0, "replay_share": 0.0, "tolerance": math.inf}
+# Old tasks are held by 5 % of made pairs as well, or by importance and tolerance alone.
 KEPT = {"method": "full"}
+KEPT_ALONE = {**KEPT, "replay_share": 0.0}
+FREE_REPLAYED = {**FREE, "replay_share": 0.05}
 ADAPTERS = {"method": "adapters"}
 SCRATCH, RIVAL, PROJECT = "from scratch", "told: fine-tuned", "method: adapters"
+UNPRETRAINED, FREELY, WHOLE = "told: adapters", "method: fine-tuned", "method: full"
 BY_NETWORK = (RIVAL, PROJECT)
+# At other numbers of pairs than `CHOSEN_AT`.
+BY_NUMBER = (SCRATCH, RIVAL, UNPRETRAINED, FREELY, PROJECT)
 WAYS = (
     Way(SCRATCH, "untrained", FREE),
     Way("pre-trained alone: fine-tuned", "pre-trained", FREE),
     Way(RIVAL, "told", FREE),
-    Way("told: adapters", "told", ADAPTERS),
-    Way("method: fine-tuned", "method", FREE),
+    Way(UNPRETRAINED, "told", ADAPTERS),
+    Way(FREELY, "method", FREE),
     Way(PROJECT, "method", ADAPTERS),
-    Way("method: full", "method", KEPT),
-    Way("told: full", "told", KEPT, "method: full"),
-    Way("told: fine-tuned, 5 % replay", "told", {**FREE, "replay_share": 0.05}, RIVAL, replay=True),
-    Way("method: full, 5 % replay", "method", KEPT, "method: full", replay=True),
+    Way(WHOLE, "method", KEPT),
+    Way("told: full", "told", KEPT, WHOLE),
+    Way("method: full, no replay", "method", KEPT_ALONE, WHOLE),
+    Way("told: full, no replay", "told", KEPT_ALONE, WHOLE),
+    Way("method: full, 5 % replay", "method", KEPT, WHOLE, replay=True),
+    Way("told: full, 5 % replay", "told", KEPT, WHOLE, replay=True),
+    Way("method: fine-tuned, 5 % replay", "method", FREE_REPLAYED, FREELY, replay=True),
+    Way("told: fine-tuned, 5 % replay", "told", FREE_REPLAYED, RIVAL, replay=True),
     *(
         Way(
             f"method: importance {weight:g} alone",
             "method",
             {**FREE, "importance": weight},
-            "method: fine-tuned",
+            FREELY,
             swept=True,
         )
         for weight in (1.0, 10.0, 100.0, 1000.0)
@@ -201,5 +211,6 @@ def ways_of(cell: Cell) -> list[Way]:
     """Those that the cell's kind is learned by."""
     if cell.network:
         return [way for way in WAYS if way.name in BY_NETWORK]
-    swept = cell.kind.name in CHOSEN_ON and cell.pairs == CHOSEN_AT
-    return [way for way in WAYS if swept or not way.swept]
+    if cell.pairs != FEWER.get(cell.kind.name, CHOSEN_AT):
+        return [way for way in WAYS if way.name in BY_NUMBER]
+    return [way for way in WAYS if cell.kind.name in CHOSEN_ON or not way.swept]

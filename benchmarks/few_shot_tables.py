@@ -10,6 +10,7 @@ from benchmarks.few_shot_cells import (
     CHOSEN_AT,
     CHOSEN_ON,
     FEWER,
+    FREELY,
     KINDS,
     NETWORKS,
     OLD,
@@ -17,7 +18,9 @@ from benchmarks.few_shot_cells import (
     RIVAL,
     SCRATCH,
     SEEDS,
+    UNPRETRAINED,
     WAYS,
+    WHOLE,
     Cell,
     chosen_rate,
     read_results,
@@ -27,6 +30,19 @@ from benchmarks.method_tables import LEAST_SEEDS
 from dtir.evaluation.statistics import difference_interval, half_width
 
 Found = dict[str, dict[str, dict[int, dict]]]
+
+# The differences that are asked about: of an adaptation, and of what was trained before it.
+CLAIMS = (
+    (PROJECT, SCRATCH),
+    (PROJECT, RIVAL),
+    (PROJECT, UNPRETRAINED),
+    (WHOLE, SCRATCH),
+    (WHOLE, RIVAL),
+    (WHOLE, "told: full"),
+    ("pre-trained alone: fine-tuned", SCRATCH),
+    (FREELY, RIVAL),
+    (RIVAL, SCRATCH),
+)
 
 
 def read_cells(results: Path, pairs: dict[str, int], network: int = 0) -> Found:
@@ -94,17 +110,14 @@ def _seeds(values: list[float]) -> str:
 
 def claims_table(found: Found, kinds: list[str]) -> str:
     """The differences that are asked about, kind by kind."""
-    asked = [(PROJECT, SCRATCH), (PROJECT, RIVAL), (PROJECT, "told: adapters")]
-    asked += [("method: full", SCRATCH), ("method: full", RIVAL), ("method: full", "told: full")]
-    asked += [("pre-trained alone: fine-tuned", SCRATCH), ("method: fine-tuned", RIVAL)]
-    rows = [[f"{a} - {b}", *(difference(found, a, b, [kind]) for kind in kinds)] for a, b in asked]
+    rows = [[f"{a} - {b}", *(difference(found, a, b, [kind]) for kind in kinds)] for a, b in CLAIMS]
     return markdown(["difference", *kinds], rows)
 
 
 def choices_table(found: Found, kinds: list[str]) -> str:
-    """The differences to both rivals for each choice of the pairs, and their mean and spread."""
+    """The same differences for each choice of the pairs, and their mean and spread."""
     rows = []
-    for first, second in ((PROJECT, SCRATCH), (PROJECT, RIVAL), (RIVAL, SCRATCH)):
+    for first, second in CLAIMS:
         cells = []
         for kind in kinds:
             by_seed = [found.get(name, {}).get(kind, {}) for name in (first, second)]

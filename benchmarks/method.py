@@ -11,7 +11,6 @@ generative pre-training. Killed at any moment, the command goes on from the last
 import argparse
 import concurrent.futures
 import json
-import os
 import sys
 from itertools import repeat
 from pathlib import Path
@@ -42,6 +41,7 @@ from dtir.cli import exit_code
 from dtir.cli.numbers import positive_int
 from dtir.core.atomic import atomic_write
 from dtir.core.checkpoint import find_last_checkpoint
+from dtir.core.cores import usable_cores
 from dtir.datasets import PairedDataset
 from dtir.evaluation.metrics.functional import psnr, ssim
 from dtir.imaging.files import read_rgb
@@ -129,7 +129,7 @@ def test_sets(run: Run, tasks: tuple[str, ...]) -> dict[str, tuple[str, str]]:
 def run_all(args: argparse.Namespace) -> None:
     """Pre-trains, then trains what is left, `--jobs` at a time."""
     out, runs = Path(args.out), all_runs(args.seeds, args.settings)
-    threads = max(1, (os.cpu_count() or 1) // args.jobs)
+    threads = max(1, usable_cores() // args.jobs)
     if args.only:
         runs = [run for run in runs if run.name in args.only]
     shared = {pretraining(run.seed, args.settings) for run in runs if _pretrained(run)}
@@ -151,7 +151,7 @@ def main() -> int:
     parser.add_argument("command", choices=("run", "table"))
     parser.add_argument("--out", default="work_dirs/lab_method")
     parser.add_argument("--jobs", type=positive_int, default=1, help="runs at a time; they share the cores")
-    parser.add_argument("--seeds", type=positive_int, default=2, help="of the rows; the ablations have one")
+    parser.add_argument("--seeds", type=positive_int, default=2, help="of the rows; the ablations have three at most")
     parser.add_argument("--settings", default=LAB, help="file of what is laid over the configs")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="runs of these names alone")
     args = parser.parse_args()

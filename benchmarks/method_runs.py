@@ -58,6 +58,8 @@ class Run:
 
 TRAINING_HOOKS = ("StageEMAHook", "TimestepMatchingHook", "BlindTaskHook")
 ABLATIONS = ["tmgp", "gef", "importance", "orthogonality", "matched_t", "layer_decay", "tit", "moe"]
+# Further seeds are of the rows of the fair comparison alone.
+ABLATION_SEEDS = 3
 
 
 def all_runs(seeds: int, settings: str = LAB) -> list[Run]:
@@ -72,7 +74,11 @@ def all_runs(seeds: int, settings: str = LAB) -> list[Run]:
         Run("plain, equal total steps", PLAIN, long=True),
     ]
     main = [replace(row, seed=seed) for seed in range(seeds) for row in rows]
-    ablations = [Run(f"w/o {part}", f"ablations/wo_{part}") for part in ABLATIONS]
+    ablations = [
+        Run(f"w/o {part}", f"ablations/wo_{part}", seed)
+        for seed in range(min(seeds, ABLATION_SEEDS))
+        for part in ABLATIONS
+    ]
     return [replace(run, settings=settings) for run in (*main, *ablations)]
 
 

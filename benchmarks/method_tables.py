@@ -121,4 +121,7 @@ def print_tables(out: Path, seeds: int) -> None:
     if PLAIN_LONG in results:
         blind = {name: found for name, found in results.items() if name.endswith((BLIND, APART))}
         by_seed.append(seed_table({PLAIN_LONG: results[PLAIN_LONG], **blind}, PLAIN_LONG))
+    ablations = {name: found for name, found in results.items() if name.startswith("w/o ")}
+    if any(len(found) >= LEAST_SEEDS for found in ablations.values()):
+        by_seed.append(seed_table({"full": results.get("full", {}), **ablations}, "full"))
     print(ten_task_table(results), *by_seed, task_table(results), sep="\n\n")

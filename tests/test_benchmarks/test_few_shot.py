@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.few_shot import pairs_of
 from benchmarks.few_shot_cells import (
+    BY_NUMBER,
     CHOSEN_AT,
     CHOSEN_ON,
     FEWER,
@@ -16,6 +17,7 @@ from benchmarks.few_shot_cells import (
     PROJECT,
     RIVAL,
     SCRATCH,
+    UNPRETRAINED,
     WAYS,
     Cell,
     all_cells,
@@ -32,6 +34,7 @@ from benchmarks.few_shot_tables import (
     rates_table,
     read_cells,
 )
+from dtir.apis.adaptation.settings import AdaptationSettings
 
 RATE = {way.name: way.rates for way in WAYS}
 
@@ -83,6 +86,32 @@ def test_further_networks_learn_by_the_ways_that_decide_from_as_many_pairs_as_th
     assert {way.name for way in ways_of(cells[2])} == {RIVAL, PROJECT}
 
 
+def test_all_ways_learn_from_the_pairs_of_the_main_comparison_and_those_that_decide_from_others():
+    by_name = {kind.name: kind for kind in KINDS}
+    every, unswept = {way.name for way in WAYS}, {way.name for way in WAYS if not way.swept}
+    expected = {
+        ("low-light", CHOSEN_AT): every,
+        ("hazy", CHOSEN_AT): unswept,
+        ("shadowed-docs", FEWER["shadowed-docs"]): unswept,
+        ("low-light", 100): set(BY_NUMBER),
+        ("hazy", 10): set(BY_NUMBER),
+    }
+    found = {key: {way.name for way in ways_of(Cell(by_name[key[0]], key[1], 0))} for key in expected}
+    assert found == expected
+
+
+def test_all_ways_that_know_old_tasks_are_with_replay_and_without():
+    # By adapters no old task changes, whatever is replayed.
+    whole = [way for way in WAYS if way.base in ("told", "method") and way.settings["method"] == "full"]
+    kinds = {(way.base, way.settings.get("importance") != 0.0): set() for way in whole if not way.swept}
+    for way in (way for way in whole if not way.swept):
+        replayed = AdaptationSettings(**way.settings).replay_share
+        kinds[way.base, way.settings.get("importance") != 0.0].add((replayed, way.replay))
+    held = {(0.0, False), (0.05, False), (0.05, True)}
+    free = {(0.0, False), (0.05, True)}
+    assert kinds == {(base, keeps): held if keeps else free for base in ("told", "method") for keeps in (True, False)}
+
+
 def test_all_ways_search_the_rate_or_take_that_of_a_way_that_does():
     searching = {way.name for way in WAYS if way.rate_of is None}
     assert {way.rate_of for way in WAYS} - {None} <= searching
@@ -127,7 +156,7 @@ def test_tables_compare_at_equal_pictures_and_seeds(results):
     assert set(found) == {SCRATCH, PROJECT, RIVAL}
     assert set(CHOSEN_ON) <= set(found[RIVAL])
     assert difference(found, PROJECT, RIVAL, kinds) == "+1.00 [+1.00, +1.00]"
-    assert difference(found, PROJECT, "told: adapters", kinds) == "-"
+    assert difference(found, PROJECT, UNPRETRAINED, kinds) == "-"
     row = next(line for line in new_table(found, kinds).splitlines() if line.startswith(f"| {RIVAL}"))
     assert row.startswith(f"| {RIVAL} | 2 | 18.00 ± 0.71 |")
     assert "| 18.00 | +17.00 [" in row

@@ -1,13 +1,14 @@
 """The comparison of the method with plain training: what its runs are."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.method import centre
-from benchmarks.method_runs import REFERENCE, all_runs, estimator, lab_config, prepare, pretraining
-from benchmarks.method_tables import cell, compared, seed_table, ten_task_table
+from benchmarks.method_runs import ABLATIONS, REFERENCE, all_runs, estimator, lab_config, prepare, pretraining
+from benchmarks.method_tables import cell, compared, print_tables, seed_table, ten_task_table
 from dtir.engine.stages import StagePlan
 from dtir.evaluation.statistics import difference_interval
 from dtir.tasks import TASKS
@@ -19,6 +20,13 @@ def iterations(run, generative_only: bool) -> int:
     config = lab_config(run, Path("unused"))
     plan = StagePlan(config.train_cfg.stages, len(config.model.tasks))
     return sum(s.settings.iters for s in plan if (s.settings.generative_share == 1) == generative_only)
+
+
+def test_ablations_have_the_seeds_of_the_rows_up_to_three():
+    for seeds, expected in ((1, 1), (3, 3), (5, 3)):
+        runs = [run for run in all_runs(seeds) if run.name.startswith("w/o ")]
+        assert [sum(run.name == f"w/o {part}" for run in runs) for part in ABLATIONS] == [expected] * len(ABLATIONS)
+        assert {run.seed for run in runs} == set(range(expected))
 
 
 def test_runs_have_folders_of_their_own():
@@ -97,3 +105,22 @@ def test_differences_by_seed_with_an_interval_over_them():
     assert rows[2:] == ["| better | +0.10, +0.20, +0.30 | +0.20 ± 0.25 | +2.00 ± 2.48 | +0.00 ± 0.00 |"]
     rows = seed_table({REFERENCE: told, "better": better}, against="better").splitlines()
     assert rows[2:] == [f"| {REFERENCE} | -0.10, -0.20, -0.30 | -0.20 ± 0.25 | -2.00 ± 2.48 | +0.00 ± 0.00 |"]
+
+
+def test_each_ablation_is_tabulated_beside_the_whole_method(tmp_path, capsys):
+    def of(value: float) -> dict:
+        sets = (*TASKS, "Rain100L", "REVIDE")
+        return {name: {"PSNR": [value], "SSIM": [0.5], "input": [18.0]} for name in sets}
+
+    for run in all_runs(3):
+        gain = {"full": 0.0, "w/o moe": run.seed - 1.0, "w/o tit": 5.0}.get(run.name)
+        if gain is not None and (run.name, run.seed) != ("w/o tit", 2):
+            path = tmp_path / run.folder / "results.json"
+            path.parent.mkdir()
+            path.write_text(json.dumps(of(20.0 + gain)))
+    print_tables(tmp_path, 3)
+    rows = capsys.readouterr().out.splitlines()
+    # Two seeds are too few for an interval.
+    assert [row for row in rows if row.startswith("| w/o") and ", " in row and "±" in row and "[" not in row] == [
+        "| w/o moe | -1.00, +0.00, +1.00 | +0.00 ± 2.48 | +0.00 ± 2.48 | +0.00 ± 2.48 |"
+    ]
