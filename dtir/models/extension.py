@@ -51,8 +51,8 @@ class PixelCurve(nn.Module):
 
     def forward(self, x: Tensor, restored: Tensor) -> Tensor:
         """Input and restored pictures (B, 3, H, W) to the latter, changed."""
-        change = self.up(F.gelu(self.down(torch.cat([x, restored], 1).movedim(1, -1))))
-        return restored + change.movedim(-1, 1)
+        change = self.up(F.gelu(self.down(torch.cat([x, restored], 1).permute(0, 2, 3, 1))))
+        return restored + change.permute(0, 3, 1, 2)
 
 
 @CONDITIONING.register_module(name="ExtendedConditioning")

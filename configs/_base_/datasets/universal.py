@@ -206,8 +206,6 @@ _weights = {
     "motion-blurry": 1700,
     "raindrop": 1200,
 }
-# An estimator learns all alike, but for what is hardest to tell.
-_told_apart = {"snowy": 500, "motion-blurry": 1300, "shadowed": 2000, "clean": 1500}
 
 
 def _datasets(sources, weights):
@@ -226,7 +224,7 @@ def _datasets(sources, weights):
 _tasks = list(_sources)
 _mixed = {task: [*parts, *_mixtures.get(task, [])] for task, parts in _sources.items()}
 _with_mixtures = _datasets(_mixed, _weights)
-_with_grounds = _datasets({task: [*parts, *_grounds.get(task, [])] for task, parts in _mixed.items()}, _told_apart)
+_with_grounds = _datasets({task: [*parts, *_grounds.get(task, [])] for task, parts in _mixed.items()}, {})
 _of_glances = _datasets(_glances, {})
 train_dataloader = dict(
     batch_size=8,

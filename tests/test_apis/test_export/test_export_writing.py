@@ -39,10 +39,12 @@ def openvino():
     return pytest.importorskip("openvino", reason="openvino is not installed; pip install -e .[openvino]")
 
 
-def small_restorer(backbone="NAFNet", adapter=None, estimator=True):
+def small_restorer(backbone="NAFNet", adapter=None, estimator=True, extensions=None):
     """A restorer in which no weight is zero, so that every part shows in the output."""
     torch.manual_seed(0)
     network = {"type": "TimeConditioning", "backbone": {"type": backbone, **SMALL[backbone]}, "adapter": adapter}
+    if extensions:
+        network |= {"type": "ExtendedConditioning", "extensions": extensions}
     config = {"type": "DiffusionRestorer", "network": network, "tasks": list(TASKS)}
     config["scheduler"] = {"type": "DDPMScheduler", "num_timesteps": 50}
     config["matched_t"] = {"noisy": 6, "rainy": 1, "hazy": 30}
@@ -109,6 +111,21 @@ def test_onnx_computes_what_the_model_does(backbone, adapter, tmp_path):
             )
             if task == "auto":
                 torch.testing.assert_close(exported.estimator(picture), model.estimator(picture), atol=1e-5, rtol=0)
+
+
+@needs_onnx
+@pytest.mark.parametrize("task", ["hazy", "noisy", "auto"])
+def test_onnx_computes_what_a_model_does_that_learned_a_task_later(task, tmp_path):
+    # The step of "hazy" is a task's own, with a curve; that of "noisy" is as before.
+    model = small_restorer(extensions=[{"step": 30, "start": 6, "rank": 2, "curve": True}])
+    exported = ExportedRestorer(export_model(model, tmp_path / "a.onnx", "onnx", task).files[0], "onnxruntime")
+    picture = torch.rand(2, 3, 45, 70, generator=torch.Generator().manual_seed(1))
+    steps = torch.tensor({"hazy": [30, 30], "noisy": [6, 6], "auto": [6, 30]}[task])
+    with torch.inference_mode():
+        restored = model.restore(picture, steps)
+        torch.testing.assert_close(exported.restore(picture, steps), restored, atol=MOST_DIFFERENCE, rtol=0)
+        if task == "auto":
+            assert not torch.allclose(restored[1], model.restore(picture, steps[:1].expand(2))[1], atol=1e-2)
 
 
 @pytest.mark.parametrize(
