@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     pack.add_argument(
         "--odds",
-        type=_odds,
+        type=_of_task,
         nargs="+",
         default=[],
         metavar="TASK=FACTOR",
@@ -55,11 +55,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     pack.add_argument(
         "--glance-odds",
-        type=_odds,
+        type=_of_task,
         nargs="+",
         default=[],
         metavar="TASK=FACTOR",
         help="the same of the glance's odds, which those of the estimator do not touch",
+    )
+    pack.add_argument(
+        "--trials",
+        type=_of_task,
+        nargs="+",
+        default=[],
+        metavar="TASK=SHARE",
+        help="have auto try out a damage on a small copy where the estimator knows of none, and restore the picture "
+        "where so much of its unevenness is gone then: shadowed=0.6, for shadows on an even ground",
     )
     pack.add_argument(
         "--flips-up-to",
@@ -139,7 +148,7 @@ def _described_listed(model: "Listed") -> str:
 
 def _pack(args: argparse.Namespace) -> None:
     from dtir.apis.models.build import load_restorer
-    from dtir.apis.models.packing import average_small, weigh_classes, with_estimator, with_glance
+    from dtir.apis.models.packing import average_small, weigh_classes, with_estimator, with_glance, with_trials
 
     restorer = load_restorer(args.checkpoint)
     with_estimator(restorer, args.estimator, args.least_confidence, args.least_of_two)
@@ -156,14 +165,16 @@ def _pack(args: argparse.Namespace) -> None:
                 f"'{args.checkpoint}' has no glance, which --glance-odds is of; --glance gives it one."
             )
         weigh_classes(glance, dict(args.glance_odds))
+    if args.trials:
+        with_trials(restorer, dict(args.trials))
     if args.flips_up_to is not None:
         average_small(restorer, args.flips_up_to)
     facts = write_model_file(args.file, restorer, args.name, args.description, args.licence, half=not args.full)
     print(_described(facts, Path(args.file)))
 
 
-def _odds(text: str) -> tuple[str, float]:
-    task, equals, factor = text.partition("=")
+def _of_task(text: str) -> tuple[str, float]:
+    task, equals, number = text.partition("=")
     if not equals:
-        raise argparse.ArgumentTypeError(f"'{text}' is not of the form TASK=FACTOR, such as noisy=0.5")
-    return task, float(factor)
+        raise argparse.ArgumentTypeError(f"'{text}' is not of the form TASK=NUMBER, such as noisy=0.5")
+    return task, float(number)

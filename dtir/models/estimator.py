@@ -43,6 +43,8 @@ class TaskEstimator(nn.Module):
             that the likelier is to be restored; None where it never does.
         steps: Time steps, ascending, that the samples of a task had of their own, by its name; none where samples have
             their task's.
+        trials: By damage that its restorer is to try out where this knows of none, the least share of the picture's
+            unevenness, in [0, 1], that has to be gone then (`dtir.apis.restoring.trial`).
         glance: Arguments of a `Glance`, which is asked about pictures of whose damage this is not sure; None is none.
 
     Raises:
@@ -57,12 +59,14 @@ class TaskEstimator(nn.Module):
         least_confidence: float = LEAST_CONFIDENCE,
         least_of_two: float | None = None,
         steps: Mapping[str, Sequence[int]] | None = None,
+        trials: Mapping[str, float] | None = None,
         glance: Mapping | None = None,
     ) -> None:
         super().__init__()
         self.width, self.classes = width, tuple(classes)
         self.steps = {task: tuple(own) for task, own in (steps or {}).items()}
         self.least_confidence, self.least_of_two = least_confidence, least_of_two
+        self.trials = dict(trials or {})
         widths = [6, width, 2 * width, 4 * width, 5 * width, 5 * width]
         first, *others = (halving(channels, out) for channels, out in itertools.pairwise(widths))
         # Half of the cost would be at the largest resolution, for the least to tell.
@@ -85,6 +89,7 @@ class TaskEstimator(nn.Module):
             "least_confidence": self.least_confidence,
             "least_of_two": self.least_of_two,
             **({"steps": {task: list(own) for task, own in self.steps.items()}} if self.steps else {}),
+            **({"trials": dict(self.trials)} if self.trials else {}),
             **({"glance": self.glance.settings()} if self.glance else {}),
         }
 

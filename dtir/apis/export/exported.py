@@ -91,7 +91,8 @@ class ExportedEstimator(nn.Module):
     Args:
         path: Its file.
         backend: A key of `graph_names.BACKENDS`.
-        about: What the restorer's file says of it: `classes`, `least_confidence`, `least_of_two`, `steps`, `sha256`.
+        about: What the restorer's file says of it: `classes`, `least_confidence`, `least_of_two`, `steps`, `trials`,
+            `sha256`.
 
     Raises:
         CheckpointError: It is missing, or not the one that was exported with the restorer.
@@ -106,6 +107,7 @@ class ExportedEstimator(nn.Module):
         self.classes, self.least_confidence = tuple(about["classes"]), about["least_confidence"]
         # Files of before dtir knew of them do not name them.
         self.least_of_two, self.steps = about.get("least_of_two"), about.get("steps", {})
+        self.trials = about.get("trials", {})
         self.graph: Graph = open_graph(path, backend)
 
     def forward(self, picture: Tensor) -> Tensor:

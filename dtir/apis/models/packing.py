@@ -81,6 +81,29 @@ def with_glance(restorer: Restorer, checkpoint: str | Path) -> Restorer:
     return restorer
 
 
+def with_trials(restorer: Restorer, trials: Mapping[str, float]) -> Restorer:
+    """Has a restorer try out damages that its estimator does not know of; returns the restorer.
+
+    Args:
+        restorer: One with an estimator.
+        trials: As of a `TaskEstimator`.
+
+    Raises:
+        CheckpointError: The restorer has no estimator of the task.
+        ConfigError: A damage is none of the restorer's, or a share is outside [0, 1].
+    """
+    if not isinstance(restorer.estimator, TaskEstimator):
+        raise CheckpointError("the model has no estimator of the task, beside which damages are tried out.")
+    for name, share in trials.items():
+        if name not in restorer.tasks:
+            hint = did_you_mean(name, restorer.tasks)
+            raise ConfigError(f"the model does not restore '{name}'; it restores {', '.join(restorer.tasks)}.{hint}")
+        if not 0 <= share <= 1:
+            raise ConfigError(f"the share of '{name}' is {share:g}; expected one in [0, 1].")
+    restorer.estimator.trials = dict(trials)
+    return restorer
+
+
 @torch.no_grad()
 def weigh_classes(judging: TaskEstimator | Glance, factors: Mapping[str, float]) -> None:
     """Multiplies the odds of classes, as by Bayes' rule for pictures among which they are so much rarer.

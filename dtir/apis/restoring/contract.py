@@ -60,6 +60,8 @@ class Judgement(NamedTuple):
         most_passes: The most passes that it is asked for; None for no limit of its own.
         step: The time step whatever it says, where it only says what the restorer sees; None for the task's.
         steps: By task, the time steps that it tells apart, where it estimates these too.
+        trials: By damage that the restorer tries out on a small copy where the estimator knows of none, the least share
+            of the picture's unevenness that has to be gone then, see `dtir.apis.restoring.trial`.
     """
 
     classes: tuple[str, ...]
@@ -68,6 +70,7 @@ class Judgement(NamedTuple):
     most_passes: int | None = None
     step: int | None = None
     steps: Mapping[str, Sequence[int]] = MappingProxyType({})
+    trials: Mapping[str, float] = MappingProxyType({})
 
 
 def offer_of(restorer: nn.Module, device: torch.device) -> Offer:
@@ -99,4 +102,5 @@ def judgement_of(estimator: nn.Module | None, tasks: tuple[str, ...]) -> Judgeme
         getattr(estimator, "most_passes", None),
         getattr(estimator, "step", None),
         getattr(estimator, "steps", {}),
+        getattr(estimator, "trials", {}),
     )

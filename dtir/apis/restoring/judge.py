@@ -1,6 +1,6 @@
 """Which damage a picture has, and whether that is ground enough to change it."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from dtir.apis.restoring.contract import Judgement, judgement_of
 from dtir.apis.restoring.outcome import Estimate, Pass
 from dtir.apis.restoring.steps import TaskSteps
+from dtir.apis.restoring.trial import evened, small_copy
 from dtir.apis.restoring.wish import AUTO, Wish
 from dtir.core.errors import ConfigError
 from dtir.tasks import CLEAN
@@ -117,6 +118,32 @@ class Judge:
         passes = {task: self._pass(image, task, chances[task], wish, steps) for task in tasks}
         # What goes with it is likely enough beside it, and not by itself.
         return [] if passes[found.task] is None else [one for one in passes.values() if one is not None], None
+
+    @torch.inference_mode()
+    def tried(
+        self,
+        image: Tensor,
+        restore: Callable[[Tensor, int], Tensor],
+        wish: Wish,
+        steps: TaskSteps,
+        avoided: Collection[str],
+    ) -> Pass | None:
+        """A pass for damage that the estimator does not know of and the restorer removes from a small copy.
+
+        Args:
+            image, wish, steps, avoided: As of `next_passes`.
+            restore: Restores an image (1, 3, H, W) in [0, 1] at a time step.
+
+        Returns:
+            The pass, with the share of the unevenness that is gone in place of a probability; or None.
+        """
+        copy = small_copy(image)
+        for task, least in self.judgement.trials.items():
+            if task in self.tasks and task not in avoided:
+                share = evened(copy, restore(copy, steps.of_task(task)))
+                if share >= least:
+                    return self._pass(image, task, share, wish, steps)
+        return None
 
     def _in_order(self, task: str, chances: Mapping[str, float], avoided: Collection[str]) -> tuple[str, ...]:
         before, least = BEFORE.get(task, (None, 0.0))

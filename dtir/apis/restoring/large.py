@@ -112,7 +112,7 @@ class LargePage:
         while len(passes) < most:
             avoided = {done.task for done in passes} | self.passes.spared(wish)
             middle = self._middle(latest or self.reopened().rgb)
-            following, found = judge.next_passes(middle, wish, self.passes.steps, avoided, most - len(passes))
+            following, found = self.passes.next_passes(middle, wish, avoided, most - len(passes))
             if not following:
                 return latest or self.reopened().rgb, passes, found
             passes += following

@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import torch
 from torch import Tensor
@@ -114,6 +114,16 @@ class PassRestorer:
         passes = self.planner.plan(wish.prompt).passes if wish.prompt is not None else ()
         return [planned for planned in passes if not (filled and planned.task == FILLING)] if passes else None
 
+    def next_passes(
+        self, image: Tensor, wish: Wish, avoided: Collection[str], left: int
+    ) -> tuple[list[Pass], Estimate | None]:
+        """What is to be restored next of an image by estimates, see `Judge.next_passes`, or else by a trial."""
+        following, found = self.judge.next_passes(image, wish, self.steps, avoided, left)
+        if following or found is None:
+            return following, found
+        tried = self.judge.tried(image, self.runner.restore, wish, self.steps, avoided)
+        return ([], found) if tried is None else ([tried], None)
+
     def spared(self, wish: Wish) -> frozenset[str]:
         """Damages that are not to be touched."""
         return frozenset() if wish.prompt is None else frozenset(self.planner.plan(wish.prompt).kept)
@@ -141,7 +151,7 @@ class PassRestorer:
         most = self.judge.most_passes(wish.passes)
         while len(passes) < most:
             avoided = {done.task for done in passes} | self.spared(wish)
-            following, found = self.judge.next_passes(image, wish, self.steps, avoided, most - len(passes))
+            following, found = self.next_passes(image, wish, avoided, most - len(passes))
             if not following:
                 return image, passes, found
             passes += following

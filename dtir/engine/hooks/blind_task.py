@@ -25,7 +25,7 @@ from dtir.tasks import CLEAN
 
 KEY = "estimator"
 # What else a checkpoint holds of an estimator, where it is not the default.
-OPTIONS = ("least_confidence", "least_of_two", "steps", "glance")
+OPTIONS = ("least_confidence", "least_of_two", "steps", "trials", "glance")
 DEFAULTS = {"least_confidence": LEAST_CONFIDENCE, "least_of_two": None}
 
 

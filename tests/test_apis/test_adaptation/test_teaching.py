@@ -127,13 +127,15 @@ def test_a_checkpoint_keeps_an_estimator_of_steps(learned, tmp_path):
 
 def test_a_checkpoint_keeps_a_glance(learned, tmp_path):
     glance = {"told": ["hazy"], "width": 4}
-    estimator = TaskEstimator(2, 4, ("noisy", "hazy"), least_confidence=1.0, least_of_two=1.5, glance=glance)
+    estimator = TaskEstimator(
+        2, 4, ("noisy", "hazy"), least_confidence=1.0, least_of_two=1.5, trials={"hazy": 0.5}, glance=glance
+    )
     own = dataclasses.replace(learned, restorer=copy.deepcopy(learned.restorer))
     own.restorer.estimator = estimator
     save_adapted(own, tmp_path / "new.pth")
     again, x = load_restorer(tmp_path / "new.pth").estimator, torch.rand(1, 3, 16, 16)
     assert torch.equal(again.glance(x), estimator.glance(x))
-    assert (again.least_confidence, again.least_of_two) == (1.0, 1.5)
+    assert (again.least_confidence, again.least_of_two, again.trials) == (1.0, 1.5, {"hazy": 0.5})
     torch.testing.assert_close(again(x)[:, :2], estimator(x))
     estimator.glance = None
     assert not torch.allclose(again(x)[:, :2], estimator(x).log_softmax(1), atol=1e-2)

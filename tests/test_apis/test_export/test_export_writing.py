@@ -195,6 +195,7 @@ def test_the_packaged_model_with_its_estimator(tmp_path):
     assert exported.matched_t.tolist() == model.matched_t.tolist()
     assert exported.estimator.least_confidence == model.estimator.least_confidence
     assert exported.estimator.least_of_two == model.estimator.least_of_two
+    assert exported.estimator.trials == model.estimator.trials
     assert exported.flips_up_to == model.flips_up_to
     picture = torch.rand(1, 3, 50, 67, generator=torch.Generator().manual_seed(1))
     for step in (5, 50):

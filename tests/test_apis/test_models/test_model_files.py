@@ -7,10 +7,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import dtir.testing.models  # noqa: F401 - registers TinyBackbone.
+from dtir import cli
 from dtir.apis.models.build import load_restorer
 from dtir.apis.models.files import read_facts, write_model_file
 from dtir.apis.models.names import find_model, packaged_models
-from dtir.apis.models.packing import weigh_classes, with_estimator, with_glance
+from dtir.apis.models.packing import weigh_classes, with_estimator, with_glance, with_trials
 from dtir.core.atomic import atomic_save
 from dtir.core.errors import CheckpointError, ConfigError
 from dtir.models import GlanceClassifier
@@ -148,6 +149,29 @@ def test_an_estimator_joins_from_another_checkpoint(checkpoint, model_file):
         with_estimator(model, model_file, least_confidence=7)
     with pytest.raises(ConfigError, match="least_of_two=-1 is no probability"):
         with_estimator(model, model_file, least_of_two=-1)
+
+
+def test_damages_that_are_tried_out_join_a_file(model_file, tmp_path):
+    model = with_trials(load_restorer(model_file), {"noisy": 0.6})
+    facts = write_model_file(tmp_path / "new.safetensors", model)
+    assert facts.estimator["trials"] == {"noisy": 0.6}
+    assert load_restorer(tmp_path / "new.safetensors").estimator.trials == {"noisy": 0.6}
+    with pytest.raises(ConfigError, match=r"does not restore 'nosy'; it restores .*Did you mean 'noisy'"):
+        with_trials(model, {"nosy": 0.6})
+    with pytest.raises(ConfigError, match=r"share of 'noisy' is 1\.5"):
+        with_trials(model, {"noisy": 1.5})
+    model.estimator = None
+    with pytest.raises(CheckpointError, match="no estimator of the task"):
+        with_trials(model, {"noisy": 0.6})
+
+
+def test_the_command_has_damages_tried_out(model_file, tmp_path, capsys):
+    out = tmp_path / "new.safetensors"
+    assert cli.main(["models", "pack", str(model_file), str(out), "--trials", "noisy=0.6"]) == 0
+    assert read_facts(out).estimator["trials"] == {"noisy": 0.6}
+    with pytest.raises(SystemExit):
+        cli.main(["models", "pack", str(model_file), str(out), "--trials", "noisy"])
+    assert "'noisy' is not of the form TASK=NUMBER" in capsys.readouterr().err
 
 
 def test_odds_of_classes_are_multiplied(model_file):

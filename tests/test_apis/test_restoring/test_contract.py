@@ -78,9 +78,17 @@ def test_traits_are_those_of_the_backbone_where_it_has_none():
 
 
 def test_an_estimator_says_how_it_is_taken():
-    assert judgement_of(None, Bare.tasks) == (Bare.tasks, 0.0, None, None, None, {})
+    assert judgement_of(None, Bare.tasks) == (Bare.tasks, 0.0, None, None, None, {}, {})
     estimator = nn.Identity()
     estimator.classes, estimator.least_confidence, estimator.step = ["rainy", "clean"], 0.7, 9
-    estimator.least_of_two, estimator.steps = 0.9, {"rainy": (0, 4)}
+    estimator.least_of_two, estimator.steps, estimator.trials = 0.9, {"rainy": (0, 4)}, {"rainy": 0.6}
 
-    assert judgement_of(estimator, Bare.tasks) == (("rainy", "clean"), 0.7, 0.9, None, 9, {"rainy": (0, 4)})
+    assert judgement_of(estimator, Bare.tasks) == (
+        ("rainy", "clean"),
+        0.7,
+        0.9,
+        None,
+        9,
+        {"rainy": (0, 4)},
+        {"rainy": 0.6},
+    )

@@ -55,6 +55,16 @@ class SureOfBoth(nn.Module):
         return torch.tensor([[0.0, 1.0]])
 
 
+class Unsure(nn.Module):
+    """One that knows of nothing, and has any smoothing tried out."""
+
+    classes, least_confidence = ("noisy", "low-light"), 0.9
+    trials = MappingProxyType({"noisy": -float("inf")})
+
+    def forward(self, lq):
+        return torch.zeros(1, 2)
+
+
 def restored(source, target, large, wish, estimator=None):
     network = Smoothing()
     network.estimator = estimator
@@ -75,6 +85,7 @@ def pages(tmp_path):
         (Wish("noisy", strength=0.5), None),
         (Wish("auto"), Sure()),
         (Wish("auto"), SureOfBoth()),
+        (Wish("auto"), Unsure()),
         (Wish(t=0), None),
         (Wish("noisy", "auto"), SureOfTheStep()),
         (Wish(t="auto"), SureOfTheStep()),

@@ -1,0 +1,160 @@
+"""Shadows that are found by removing them from a small copy."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from dtir.apis import RestorationInferencer
+from dtir.apis.restoring.trial import BLOCK, COPIED, DARK, EVEN, evened, small_copy
+
+
+def ground(*brightness: float, columns: int = 32) -> torch.Tensor:
+    """Stripes of brightness, equally wide, of a picture of 64 rows."""
+    return torch.tensor(brightness).repeat_interleave(columns).expand(1, 3, 64, -1)
+
+
+def test_a_shadow_that_is_gone_evens_a_ground_out_altogether():
+    assert evened(ground(0.3, 0.6), ground(0.6, 0.6)) == 1
+
+
+def test_the_share_is_that_of_the_variance_of_the_logarithm():
+    before, after = ground(0.3, 0.6), ground(0.5, 0.6)
+    expected = 1 - (math.log(0.62 / 0.52) / math.log(0.62 / 0.32)) ** 2
+    assert evened(before, after) == pytest.approx(expected, abs=1e-5)
+    assert DARK == 0.02
+
+
+def test_what_stays_or_grows_uneven_is_not_evened_out():
+    assert evened(ground(0.5, 0.6), ground(0.5, 0.6)) == 0
+    assert evened(ground(0.5, 0.6), ground(0.48, 0.6)) < 0
+    assert evened(ground(0.5, 0.5), ground(0.5, 0.5)) == 0
+
+
+@pytest.mark.parametrize(("dark", "found"), [(0.45, True), (0.4, False)])
+def test_a_scene_has_things_of_its_own(dark, found):
+    # The dark half is brighter than before in both, and nearly as even as ground may be in the first alone.
+    after = ground(dark, 0.6)
+    spread = torch.log(after[0, 0, :, ::BLOCK] + DARK).std()
+    assert bool(spread <= EVEN) == found
+    assert (evened(ground(0.1, 0.6), after) > 0.9) == found
+
+
+def test_texture_counts_for_nothing():
+    board = torch.tensor([[0.0, 0.2], [0.2, 0.0]]).repeat(32, 32).expand(1, 3, -1, -1)
+    assert evened(ground(0.3, 0.6) + board, ground(0.6, 0.6) + board) == 1
+
+
+def test_a_picture_of_few_blocks_says_nothing():
+    assert evened(ground(0.3, 0.6, columns=8), ground(0.6, 0.6, columns=8)) == 1
+    few = slice(0, 63)
+    assert evened(ground(0.3, 0.6, columns=8)[:, :, few], ground(0.6, 0.6, columns=8)[:, :, few]) == 0
+
+
+@pytest.mark.parametrize(
+    ("size", "copied"), [((512, 1024), (128, 256)), ((100, 256), (100, 256)), ((1000, 12), (256, 3)), ((8, 9), (8, 9))]
+)
+def test_a_copy_is_of_the_whole_picture(size, copied):
+    picture = torch.linspace(0, 1, size[0])[:, None].expand(1, 3, *size)
+    copy = small_copy(picture)
+    assert copy.shape[-2:] == copied
+    assert max(copied) <= COPIED
+    torch.testing.assert_close(copy.mean(), picture.mean(), atol=1e-3, rtol=0)
+
+
+class Clean(nn.Module):
+    """Finds nothing, and has shadows tried out."""
+
+    classes = ("shadowed", "noisy", "clean")
+    least_confidence = 0.5
+
+    def __init__(self, trials, chances=(0.02, 0.01, 0.97)):
+        super().__init__()
+        self.trials, self.chances, self.asked = trials, chances, 0
+
+    def forward(self, lq):
+        self.asked += 1
+        return torch.tensor([self.chances]).log()
+
+
+class Unshading(nn.Module):
+    """Doubles the brightness of what is darker than .4, step 9; adds a tenth, step 3."""
+
+    tasks, num_timesteps, flips_up_to = ("shadowed", "noisy"), 10, 0
+
+    def __init__(self, estimator):
+        super().__init__()
+        self.register_buffer("matched_t", torch.tensor([9, 3]))
+        self.estimator, self.widths = estimator, []
+
+    def restore(self, lq, t):
+        self.widths.append(lq.shape[-1])
+        return torch.where(lq < 0.4, 2 * lq, lq) if int(t[0]) == 9 else lq + 0.1
+
+
+SHADED, EVEN_GROUND = ground(0.3, 0.6, columns=200), ground(0.5, 0.6, columns=200)
+
+
+def restored(picture, estimator, **options):
+    restorer = Unshading(estimator)
+    inferencer = RestorationInferencer(restorer, device="cpu")
+    output, outcome = inferencer(picture[0].permute(1, 2, 0).numpy(), with_details=True, **options)
+    return output, str(outcome), restorer.widths
+
+
+def test_a_shadow_is_found_where_the_estimator_knows_of_none():
+    output, line, widths = restored(SHADED, Clean({"shadowed": 0.6}))
+    assert line == "shadowed (1.00), step 9"
+    np.testing.assert_allclose(output, 0.6, atol=1e-6)
+    # The copy, and then the picture, which is not tried again.
+    assert widths == [COPIED, 400]
+
+
+@pytest.mark.parametrize(
+    ("picture", "trials", "options", "tried"),
+    [
+        (EVEN_GROUND, {"shadowed": 0.6}, {}, 1),
+        (SHADED, {}, {}, 0),
+        (SHADED, {"rainy": 0.6}, {}, 0),
+        (SHADED, {"shadowed": 0.6}, {"strength": 0.0}, 0),
+    ],
+)
+def test_a_picture_is_left_where_a_trial_finds_nothing_or_there_is_none(picture, trials, options, tried):
+    output, line, widths = restored(picture, Clean(trials), **options)
+    assert line.startswith("left as it is: ")
+    np.testing.assert_array_equal(output, picture[0].permute(1, 2, 0).numpy())
+    assert widths == [COPIED] * tried
+
+
+def test_a_prompt_that_keeps_the_shadows_has_none_tried():
+    _, line, widths = restored(SHADED, Clean({"shadowed": 0.6}), prompt="restore it, but keep the shadows")
+    assert line.startswith("left as it is: ")
+    assert widths == []
+
+
+def test_what_the_estimator_finds_goes_first():
+    estimator = Clean({"shadowed": 0.6}, (0.0, 0.9, 0.1))
+    _, line, widths = restored(SHADED, estimator)
+    # Shown again, it names what was done already; brighter than .4 there is no shadow for this network any more.
+    assert line == "noisy (0.90), step 3"
+    assert widths == [400, COPIED]
+    _, line, widths = restored(SHADED, Clean({"shadowed": 0.6}, (0.0, 0.9, 0.1)), passes=1)
+    assert (line, widths) == ("noisy (0.90), step 3", [400])
+
+
+def test_a_named_task_is_not_tried():
+    _, line, widths = restored(SHADED, Clean({"shadowed": 0.6}), task="noisy")
+    assert (line, widths) == ("noisy, step 3", [400])
+
+
+def test_files_are_tried_too(tmp_path):
+    pixels = (SHADED[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    inferencer = RestorationInferencer(Unshading(Clean({"shadowed": 0.6})), device="cpu")
+    report = inferencer.restore_paths([tmp_path / "a.png"], tmp_path / "out")
+    assert not report.failed
+    spreads = [np.ptp(each) for each in (np.asarray(Image.open(tmp_path / "out/a.png")), pixels)]
+    assert spreads == [1, 77]
