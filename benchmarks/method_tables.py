@@ -115,13 +115,24 @@ def task_table(results: dict[str, dict[int, dict]]) -> str:
 
 
 def print_tables(out: Path, seeds: int) -> None:
-    """The comparison in Markdown."""
+    """The comparison in Markdown: the rows that are told alike, blind ones, and the ablations beside the method."""
     results = read_results(out, seeds)
-    by_seed = [seed_table(results)] if REFERENCE in results else []
-    if PLAIN_LONG in results:
-        blind = {name: found for name, found in results.items() if name.endswith((BLIND, APART))}
-        by_seed.append(seed_table({PLAIN_LONG: results[PLAIN_LONG], **blind}, PLAIN_LONG))
     ablations = {name: found for name, found in results.items() if name.startswith("w/o ")}
-    if any(len(found) >= LEAST_SEEDS for found in ablations.values()):
-        by_seed.append(seed_table({"full": results.get("full", {}), **ablations}, "full"))
-    print(ten_task_table(results), *by_seed, task_table(results), sep="\n\n")
+    rows = {name: found for name, found in results.items() if name not in ablations}
+    tables = [ten_task_table(rows)]
+    if REFERENCE in rows:
+        tables.append(seed_table(rows))
+    if PLAIN_LONG in rows:
+        blind = {name: found for name, found in results.items() if _is_blind(name)}
+        tables.append(seed_table({PLAIN_LONG: rows[PLAIN_LONG], **blind}, PLAIN_LONG))
+    told = {name: found for name, found in ablations.items() if not _is_blind(name)}
+    if told:
+        beside = {"full": rows.get("full", {}), **told}
+        tables += [ten_task_table(beside), seed_table(beside, "full")]
+    # Of fewer seeds there is nothing to say by seed.
+    with_rows = [table for table in tables if len(table.splitlines()) > 2]
+    print(*with_rows, task_table({**rows, **told}), sep="\n\n")
+
+
+def _is_blind(name: str) -> bool:
+    return name.endswith((BLIND, APART))

@@ -118,9 +118,15 @@ def test_each_ablation_is_tabulated_beside_the_whole_method(tmp_path, capsys):
             path = tmp_path / run.folder / "results.json"
             path.parent.mkdir()
             path.write_text(json.dumps(of(20.0 + gain)))
+            path.with_name("results_blind.json").write_text(json.dumps(of(10.0)))
     print_tables(tmp_path, 3)
-    rows = capsys.readouterr().out.splitlines()
-    # Two seeds are too few for an interval.
-    assert [row for row in rows if row.startswith("| w/o") and ", " in row and "±" in row and "[" not in row] == [
+    _, ablations, by_seed, _ = capsys.readouterr().out.strip().split("\n\n")
+    rows = [row for row in ablations.splitlines() if row.startswith("| w/o")]
+    assert rows == [
+        "| w/o tit | 2 | 25.00 ± 0.00 | 0.500 ± 0.000 | +5.00 [+5.00, +5.00] | +7.0 |",
+        "| w/o moe | 3 | 20.00 ± 1.00 | 0.500 ± 0.000 | +0.00 [+0.00, +0.00] | +1.0 |",
+    ]
+    # Two seeds are too few for an interval; what is blind is no ablation of the method that is told.
+    assert by_seed.splitlines()[2:] == [
         "| w/o moe | -1.00, +0.00, +1.00 | +0.00 ± 2.48 | +0.00 ± 2.48 | +0.00 ± 2.48 |"
     ]
