@@ -239,6 +239,8 @@ class RestorationInferencer:
     def estimate_task(self, rgb: np.ndarray) -> str:
         """Which of `tasks` a picture (H, W, 3) needs, by the estimator that was trained with the checkpoint.
 
+        What `task="auto"` tries out beside it (`dtir.apis.restoring.trial`) has no part in that.
+
         Raises:
             ConfigError: the checkpoint has no estimator.
         """

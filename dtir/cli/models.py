@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="TASK=SHARE",
-        help="have auto try out a damage on a small copy where the estimator knows of none, and restore the picture "
+        help="have auto try out a damage on a small copy where the estimator names no more, and restore the picture "
         "where so much of its unevenness is gone then: shadowed=0.6, for shadows on an even ground",
     )
     pack.add_argument(

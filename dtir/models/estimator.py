@@ -43,8 +43,8 @@ class TaskEstimator(nn.Module):
             that the likelier is to be restored; None where it never does.
         steps: Time steps, ascending, that the samples of a task had of their own, by its name; none where samples have
             their task's.
-        trials: By damage that its restorer is to try out where this knows of none, the least share of the picture's
-            unevenness, in [0, 1], that has to be gone then (`dtir.apis.restoring.trial`).
+        trials: By damage that its restorer is to try out where this names no more, the least share of the picture's
+            unevenness, above 0 and at most 1, that has to be gone then (`dtir.apis.restoring.trial`).
         glance: Arguments of a `Glance`, which is asked about pictures of whose damage this is not sure; None is none.
 
     Raises:

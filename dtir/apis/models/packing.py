@@ -82,7 +82,7 @@ def with_glance(restorer: Restorer, checkpoint: str | Path) -> Restorer:
 
 
 def with_trials(restorer: Restorer, trials: Mapping[str, float]) -> Restorer:
-    """Has a restorer try out damages that its estimator does not know of; returns the restorer.
+    """Has a restorer try out damages where its estimator names no more; returns the restorer.
 
     Args:
         restorer: One with an estimator.
@@ -90,7 +90,7 @@ def with_trials(restorer: Restorer, trials: Mapping[str, float]) -> Restorer:
 
     Raises:
         CheckpointError: The restorer has no estimator of the task.
-        ConfigError: A damage is none of the restorer's, or a share is outside [0, 1].
+        ConfigError: A damage is none of the restorer's, or a share is not above 0 and at most 1.
     """
     if not isinstance(restorer.estimator, TaskEstimator):
         raise CheckpointError("the model has no estimator of the task, beside which damages are tried out.")
@@ -98,8 +98,8 @@ def with_trials(restorer: Restorer, trials: Mapping[str, float]) -> Restorer:
         if name not in restorer.tasks:
             hint = did_you_mean(name, restorer.tasks)
             raise ConfigError(f"the model does not restore '{name}'; it restores {', '.join(restorer.tasks)}.{hint}")
-        if not 0 <= share <= 1:
-            raise ConfigError(f"the share of '{name}' is {share:g}; expected one in [0, 1].")
+        if not 0 < share <= 1:
+            raise ConfigError(f"the share of '{name}' is {share:g}; expected one above 0 and at most 1.")
     restorer.estimator.trials = dict(trials)
     return restorer
 

@@ -60,8 +60,8 @@ class Judgement(NamedTuple):
         most_passes: The most passes that it is asked for; None for no limit of its own.
         step: The time step whatever it says, where it only says what the restorer sees; None for the task's.
         steps: By task, the time steps that it tells apart, where it estimates these too.
-        trials: By damage that the restorer tries out on a small copy where the estimator knows of none, the least share
-            of the picture's unevenness that has to be gone then, see `dtir.apis.restoring.trial`.
+        trials: By damage that the restorer tries out on a small copy where the estimator names no more, the least
+            share, above 0, of the picture's unevenness that has to be gone then, see `dtir.apis.restoring.trial`.
     """
 
     classes: tuple[str, ...]

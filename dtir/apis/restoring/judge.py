@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from dtir.apis.restoring.contract import Judgement, judgement_of
 from dtir.apis.restoring.outcome import Estimate, Pass
 from dtir.apis.restoring.steps import TaskSteps
-from dtir.apis.restoring.trial import evened, small_copy
+from dtir.apis.restoring.trial import evened, small_copy, tells
 from dtir.apis.restoring.wish import AUTO, Wish
 from dtir.core.errors import ConfigError
 from dtir.tasks import CLEAN
@@ -128,7 +128,7 @@ class Judge:
         steps: TaskSteps,
         avoided: Collection[str],
     ) -> Pass | None:
-        """A pass for damage that the estimator does not know of and the restorer removes from a small copy.
+        """A pass for damage that the estimator does not name and the restorer removes from a small copy.
 
         Args:
             image, wish, steps, avoided: As of `next_passes`.
@@ -136,13 +136,17 @@ class Judge:
 
         Returns:
             The pass, with the share of the unevenness that is gone in place of a probability; or None.
+
+        Raises:
+            ImageFileError: The network's output is not finite, or a small copy does not fit into memory.
         """
+        trials = {task: least for task, least in self.judgement.trials.items() if task in {*self.tasks} - {*avoided}}
         copy = small_copy(image)
-        for task, least in self.judgement.trials.items():
-            if task in self.tasks and task not in avoided:
-                share = evened(copy, restore(copy, steps.of_task(task)))
-                if share >= least:
-                    return self._pass(image, task, share, wish, steps)
+        for task, least in trials.items() if tells(copy) else ():
+            share = evened(copy, restore(copy, steps.of_task(task)))
+            found = self._pass(image, task, share, wish, steps) if share >= least else None
+            if found is not None:
+                return found
         return None
 
     def _in_order(self, task: str, chances: Mapping[str, float], avoided: Collection[str]) -> tuple[str, ...]:

@@ -23,8 +23,12 @@ BLANK = Estimate("blank", 1.0)
 
 
 class Pass(NamedTuple):
-    """One restoration: the task (None where the caller gave the step), its probability (None where the caller named
-    the task), the time step, and the share of this pass's change that is applied, in (0, 1]."""
+    """One restoration.
+
+    The task (None where the caller gave the step), its probability (None where the caller named the task; of damage
+    that was tried out, the share of the unevenness that is gone without it), the time step, and the share of this pass's
+    change that is applied, in (0, 1].
+    """
 
     task: str | None
     confidence: float | None
@@ -73,7 +77,7 @@ class Outcome:
 
     @property
     def confidence(self) -> float | None:
-        """The probability of `task`, None where nothing was estimated."""
+        """The probability of `task`, or what a `Pass` has in its place, None where nothing was estimated."""
         return self.passes[0].confidence if self.passes else self._left("confidence")
 
     @property

@@ -146,3 +146,26 @@ def test_a_large_file_that_ends_early_leaves_nothing(pages, tmp_path):
     with pytest.raises(ImageFileError, match=r"a\.tif"):
         restored(pages, tmp_path / "out/a.tif", 1, Wish("noisy"))
     assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
+
+
+class Lifting(Smoothing):
+    """Doubles the brightness of what is darker than .4 for "noisy"."""
+
+    def restore(self, lq, t):
+        return torch.where(lq < 0.4, 2 * lq, lq)
+
+
+@pytest.mark.parametrize("dark", [slice(0, 200), slice(0, 900)])
+def test_bands_are_tried_by_what_a_whole_picture_is(tmp_path, dark):
+    # A stripe beside the middle 768 pixels, which is not seen, and one that reaches into it.
+    pixels = np.full((64, 2000, 3), 153, np.uint8)
+    pixels[:, dark] = 77
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb")
+    network, outcomes = Lifting(), []
+    network.estimator = Unsure()
+    network.estimator.trials = {"noisy": 0.6}
+    for large in (1, 10**9):
+        passes = RestorationInferencer(network, device="cpu", tile=64, overlap=16).passes
+        outcomes.append(FileRestorer(passes, Wish("auto"), large=large)(tmp_path / "a.tif", tmp_path / f"{large}.tif"))
+    assert [outcome.changed for outcome in outcomes] == [dark.stop == 900] * 2
+    assert outcomes[0].passes == outcomes[1].passes

@@ -9,7 +9,11 @@ from PIL import Image
 from torch import nn
 
 from dtir.apis import RestorationInferencer
-from dtir.apis.restoring.trial import BLOCK, COPIED, DARK, EVEN, evened, small_copy
+from dtir.apis.models.files import read_facts
+from dtir.apis.models.names import find_model
+from dtir.apis.restoring.trial import BLOCK, COPIED, DARK, EVEN, UNEVEN, evened, small_copy, tells
+from dtir.core.errors import ImageFileError
+from dtir.datasets import DrawnDataset
 
 
 def ground(*brightness: float, columns: int = 32) -> torch.Tensor:
@@ -31,7 +35,12 @@ def test_the_share_is_that_of_the_variance_of_the_logarithm():
 def test_what_stays_or_grows_uneven_is_not_evened_out():
     assert evened(ground(0.5, 0.6), ground(0.5, 0.6)) == 0
     assert evened(ground(0.5, 0.6), ground(0.48, 0.6)) < 0
-    assert evened(ground(0.5, 0.5), ground(0.5, 0.5)) == 0
+
+
+@pytest.mark.parametrize(("dark", "share"), [(0.5, 1), (0.53, 0), (0.6, 0)])
+def test_what_was_all_but_even_needs_no_evening(dark, share):
+    assert (torch.log(ground(dark, 0.6)[0, 0, :, ::BLOCK] + DARK).std() >= UNEVEN) == share
+    assert evened(ground(dark, 0.6), ground(0.6, 0.6)) == share
 
 
 @pytest.mark.parametrize(("dark", "found"), [(0.45, True), (0.4, False)])
@@ -48,21 +57,31 @@ def test_texture_counts_for_nothing():
     assert evened(ground(0.3, 0.6) + board, ground(0.6, 0.6) + board) == 1
 
 
-def test_a_picture_of_few_blocks_says_nothing():
-    assert evened(ground(0.3, 0.6, columns=8), ground(0.6, 0.6, columns=8)) == 1
-    few = slice(0, 63)
-    assert evened(ground(0.3, 0.6, columns=8)[:, :, few], ground(0.6, 0.6, columns=8)[:, :, few]) == 0
+@pytest.mark.parametrize(("rows", "enough"), [(64, True), (63, False), (7, False)])
+def test_a_picture_of_few_blocks_is_not_tried(rows, enough):
+    picture = ground(0.3, 0.6, columns=8)[:, :, :rows]
+    assert tells(picture) == enough
+    _, line, widths = restored(picture, Clean({"shadowed": 0.6}))
+    assert (line, len(widths)) == (("shadowed (1.00), step 9", 2) if enough else ("left as it is: clean (0.97)", 0))
 
 
 @pytest.mark.parametrize(
-    ("size", "copied"), [((512, 1024), (128, 256)), ((100, 256), (100, 256)), ((1000, 12), (256, 3)), ((8, 9), (8, 9))]
+    ("size", "copied"), [((384, 768), (128, 256)), ((100, 256), (100, 256)), ((760, 9), (256, 5)), ((16, 17), (16, 17))]
 )
-def test_a_copy_is_of_the_whole_picture(size, copied):
+def test_a_copy_is_of_all_that_an_estimator_sees(size, copied):
     picture = torch.linspace(0, 1, size[0])[:, None].expand(1, 3, *size)
     copy = small_copy(picture)
     assert copy.shape[-2:] == copied
     assert max(copied) <= COPIED
     torch.testing.assert_close(copy.mean(), picture.mean(), atol=1e-3, rtol=0)
+
+
+def test_a_large_picture_is_tried_by_its_middle():
+    picture = torch.zeros(1, 3, 900, 1000)
+    picture[..., 66:834, 116:884] = 0.5
+    copy = small_copy(picture)
+    assert copy.shape[-2:] == (256, 256)
+    torch.testing.assert_close(copy, torch.full_like(copy, 0.5))
 
 
 class Clean(nn.Module):
@@ -143,6 +162,32 @@ def test_what_the_estimator_finds_goes_first():
     assert widths == [400, COPIED]
     _, line, widths = restored(SHADED, Clean({"shadowed": 0.6}, (0.0, 0.9, 0.1)), passes=1)
     assert (line, widths) == ("noisy (0.90), step 3", [400])
+
+
+def test_a_trial_is_made_where_the_estimator_is_unsure():
+    _, line, _ = restored(SHADED, Clean({"shadowed": 0.6}, (0.1, 0.45, 0.45)))
+    assert line == "shadowed (1.00), step 9"
+
+
+def test_a_network_that_gives_no_numbers_is_an_error():
+    restorer = Unshading(Clean({"shadowed": 0.6}))
+    restorer.restore = lambda lq, t: lq * torch.nan
+    with pytest.raises(ImageFileError, match="infinite or undefined"):
+        RestorationInferencer(restorer, device="cpu")(SHADED[0].permute(1, 2, 0).numpy())
+
+
+def test_the_packaged_model_finds_a_shadow_on_a_ground_and_leaves_the_ground():
+    assert read_facts(find_model()).estimator["trials"] == {"shadowed": 0.6}
+    shadow, bare = (
+        DrawnDataset("shadowed", 8, *damage, side=200, draw="DrawGround", seed=4)[6]["inputs"]
+        for damage in (("CastShadow", 0.5), ())
+    )
+    inferencer = RestorationInferencer(device="cpu")
+    found = [inferencer(x.permute(1, 2, 0).numpy(), with_details=True)[1] for x in (shadow, bare)]
+    assert [done.task for done in found[0].passes] == ["shadowed"]
+    assert not found[1].changed
+    inferencer.judge.estimator.trials = {}
+    assert not inferencer(shadow.permute(1, 2, 0).numpy(), with_details=True)[1].changed
 
 
 def test_a_named_task_is_not_tried():
