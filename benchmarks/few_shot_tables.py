@@ -87,7 +87,7 @@ def new_table(found: Found, kinds: list[str]) -> str:
     rows = []
     inputs = [next(iter(found[SCRATCH][kind].values()))["input"] for kind in kinds]
     rows.append(["input", "", *(f"{fmean(values):.2f}" for values in inputs), "", "", ""])
-    for name, by_kind in found.items():
+    for name, by_kind in ((name, by_kind) for name, by_kind in found.items() if by_kind.keys() & {*kinds}):
         cells = [_seeds([fmean(r["PSNR"]) for r in by_kind.get(kind, {}).values()]) for kind in kinds]
         whole = all(kind in by_kind for kind in kinds)
         mean = (

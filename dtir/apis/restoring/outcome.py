@@ -26,8 +26,8 @@ class Pass(NamedTuple):
     """One restoration.
 
     The task (None where the caller gave the step), its probability (None where the caller named the task; of damage
-    that was tried out, the share of the unevenness that is gone without it), the time step, and the share of this pass's
-    change that is applied, in (0, 1].
+    that was tried out, the share of the unevenness that is gone without it), the time step, and the share of this
+    pass's change that is applied, in (0, 1].
     """
 
     task: str | None
