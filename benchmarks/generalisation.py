@@ -19,22 +19,25 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 
 from benchmarks.generalisation_cells import CLEAN, MOST, MOST_CLEAN, ONE, SEEDS, TEN, Cell, all_cells, test_crop
 from benchmarks.generalisation_tables import earlier, print_tables
 from benchmarks.lab import REPO, picture, train
 from benchmarks.method import centre
-from benchmarks.method_runs import prepare, pretraining
+from benchmarks.method_runs import TOLD, prepare, pretraining
 from dtir.apis import RestorationInferencer
 from dtir.cli import exit_code
 from dtir.cli.numbers import positive_int
-from dtir.core.atomic import atomic_write
+from dtir.core.atomic import atomic_save, atomic_write
+from dtir.core.checkpoint import load_checkpoint
+from dtir.core.errors import ConfigError
 from dtir.datasets import PairedDataset
 from dtir.evaluation.metrics.functional import psnr
 from dtir.imaging.files import read_rgb
 from dtir.models.backbones import DTIRUNet
 from dtir.models.backbones.image.nafnet import LocalAvgPool2d
-from dtir.registry import DATASETS
+from dtir.registry import DATASETS, RESTORERS, SCOPE
 
 RESULTS, EARLIER = "benchmarks/results/generalisation", REPO / "benchmarks/results/method"
 # Steps of a task that are tried for the best one.
@@ -114,6 +117,19 @@ def errors(checkpoint: Path, config: Config) -> list[float]:
     return found
 
 
+def handed_on(checkpoint: Path, config: Config, path: Path) -> Path:
+    """A plain network's weights in a checkpoint of one that is told the task, whose other parts are as at first."""
+    trained = load_checkpoint(checkpoint)["state_dict"]
+    torch.manual_seed(config.randomness.seed)
+    with DefaultScope.overwrite_default_scope(SCOPE):
+        state = RESTORERS.build(config.model).state_dict()
+    own = {f"network.{key}": value for key, value in trained.items() if key.startswith("backbone.")}
+    if not own.keys() <= state.keys():
+        raise ConfigError(f"'{checkpoint}' holds another network than {config.model.network.backbone.type}.")
+    atomic_save({"state_dict": state | own}, path)
+    return path
+
+
 def _last_part(cell: Cell, trainings: Path, threads: int) -> Config:
     """What a cell's training ends with, from the weights of what comes before it."""
     way, folder = cell.way, trainings / f"{cell.run.folder}_before"
@@ -121,7 +137,9 @@ def _last_part(cell: Cell, trainings: Path, threads: int) -> Config:
         start = train(cell.half(trainings), folder, threads)
         config = cell.half(trainings, errors(start, cell.half(trainings)) if way.shares == "loss" else None)
     elif way.first:
-        start, config = train(cell.before(trainings), folder, threads), cell.config(trainings)
+        start, config = train(cell.before(trainings), folder, threads), cell.parted(trainings)
+        if way.config == TOLD:
+            start = handed_on(start, config, folder / "start.pth")
     else:
         return cell.config(trainings)
     config.load_from = str(start)

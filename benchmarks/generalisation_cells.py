@@ -1,7 +1,7 @@
 """What `benchmarks.generalisation` trains, and what it tests that on."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -90,6 +90,7 @@ class Way:
         own_step: Whether each sample is trained at the step of its severity, and not at its task's.
         few: Whether pictures are few, see `few`.
         first: What the first half of the iterations learns: a key of `FIRST`; None restores from the beginning.
+        classified: Whether that half also tells the damage.
         loss: In place of the settings'.
         shares: How tasks share the second half of the iterations, "equal" or "loss", by what each is restored with
             then; None does not part the iterations.
@@ -104,6 +105,7 @@ class Way:
     own_step: bool = False
     few: bool = False
     first: str | None = None
+    classified: bool = False
     loss: dict | None = None
     shares: Literal["equal", "loss"] | None = None
     local: bool = False
@@ -136,6 +138,8 @@ TEN = (
     Way("wide told, own step", TOLD, (*BY_PICTURE, "blind"), wide=True, own_step=True),
     Way("wide told in two halves", TOLD, wide=True, shares="equal"),
     Way("wide told, shares by loss", TOLD, wide=True, shares="loss"),
+    Way("wide told, masked pre-training", TOLD, wide=True, first="masked"),
+    Way("wide told, masked and classified pre-training", TOLD, wide=True, first="masked", classified=True),
     Way("told, equal total steps", TOLD, ("told", "blind"), long=True),
     Way("full", FULL, ("told", "blind")),
 )
@@ -198,12 +202,19 @@ class Cell:
         return config
 
     def before(self, out: Path) -> Config:
-        """What is learned before `config`, by L1 and for as many iterations, where something is."""
-        config = self.config(out)
+        """What is learned before `config`, by L1 and for as many iterations, where something is; by a plain network, as
+        one that is told the damage has nothing to tell."""
+        config = replace(self, way=replace(self.way, config=PLAIN)).parted(out)
         config.model.losses = [{"type": "L1Loss"}]
+        if self.way.classified:
+            config.model.type = "ClassifyingRestorer"
         data = config.train_dataloader.dataset
         data.datasets = [{**FIRST[self.way.first], "task": made["task"], "dataset": made} for made in data.datasets]
         return config
+
+    def parted(self, out: Path) -> Config:
+        """`config`, for half of its iterations where ten tasks' are parted, which one task's settings do already."""
+        return self.half(out) if self.source is None else self.config(out)
 
     def half(self, out: Path, errors: Sequence[float] | None = None) -> Config:
         """`config` for half of the iterations.

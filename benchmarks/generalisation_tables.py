@@ -124,6 +124,9 @@ def ten_tasks(results: Path, seeds: int) -> Iterator[str]:
         (f"wide told, own step{BLIND_STEP}", f"wide told{TOLD_BY['blind']}"),
         ("wide told", "told"),
         ("wide told, shares by loss", "wide told in two halves"),
+        ("wide told, masked pre-training", "wide told"),
+        ("wide told, masked and classified pre-training", "wide told"),
+        ("wide told, masked and classified pre-training", "wide told, masked pre-training"),
         ("full", "told, equal total steps"),
     ]
     yield markdown(

@@ -7,6 +7,7 @@ from .extension import ExtendedNetwork
 from .folding import FixedStep
 from .restorers import (
     BridgeRestorer,
+    ClassifyingRestorer,
     ConditionalConsistencyRestorer,
     ConditionalDiffusionRestorer,
     ConsistencyRestorer,
@@ -23,6 +24,7 @@ from .restorers import (
 
 __all__ = [
     "BridgeRestorer",
+    "ClassifyingRestorer",
     "ConditionalConsistencyRestorer",
     "ConditionalDiffusionRestorer",
     "ConditionedNetwork",

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 
-from benchmarks.generalisation import pool_locally
+from benchmarks.generalisation import handed_on, pool_locally
 from benchmarks.generalisation_cells import ONE, SOURCES, TEN, TEST_SETS, Cell, all_cells
 from benchmarks.generalisation_tables import difference, earlier, means, print_tables, rows_of, worst
+from dtir.core.errors import ConfigError
 from dtir.engine.stages import StagePlan
 from dtir.models.backbones import DTIRUNet
+from dtir.registry import RESTORERS, SCOPE
 
 CELLS = [cell for cell in all_cells(1) if not cell.way.pretrained]
 
@@ -27,7 +30,7 @@ def test_cells_have_files_of_their_own():
 
 @pytest.mark.parametrize("cell", CELLS, ids=names(CELLS))
 def test_a_cell_has_as_many_iterations_as_those_that_it_is_compared_with(cell):
-    config = cell.config(Path("unused"))
+    config = (cell.parted if cell.way.first else cell.config)(Path("unused"))
     plan = StagePlan(config.train_cfg.stages, len(config.model.tasks))
     iters = sum(stage.settings.iters for stage in plan)
     if cell.way.shares:
@@ -76,6 +79,36 @@ def test_a_pretraining_sees_the_pictures_of_the_training(name, kind):
     )
     assert [made.dataset for made in before] == after
     assert [made.type for made in before] == [kind]
+
+
+@pytest.mark.parametrize("classified", [False, True])
+def test_ten_tasks_are_handed_on_by_a_network_that_was_not_told(classified, tmp_path):
+    cell = Cell(next(w for w in TEN if w.first == "masked" and w.classified == classified), None, 0)
+    before, after, whole = cell.before(tmp_path), cell.parted(tmp_path), cell.config(tmp_path)
+    assert before.model.type == ("ClassifyingRestorer" if classified else "SupervisedRestorer")
+    assert [made.dataset.type for made in before.train_dataloader.dataset.datasets] == ["MixtureDataset"] * 10
+    assert (
+        2 * before.train_cfg.stages[0].iters == 2 * after.train_cfg.stages[0].iters == whole.train_cfg.stages[0].iters
+    )
+    with DefaultScope.overwrite_default_scope(SCOPE):
+        trained = RESTORERS.build(before.model)
+    for parameter in trained.parameters():
+        torch.nn.init.normal_(parameter)
+    torch.save({"state_dict": trained.state_dict()}, tmp_path / "before.pth")
+    start = torch.load(handed_on(tmp_path / "before.pth", after, tmp_path / "start.pth"), weights_only=True)
+    with DefaultScope.overwrite_default_scope(SCOPE):
+        told = RESTORERS.build(after.model)
+    told.load_state_dict(start["state_dict"])
+    assert all(
+        torch.equal(a, b) for a, b in zip(told.backbone.parameters(), trained.backbone.parameters(), strict=True)
+    )
+
+
+def test_another_network_is_not_handed_on(tmp_path):
+    cell = Cell(next(w for w in TEN if w.first == "masked"), None, 0)
+    torch.save({"state_dict": {"backbone.other": torch.zeros(1)}}, tmp_path / "before.pth")
+    with pytest.raises(ConfigError, match="holds another network than DTIRUNet"):
+        handed_on(tmp_path / "before.pth", cell.parted(tmp_path), tmp_path / "start.pth")
 
 
 def test_shares_follow_errors():

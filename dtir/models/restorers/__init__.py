@@ -2,6 +2,7 @@
 
 from .base import Restorer
 from .bridge_restorer import BridgeRestorer
+from .classifying import ClassifyingRestorer
 from .conditional_diffusion import ConditionalDiffusionRestorer
 from .consistency import ConditionalConsistencyRestorer, ConsistencyRestorer
 from .daclip_restorer import DACLIPRestorer
@@ -16,6 +17,7 @@ from .task_classifier import GlanceClassifier, TaskClassifier
 __all__ = [
     "BatchDraws",
     "BridgeRestorer",
+    "ClassifyingRestorer",
     "ConditionalConsistencyRestorer",
     "ConditionalDiffusionRestorer",
     "ConsistencyRestorer",
