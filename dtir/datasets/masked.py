@@ -14,7 +14,8 @@ class MaskedDataset(Dataset):
     """The damaged pictures of a dataset as GT, and as LQ the same with a share of their squares black.
 
     It needs no clean pictures. What is learned is what the damaged ones look like: the masked reconstruction of
-    MaskDCPT (arXiv 2510.13282); that paper's classifier of the damage is `ClassifyingRestorer`. Evaluation items are the dataset's.
+    MaskDCPT (arXiv 2510.13282), whose classifier of the damage is `ClassifyingRestorer`. Evaluation items are the
+    dataset's.
 
     Args:
         task: name of the kind of degradation.

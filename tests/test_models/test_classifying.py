@@ -85,7 +85,7 @@ def test_the_damage_is_learned(batch):
         loss = model.losses(lq, samples)["loss_damage"]
         loss.backward()
         optimizer.step()
-        values.append(float(loss))
+        values.append(loss.item())
     assert values[-1] < 0.2 * values[0]
 
 
