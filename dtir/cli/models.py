@@ -17,6 +17,17 @@ DESCRIPTION = (
     "Without an action, lists the models that --model knows by name: those of the package, and those of the index that "
     "$DTIR_MODEL_INDEX names (a path or a URL)."
 )
+# Arguments that give numbers to damages: name, what the number is, help.
+BY_TASK = (
+    ("--odds", "FACTOR", "multiply the estimator's odds of a damage: below 1 it takes more evidence to name it"),
+    ("--glance-odds", "FACTOR", "the same of the glance's odds, which those of the estimator do not touch"),
+    (
+        "--trials",
+        "SHARE",
+        "have auto try out a damage on a small copy where the estimator names no more, and restore the picture "
+        "where so much of its unevenness is gone then: shadowed=0.6, for shadows on an even ground",
+    ),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,31 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="probability of the two likeliest damages together from which on auto restores the likelier all the same, "
         "as a picture may have both (default: its own)",
     )
-    pack.add_argument(
-        "--odds",
-        type=_of_task,
-        nargs="+",
-        default=[],
-        metavar="TASK=FACTOR",
-        help="multiply the estimator's odds of a damage: below 1 it takes more evidence to name it",
-    )
-    pack.add_argument(
-        "--glance-odds",
-        type=_of_task,
-        nargs="+",
-        default=[],
-        metavar="TASK=FACTOR",
-        help="the same of the glance's odds, which those of the estimator do not touch",
-    )
-    pack.add_argument(
-        "--trials",
-        type=_of_task,
-        nargs="+",
-        default=[],
-        metavar="TASK=SHARE",
-        help="have auto try out a damage on a small copy where the estimator names no more, and restore the picture "
-        "where so much of its unevenness is gone then: shadowed=0.6, for shadows on an even ground",
-    )
+    for name, number, help_text in BY_TASK:
+        pack.add_argument(name, type=_of_task, nargs="+", default=[], metavar=f"TASK={number}", help=help_text)
     pack.add_argument(
         "--flips-up-to",
         type=natural,
