@@ -98,16 +98,29 @@ class ExtendedNetwork(ConditionedNetwork):
         start = t
         for mask, step in zip(chosen, self.starts, strict=True):
             start = torch.where(mask, step, start)
-        extensions = [partial(self._extend, chosen, k) for k in range(len(self.widths))]
+        used = _numbers_in_use(chosen)
+        extensions = [partial(self._extend, chosen, used, k) for k in range(len(self.widths))] if used else None
         restored = self.modulated(x, *self.modulation(start), extensions=extensions)
-        for number, curve in self.curves.items():
-            own = chosen[int(number)].view(-1, 1, 1, 1)
-            restored = torch.where(own, curve(x, restored), restored)
+        for number in used:
+            if str(number) in self.curves:
+                own = chosen[number].view(-1, 1, 1, 1)
+                restored = torch.where(own, self.curves[str(number)](x, restored), restored)
         return restored
 
-    def _extend(self, chosen: Sequence[Tensor], block: int, output: Tensor) -> Tensor:
-        for mask, extension in zip(chosen, self.extensions, strict=True):
-            own = mask.view(-1, *[1] * (output.ndim - 1))
+    def _extend(self, chosen: Sequence[Tensor], used: Sequence[int], block: int, output: Tensor) -> Tensor:
+        for number in used:
+            own = chosen[number].view(-1, *[1] * (output.ndim - 1))
             # Chosen and not multiplied by 0: what other samples keep is bit for bit what it was.
-            output = torch.where(own, extension[block](output), output)
+            output = torch.where(own, self.extensions[number][block](output), output)
         return output
+
+
+def _numbers_in_use(chosen: Sequence[Tensor]) -> list[int]:
+    """Of the extensions, which masks (B,) choose samples for, those that are to be computed.
+
+    All of them where gradients are wanted, as a parameter's gradient must not be missing in some steps and processes;
+    and where the graph is to serve other time steps too.
+    """
+    if not chosen or torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return list(range(len(chosen)))
+    return [number for number, is_used in enumerate(torch.stack(chosen).any(dim=1).tolist()) if is_used]

@@ -80,3 +80,29 @@ def test_only_old_tasks_are_folded():
     torch.testing.assert_close(fold(extended, 7)(x, torch.tensor([7])), base(x, torch.tensor([7])))
     with pytest.raises(ConfigError, match="learned later"):
         fold(extended, 9)
+
+
+@torch.no_grad()
+def test_without_gradients_only_the_parts_of_samples_that_are_there_are_computed():
+    _, extended = pair("NAFNet")
+    counts = [0, 0]
+
+    def count(number: int):
+        def hook(*_) -> None:
+            counts[number] += 1
+
+        return hook
+
+    for number, parts in enumerate(extended.extensions):
+        for part in parts:
+            part.register_forward_hook(count(number))
+    x, blocks = torch.rand(2, 3, 16, 16), len(extended.widths)
+    extended(x, torch.tensor([0, 7]))
+    assert counts == [0, 0]
+    mixed = extended(x, torch.tensor([9, 7]))
+    assert counts == [blocks, 0]
+    extended(x, torch.tensor([9, 30]))
+    assert counts == [2 * blocks, blocks]
+    with torch.enable_grad():
+        torch.testing.assert_close(extended(x, torch.tensor([9, 7])), mixed)
+    assert counts == [3 * blocks, 2 * blocks]

@@ -103,8 +103,9 @@ class MuonAdamW(Optimizer):
         for (rows, columns), indices in alike.items():
             directions = orthogonalised(torch.stack([aims[index].flatten(1) for index in indices]), group["precision"])
             length = group["lr"] * 0.2 * math.sqrt(max(rows, columns))
-            for index, direction in zip(indices, directions, strict=True):
-                params[index].add_(direction.view_as(params[index]), alpha=-length)
+            moved = [params[index] for index in indices]
+            steps = [direction.view_as(p) for p, direction in zip(moved, directions, strict=True)]
+            torch._foreach_add_(moved, steps, alpha=-length)
 
     def _step_of_others(self, params: list[Tensor], group: dict) -> None:
         if not params:
