@@ -1,4 +1,4 @@
-# More on a GPU, from the base of the packaged model: patches of 224 pixels, which show more of a haze or a dark room, in
+# More on a GPU, from the base of the packaged model, in patches of 224 pixels, which show more of haze or a dark room;
 # two minutes of an H200:
 #   python tools/misc/unpack.py dtir/assets/models/universal.safetensors base.pth --without-parts
 #   python tools/train.py configs/models/universal_nafnet_gpu_longer.py --cfg-options load_from=base.pth

@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader
 
 from dtir.config.blame import blamed
 from dtir.config.imports import imports_of
-from dtir.config.text import FormattedOnce
+from dtir.config.text import TextConfig
 from dtir.core.atomic import atomic_save
 from dtir.core.checkpoint import check_plain, check_state, find_last_checkpoint, load_checkpoint, load_state, to_cpu
 from dtir.core.errors import CheckpointError, ConfigError, DtirError
@@ -63,7 +63,7 @@ class StagedRunner(Runner):
 
     def __init__(self, *args, cfg: Config | dict | None = None, **kwargs):
         if cfg is not None:
-            cfg = FormattedOnce.of(cfg if isinstance(cfg, Config) else Config(cfg))
+            cfg = TextConfig.of(cfg if isinstance(cfg, Config) else Config(cfg))
         super().__init__(*args, cfg=cfg, **kwargs)
 
     def setup_env(self, env_cfg: dict) -> None:

@@ -7,12 +7,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.config import Config
-
 from dtir.cli import exit_code
 from dtir.cli.importing import add_import_argument
 from dtir.cli.launching import load_config
 from dtir.config.files import config_chain, key_origins
+from dtir.config.text import config_text
 from dtir.core.errors import ConfigError
 
 
@@ -29,7 +28,7 @@ def describe(path: str, options: list[str]) -> str:
     for key in sorted(cfg):
         sources = [_shown(file) for file in origins.get(key, ())]
         sources += ["--cfg-options"] if key in overridden else []
-        text = Config({key: cfg[key]}).pretty_text.strip()
+        text = config_text({key: cfg.to_dict()[key]}).strip()
         lines += ["", f"# from {', '.join(sources) or 'default'}", text]
     return "\n".join(lines)
 
