@@ -47,7 +47,7 @@ from dtir.evaluation.metrics.functional import psnr, ssim
 from dtir.imaging.files import read_rgb
 
 # Runs of which others need the weights alone.
-SHARED = ("pretrain", "estimator")
+SHARED = {"pretrain": pretraining, "estimator": estimator}
 # Runs that are told the task, and are measured with that estimated as well.
 WITH_ESTIMATOR = (REFERENCE, "full", "brief")
 
@@ -134,6 +134,8 @@ def run_all(args: argparse.Namespace) -> None:
         runs = [run for run in runs if run.name in args.only]
     shared = {pretraining(run.seed, args.settings) for run in runs if _pretrained(run)}
     shared |= {estimator(run.seed, args.settings) for run in runs if run.name in WITH_ESTIMATOR}
+    alone = [SHARED[name] for name in args.only or () if name in SHARED]
+    shared |= {build(seed, args.settings) for build in alone for seed in range(args.seeds)}
     with concurrent.futures.ProcessPoolExecutor(args.jobs) as pool:
         list(pool.map(carry_out, sorted(shared, key=lambda run: run.folder), repeat(out), repeat(threads)))
         futures = [pool.submit(carry_out, run, out, threads) for run in runs]
