@@ -1,11 +1,14 @@
 """The comparison of the method with plain training: what its runs are."""
 
 import json
+from argparse import Namespace
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks import method
 from benchmarks.method import centre
 from benchmarks.method_runs import ABLATIONS, REFERENCE, all_runs, estimator, lab_config, prepare, pretraining
 from benchmarks.method_tables import cell, compared, print_tables, seed_table, ten_task_table
@@ -130,3 +133,12 @@ def test_each_ablation_is_tabulated_beside_the_whole_method(tmp_path, capsys):
     assert by_seed.splitlines()[2:] == [
         "| w/o moe | -1.00, +0.00, +1.00 | +0.00 ± 2.48 | +0.00 ± 2.48 | +0.00 ± 2.48 |"
     ]
+
+
+def test_a_pre_training_can_be_run_by_itself(tmp_path, monkeypatch):
+    done = []
+    monkeypatch.setattr(method, "carry_out", lambda run, out, threads: done.append((run.name, run.seed)))
+    monkeypatch.setattr(method.concurrent.futures, "ProcessPoolExecutor", ThreadPoolExecutor)
+    asked = {"out": tmp_path, "seeds": 2, "jobs": 1, "settings": method.LAB}
+    method.run_all(Namespace(**asked, only=["pretrain"]))
+    assert sorted(done) == [("pretrain", 0), ("pretrain", 1)]
