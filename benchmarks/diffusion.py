@@ -226,8 +226,10 @@ def read_results(out: Path) -> Results:
 
 
 def _mean(rows: Sequence[dict]) -> dict:
-    mean = {key: fmean(row[key] for row in rows) for key in rows[0]}
-    spread = {key: _deviation([row[key] for row in rows]) for key in rows[0]}
+    # A metric that not all seeds were measured by is that of those that were.
+    values = {key: [row[key] for row in rows if key in row] for key in dict.fromkeys(k for row in rows for k in row)}
+    mean = {key: fmean(found) for key, found in values.items()}
+    spread = {key: _deviation(found) for key, found in values.items()}
     return {**mean, "steps": rows[0]["steps"], "evaluations": rows[0]["evaluations"], "spread": spread}
 
 
