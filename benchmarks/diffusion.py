@@ -188,7 +188,8 @@ class Results:
 
     Attributes:
         rows: By process, in the order of this file, a row for each number of steps: means over the seeds, and `spread`,
-            their standard deviations by metric, NaN where there is one seed or a value is not defined.
+            their standard deviations by metric, NaN where there is one seed or a value is not defined, and `fewer`,
+            the number of seeds by the metrics that not all were measured by.
         side: Side of the pictures.
         metrics: What `described` says of the metrics beside PSNR and SSIM, by name.
     """
@@ -230,7 +231,9 @@ def _mean(rows: Sequence[dict]) -> dict:
     values = {key: [row[key] for row in rows if key in row] for key in dict.fromkeys(k for row in rows for k in row)}
     mean = {key: fmean(found) for key, found in values.items()}
     spread = {key: _deviation(found) for key, found in values.items()}
-    return {**mean, "steps": rows[0]["steps"], "evaluations": rows[0]["evaluations"], "spread": spread}
+    fewer = {key: len(found) for key, found in values.items() if len(found) < len(rows)}
+    counts = {"steps": rows[0]["steps"], "evaluations": rows[0]["evaluations"]}
+    return {**mean, **counts, "spread": spread, "fewer": fewer}
 
 
 def _deviation(values: Sequence[float]) -> float:
@@ -244,6 +247,8 @@ def print_table(results: Results, metric: str = "PSNR") -> None:
         best = best_row(rows, metric, results.is_better_higher(metric))
         at = {row["steps"]: shown(metric, row.get(metric, math.nan)) for row in rows}
         values = [shown(key, best.get(key, math.nan)) for key in metrics]
+        for key, seeds in best["fewer"].items():
+            values[metrics.index(key)] += f" (seeds: {seeds})"
         if not math.isnan(spread := best["spread"].get(metric, math.nan)):
             values[metrics.index(metric)] += f" ± {shown(metric, spread)}"
         seconds = f"{best['seconds']:.2f}"

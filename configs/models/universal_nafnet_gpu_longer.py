@@ -2,8 +2,7 @@
 # two minutes of an H200:
 #   python tools/misc/unpack.py dtir/assets/models/universal.safetensors base.pth --without-parts
 #   python tools/train.py configs/models/universal_nafnet_gpu_longer.py --cfg-options load_from=base.pth
-# It was stopped 33 iterations before its end. A step took 0.1 s there, of which the GPU computed for a small part, as
-# for each of its many kernels Python has to say what is next: several times the batch would cost little more.
+# A step took 0.1 s there, for most of which the GPU seems to have waited (docs/training.md): try larger batches.
 _base_ = "universal_nafnet_gpu.py"
 
 _stage = dict(patch=224, mixing="proportional")

@@ -119,8 +119,9 @@ def _numbers_in_use(chosen: Sequence[Tensor]) -> list[int]:
     """Of the extensions, which masks (B,) choose samples for, those that are to be computed.
 
     All of them where gradients are wanted, as a parameter's gradient must not be missing in some steps and processes;
-    and where the graph is to serve other time steps too.
+    where the graph is to serve other time steps too; and where tensors have no values, as when operations are counted.
     """
-    if not chosen or torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing():
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    if not chosen or torch.is_grad_enabled() or traced or chosen[0].is_meta or type(chosen[0]) is not Tensor:
         return list(range(len(chosen)))
     return [number for number, is_used in enumerate(torch.stack(chosen).any(dim=1).tolist()) if is_used]

@@ -84,13 +84,16 @@ def test_seeds_are_averaged_step_by_step(tmp_path, capsys):
     assert second.startswith("| InDI | 1 | 1 | 13.00 | 0.500 | - | 1.00 | - |")
 
 
-def test_a_metric_of_one_seed_is_that_of_this_seed(tmp_path):
+def test_a_metric_of_one_seed_is_that_of_this_seed(tmp_path, capsys):
     write(tmp_path, "I2SB", 0, [row(1, 14.0)])
     write(tmp_path, "I2SB", 1, [row(1, 15.0, LPIPS=0.3)], LPIPS)
-    (found,) = read_results(tmp_path).rows["I2SB"]
+    results = read_results(tmp_path)
+    (found,) = results.rows["I2SB"]
     assert (found["PSNR"], found["LPIPS"]) == (14.5, 0.3)
     assert found["spread"]["PSNR"] == pytest.approx(0.5**0.5)
     assert math.isnan(found["spread"]["LPIPS"])
+    print_table(results)
+    assert "| 14.50 ± 0.71 | 0.500 | 0.300 (seeds: 1) |" in capsys.readouterr().out
 
 
 def test_a_value_that_is_not_defined_is_not_the_best(tmp_path, capsys):

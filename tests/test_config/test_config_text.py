@@ -1,12 +1,18 @@
 """The text of a run's config is Python that reads back as the config."""
 
 import copy
+import enum
+import math
 import pickle
+from collections import OrderedDict
+from pathlib import PurePosixPath
 
+import numpy as np
 import pytest
 from mmengine.config import Config
 
 from dtir.config.text import WIDTH, TextConfig, config_text
+from dtir.core.errors import ConfigError
 
 LONG = {
     "model": {
@@ -42,6 +48,45 @@ def test_lines_are_short_and_what_fits_stands_in_one(text):
     assert "    'matched_t': {'hazy': 10, 'motion-blurry': 5},\n" in text
     assert """        dict(channels=11, kind='wide', note="it's"),\n""" in text
     assert "(dict(lr=0.001, share=(0.5,)), (), dict(), [])\n" in text
+
+
+class Level(enum.IntEnum):
+    HIGH = 3
+
+
+def test_values_of_other_types_read_back_as_plain_ones(tmp_path):
+    values = {
+        "rate": np.float64(0.1),
+        "level": Level.HIGH,
+        "most": [math.inf, -math.inf],
+        "root": PurePosixPath("data/clean"),
+        "kind": {"type": OrderedDict, "act": math.sqrt},
+        "numbers": {1: "one", 2: {"kept"}},
+    }
+    (tmp_path / "config.py").write_text(config_text(values), encoding="utf-8")
+    assert Config.fromfile(tmp_path / "config.py").to_dict() == {
+        "rate": 0.1,
+        "level": 3,
+        "most": [math.inf, -math.inf],
+        "root": "data/clean",
+        "kind": {"type": "collections.OrderedDict", "act": "math.sqrt"},
+        "numbers": {1: "one", 2: {"kept"}},
+    }
+    assert config_text({"none": math.nan}) == "none = float('nan')\n"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"model": {"net": object()}}, "of type object, which cannot be written"),
+        ({"my-key": 1}, "key 'my-key' is no name"),
+        ({"class": 1}, "key 'class' is no name"),
+        ({3: 1}, "key 3 is no name"),
+    ],
+)
+def test_what_cannot_be_written_is_named(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        config_text(settings)
 
 
 def test_a_config_is_written_by_it_and_follows_its_changes(tmp_path):

@@ -106,3 +106,10 @@ def test_without_gradients_only_the_parts_of_samples_that_are_there_are_computed
     with torch.enable_grad():
         torch.testing.assert_close(extended(x, torch.tensor([9, 7])), mixed)
     assert counts == [3 * blocks, 2 * blocks]
+
+
+@torch.no_grad()
+def test_tensors_without_values_pass_all_parts():
+    _, extended = pair("NAFNet")
+    x, t = torch.empty(2, 3, 16, 16, device="meta"), torch.empty(2, dtype=torch.long, device="meta")
+    assert extended.to("meta")(x, t).shape == x.shape

@@ -1,5 +1,6 @@
 """tools/analysis: what is counted, timed and exported."""
 
+import json
 import sys
 
 import pytest
@@ -9,7 +10,7 @@ from torch import nn
 from dtir.models.backbones import PReNet
 from dtir.models.backbones.traits import Published
 from dtir.testing import TinyBackbone
-from tools.analysis import benchmark_inference, check_export, get_flops
+from tools.analysis import benchmark_inference, check_export, get_flops, precision_speed
 
 
 def run(module, monkeypatch, *words: str) -> int:
@@ -143,3 +144,26 @@ def test_every_way_of_restoring_is_timed(monkeypatch, capsys):
     assert 0 < float(rows[1][3].removesuffix(" |")) <= 1
     assert "pip install 'dtir[onnx]'" in captured.err
     assert "pip install 'dtir[openvino]'" in captured.err
+
+
+CONFIG = "configs/models/universal_nafnet.py"
+
+
+def test_speeds_stand_beside_the_first_way(monkeypatch, capsys, tmp_path):
+    words = ["--ways", "bf16", "float32", "--batch", "1", "--patch", "16", "--picture", "16", "--rounds", "1"]
+    assert run(precision_speed, monkeypatch, CONFIG, *words, "--out", str(tmp_path / "speed.json")) == 0
+    first, second = json.loads((tmp_path / "speed.json").read_text())
+    assert (first["way"], second["way"]) == ("bf16", "float32")
+    assert all(row["training_ms"] > row["picture_ms"] > 0 for row in (first, second))
+    # What it computes for is known of a GPU alone.
+    assert ("kernels_ms" in first) == torch.cuda.is_available()
+    shown = [[cell.strip() for cell in line.split("|")] for line in capsys.readouterr().out.splitlines()[3:]]
+    assert (shown[0][1], shown[0][3]) == ("bf16", "1.00")
+    assert float(shown[1][3]) == pytest.approx(first["training_ms"] / second["training_ms"], abs=0.01)
+
+
+def test_no_way_that_is_left_is_an_error(monkeypatch, capsys):
+    with pytest.raises(SystemExit) as ended:
+        run(precision_speed, monkeypatch, CONFIG, "--no-compile", "--ways", "bf16, compiled")
+    assert ended.value.code == 2
+    assert "--no-compile leaves none of --ways" in capsys.readouterr().err

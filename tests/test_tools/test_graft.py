@@ -71,9 +71,14 @@ def test_the_network_is_the_one_and_the_parts_are_the_others(folder):
 
 def test_another_network_is_refused(folder):
     saved = torch.load(folder / "further.pth", weights_only=True)
-    saved["meta"]["model_cfg"]["network"]["backbone"]["width"] = 8
-    torch.save(saved, folder / "further.pth")
-    with pytest.raises(CheckpointError, match="networks with other settings"):
+    config = saved["meta"]["model_cfg"]
+    wider = {**config["network"], "backbone": {**config["network"]["backbone"], "width": 8}}
+    for key, value in {"network": wider, "tasks": ["rainy", "noisy"]}.items():
+        torch.save({**saved, "meta": {"model_cfg": {**config, key: value}}}, folder / "further.pth")
+        with pytest.raises(CheckpointError, match=f"differ in model.{key}:"):
+            run(folder)
+    torch.save({"state_dict": saved["state_dict"]}, folder / "further.pth")
+    with pytest.raises(CheckpointError, match="no checkpoint of a dtir training"):
         run(folder)
     assert not (folder / "out.pth").exists()
     with pytest.raises(CheckpointError, match=r"differ in more than parts of tasks' own: key 'network\.extra'"):

@@ -70,3 +70,5 @@ def test_without_parts_a_task_goes_back_to_where_it_started(tmp_path, stored):
 def test_a_network_without_parts_says_so(tmp_path, stored):
     with pytest.raises(CheckpointError, match="'TimeConditioning', without parts"):
         unpack.without_parts({"network": {"type": "TimeConditioning"}}, {})
+    with pytest.raises(CheckpointError, match="'SupervisedRestorer', without parts"):
+        unpack.without_parts({"type": "SupervisedRestorer"}, {})

@@ -7,8 +7,8 @@
 # (pip install --target vendor/ -r requirements/runtime.txt). A part that fails does not stop the others; the exit code
 # is then 1.
 #
-# Environment: DTIR_DATA (clean/, train_pairs/), PYTHON, TRAIN_STEPS (of the two stages: "1000 700"), TRAIN_BATCH (160: on
-# an H200 a step of 40 took 0.1 s, for most of which it waited for Python), TRAIN_SECONDS (300; 0 for none),
+# Environment: DTIR_DATA (clean/, train_pairs/), PYTHON, TRAIN_STEPS (of the two stages: "900 600"), TRAIN_BATCH (160: on
+# an H200 a step of 40 took 0.1 s, for most of which it waited for Python), TRAIN_SECONDS (240; 0 for none),
 # TEST_SECONDS (100), TRAIN_OPTIONS (--cfg-options, such as load_from=), TEST_OPTIONS (of pytest, such as "-n 12"), and
 # for trying the script on a small machine SPEED_OPTIONS (of precision_speed).
 set -uo pipefail
@@ -20,7 +20,7 @@ OUT="$(cd "$OUT" && pwd)"
 cd "$REPO" || exit 1
 
 PYTHON="${PYTHON:-python3}"
-read -r FIRST SECOND <<<"${TRAIN_STEPS:-1000 700}"
+read -r FIRST SECOND <<<"${TRAIN_STEPS:-900 600}"
 CONFIG=configs/models/universal_nafnet_gpu_longer.py
 if [ -z "${DTIR_DATA:-}" ]; then
     for folder in shared/data ../shared/data data; do
@@ -61,11 +61,11 @@ part speed 160 "$PYTHON" -m tools.analysis.precision_speed configs/models/univer
     ${SPEED_OPTIONS:-}
 tail -n 6 "$OUT/speed.log"
 
-if [ "${TRAIN_SECONDS:-300}" != 0 ]; then
-    part start 60 "$PYTHON" tools/misc/unpack.py dtir/assets/models/universal.safetensors "$work/start.pth" \
+if [ "${TRAIN_SECONDS:-240}" != 0 ]; then
+    part start 20 "$PYTHON" tools/misc/unpack.py dtir/assets/models/universal.safetensors "$work/start.pth" \
         --without-parts
     # shellcheck disable=SC2086
-    part training "${TRAIN_SECONDS:-300}" "$PYTHON" tools/train.py "$CONFIG" --work-dir "$work" --cfg-options \
+    part training "${TRAIN_SECONDS:-240}" "$PYTHON" tools/train.py "$CONFIG" --work-dir "$work" --cfg-options \
         "load_from=$work/start.pth" "train_dataloader.batch_size=${TRAIN_BATCH:-160}" \
         "train_cfg.stages.0.iters=$FIRST" "train_cfg.stages.1.iters=$SECOND" ${TRAIN_OPTIONS:-}
     tail -n 2 "$OUT/training.log"
@@ -74,7 +74,7 @@ fi
 # A training that ran out of time leaves its last checkpoint, whose averaged weights can be used all the same.
 if [ -f "$work/last_checkpoint" ]; then
     checkpoint="$work/$(cat "$work/last_checkpoint")"
-    part weights 60 "$PYTHON" -m dtir.cli models pack "$checkpoint" "$OUT/universal_nafnet.safetensors"
+    part weights 30 "$PYTHON" -m dtir.cli models pack "$checkpoint" "$OUT/universal_nafnet.safetensors"
     split -b 15M "$checkpoint" "$OUT/checkpoint.pth.part-"
     printf 'To go on: cat checkpoint.pth.part-* > checkpoint.pth, then train.py %s --resume checkpoint.pth\n' "$CONFIG" \
         >>"$OUT/summary.txt"

@@ -49,10 +49,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("out", type=Path, help="checkpoint to write")
     args = parser.parse_args(argv)
     saved, (facts, stored, _) = load_checkpoint(args.checkpoint), read_model_file(args.model)
+    own = saved.get("meta", {}).get("model_cfg")
+    if own is None or "state_dict" not in saved:
+        raise CheckpointError(f"'{args.checkpoint}' is no checkpoint of a dtir training.")
     bare, _ = without_parts(facts.config, stored)
-    if saved["meta"]["model_cfg"]["network"] != bare["network"]:
-        raise CheckpointError(f"'{args.checkpoint}' and '{args.model}' are of networks with other settings.")
-    config = {**saved["meta"]["model_cfg"], "network": facts.config["network"], STEPS: facts.config[STEPS]}
+    for key in ("network", "tasks"):
+        if own.get(key) != bare[key]:
+            raise CheckpointError(
+                f"'{args.checkpoint}' and '{args.model}' differ in model.{key}: the checkpoint has to be of a training "
+                "that went on from the model (tools/misc/unpack.py --without-parts)."
+            )
+    steps = dict(zip(facts.tasks, stored[STEPS].tolist(), strict=True))
+    config = {**own, "network": facts.config["network"], STEPS: steps}
     meta = {"model_cfg": config, "custom_imports": list(facts.custom_imports)}
     with atomic_write(args.out) as file:
         torch.save({"meta": meta, "state_dict": grafted(saved["state_dict"], stored)}, file)

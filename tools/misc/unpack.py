@@ -29,14 +29,15 @@ def without_parts(config: dict, state: dict[str, Tensor]) -> tuple[dict, dict[st
     Raises:
         CheckpointError: The network has no such parts.
     """
-    network = dict(config["network"])
-    if network["type"] != "ExtendedConditioning":
-        raise CheckpointError(f"the network is a '{network['type']}', without parts of tasks' own.")
+    network = dict(config.get("network", {}))
+    kind = network.get("type", "")
+    if kind.removeprefix("dtir.") != "ExtendedConditioning":
+        raise CheckpointError(f"the network is a '{kind or config.get('type')}', without parts of tasks' own.")
     starts = {extension["step"]: extension["start"] for extension in network.pop("extensions")}
     network["type"] = "TimeConditioning"
-    steps = {task: starts.get(step, step) for task, step in config["matched_t"].items()}
     kept = {key: value for key, value in state.items() if not key.startswith(PARTS)}
     kept["matched_t"] = torch.tensor([starts.get(step, step) for step in state["matched_t"].tolist()])
+    steps = dict(zip(config["tasks"], kept["matched_t"].tolist(), strict=True))
     return {**config, "network": network, "matched_t": steps}, kept
 
 
