@@ -14,7 +14,7 @@ from dtir.models.estimator import judged_part
 COPIED, BLOCK = 256, 8
 # The largest spread of an even ground, and the least of one that is not: standard deviation of the logarithm of the
 # brightness.
-EVEN, UNEVEN = 0.2, 0.08
+EVEN, UNEVEN = 0.17, 0.08
 # Added to brightness in [0, 1], so that black has a logarithm.
 DARK = 0.02
 LEAST_BLOCKS = 16
