@@ -1,47 +1,17 @@
 """The parts of tasks' own of a model on a network that was trained further without them."""
 
-import copy
-
 import pytest
 import torch
-from mmengine.registry import DefaultScope
+from restorer_with_parts import build, stored
 
-from dtir.apis.models.files import write_model_file
 from dtir.core.errors import CheckpointError
-from dtir.registry import RESTORERS, SCOPE
 from tools.misc import graft, unpack
-
-MODEL = {
-    "type": "DiffusionRestorer",
-    "tasks": ["noisy", "rainy"],
-    "matched_t": {"noisy": 2, "rainy": 4},
-    "network": {
-        "type": "ExtendedConditioning",
-        "extensions": [{"step": 4, "start": 3, "rank": 2}],
-        "embed_dim": 8,
-        "backbone": {"type": "NAFNet", "width": 4, "enc_blk_nums": [1], "middle_blk_num": 1, "dec_blk_nums": [1]},
-    },
-    "scheduler": {"type": "DDPMScheduler", "num_timesteps": 6},
-}
-
-
-def build(model: dict, state: dict | None = None) -> torch.nn.Module:
-    with DefaultScope.overwrite_default_scope(SCOPE):
-        restorer = RESTORERS.build(copy.deepcopy(model)).eval()
-    if state is not None:
-        restorer.load_state_dict(state)
-    return restorer
 
 
 @pytest.fixture
 def folder(tmp_path):
     """model.safetensors, which has parts, and further.pth, its network with other weights."""
-    torch.manual_seed(0)
-    restorer = build(MODEL)
-    for parameter in restorer.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
-    restorer.model_cfg = MODEL
-    write_model_file(tmp_path / "model.safetensors", restorer)
+    stored(tmp_path / "model.safetensors")
     assert unpack.main([str(tmp_path / "model.safetensors"), str(tmp_path / "bare.pth"), "--without-parts"]) == 0
     saved = torch.load(tmp_path / "bare.pth", weights_only=True)
     saved["state_dict"] = {k: v if k == "matched_t" else 1.5 * v for k, v in saved["state_dict"].items()}
@@ -65,8 +35,8 @@ def test_the_network_is_the_one_and_the_parts_are_the_others(folder):
     steps = torch.tensor([2, 3])
     assert torch.equal(found.network(x, steps), further.network(x, steps))
     own = found.network.extensions[0].state_dict()
-    _, stored, _ = graft.read_model_file(folder / "model.safetensors")
-    assert all(torch.equal(own[key], stored[f"network.extensions.0.{key}"].float()) for key in own)
+    _, kept, _ = graft.read_model_file(folder / "model.safetensors")
+    assert all(torch.equal(own[key], kept[f"network.extensions.0.{key}"].float()) for key in own)
 
 
 def test_another_network_is_refused(folder):

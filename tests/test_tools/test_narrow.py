@@ -1,12 +1,9 @@
 """A network that takes the time step in fewer parameters."""
 
-import copy
-
 import pytest
 import torch
-from mmengine.registry import DefaultScope
+from restorer_with_parts import build
 
-from dtir.registry import RESTORERS, SCOPE
 from tools.misc import narrow
 
 MODEL = {
@@ -21,11 +18,6 @@ MODEL = {
     },
     "scheduler": {"type": "DDPMScheduler", "num_timesteps": 6},
 }
-
-
-def build(model: dict) -> torch.nn.Module:
-    with DefaultScope.overwrite_default_scope(SCOPE):
-        return RESTORERS.build(copy.deepcopy(model)).eval()
 
 
 def trained(tmp_path, model: dict = MODEL) -> torch.nn.Module:
