@@ -1,12 +1,16 @@
 """Restores with every training-free guidance of configs/training_free and one small network, and tabulates.
 
-    DTIR_DATA=DATA python -m benchmarks.guided CKPT
+    DTIR_DATA=DATA python -m benchmarks.guided run CKPT --out work_dirs/guided
+    DTIR_DATA=DATA python -m benchmarks.guided table --out work_dirs/guided
 
 CKPT is a checkpoint of a generative training, such as that of configs/training_free/ddpm_photos.py or the pre-training
-of benchmarks/method.py. The pictures are the middles of the GTs of DATA/real10, one of each task.
+of benchmarks/method.py. The pictures are the middles of the GTs of DATA/real10, one of each task. `run` keeps what each
+config gave, and goes on with the others after an interruption; with another checkpoint, --side or --samples it measures
+again. Two commands with configs of their own (--only) may run beside each other.
 """
 
 import argparse
+import json
 import sys
 import time
 from pathlib import Path
@@ -20,6 +24,9 @@ from dtir.apis import GuidedRestorer
 from dtir.apis.guided.restorer import guided_settings
 from dtir.cli import exit_code
 from dtir.cli.numbers import positive_int
+from dtir.core.atomic import atomic_write
+from dtir.core.digests import file_sha256
+from dtir.core.errors import ConfigError
 from dtir.datasets import PairedDataset
 from dtir.diffusion.domain import to_centred, to_image
 from dtir.evaluation.metrics.functional import psnr, ssim, to_8_bit
@@ -28,6 +35,8 @@ from dtir.models import DiffusionRestorer
 from dtir.tasks import TASKS
 
 CONFIGS = sorted(path for path in (REPO / "configs" / "training_free").glob("*.py") if not path.name.startswith("ddpm"))
+# Decimals of the metrics.
+DIGITS = {"PSNR": 2, "SSIM": 3}
 
 
 def clean_pictures(side: int) -> Tensor:
@@ -40,14 +49,21 @@ def clean_pictures(side: int) -> Tensor:
     return torch.cat(crops).float()
 
 
-def quality(x: Tensor, gt: Tensor) -> tuple[float, float]:
+def quality(x: Tensor, gt: Tensor) -> dict[str, float]:
     """Mean PSNR and SSIM of pictures in [0, 1]."""
     x, gt = to_8_bit(x.clamp(0, 1)), gt.double()
-    return psnr(x, gt).mean().item(), ssim(x, gt).mean().item()
+    return {"PSNR": psnr(x, gt).mean().item(), "SSIM": ssim(x, gt).mean().item()}
 
 
-def row(config: Path, checkpoint: str | DiffusionRestorer, gt: Tensor, samples: int) -> list[str]:
-    """What a config makes of the pictures, as one sample and as a mean, beside the pseudo-inverse if there is one."""
+def measured(config: Path, checkpoint: str | DiffusionRestorer, gt: Tensor, samples: int) -> dict:
+    """What a config makes of pictures: the pseudo-inverse if there is one, a sample, and the mean of some.
+
+    Args:
+        config: File of configs/training_free.
+        checkpoint: As in `GuidedRestorer`.
+        gt: Pictures (B, 3, H, W) in [0, 1].
+        samples: Samples of the mean.
+    """
     settings = guided_settings(config)
     restorer = GuidedRestorer(checkpoint, **settings)
     operator = restorer.operator(*gt.shape[-2:])
@@ -56,30 +72,47 @@ def row(config: Path, checkpoint: str | DiffusionRestorer, gt: Tensor, samples: 
     start = time.perf_counter()
     found = restorer.restore_mean(y, samples, tuple(gt.shape[-2:]))
     seconds = (time.perf_counter() - start) / len(gt) / samples
-    before, after, mean = (quality(to_image(x), gt) for x in (simple, found.one, found.mean))
-    return [
-        config.stem,
-        settings["guidance_cfg"]["type"],
-        settings["operator_cfg"]["type"],
-        f"{restorer.sigma_y:g}",
-        f"{before[0]:.2f}",
-        f"{after[0]:.2f}",
-        f"{after[1]:.3f}",
-        f"{mean[0]:.2f}",
-        f"{mean[1]:.3f}",
-        str(restorer.num_evals // samples),
-        f"{seconds:.2f}",
-    ]
+    before, one, mean = (quality(to_image(x), gt) for x in (simple, found.one, found.mean))
+    return {
+        "config": config.stem,
+        "guidance": settings["guidance_cfg"]["type"],
+        "operator": settings["operator_cfg"]["type"],
+        "sigma_y": restorer.sigma_y,
+        "before": before,
+        "one": one,
+        "mean": mean,
+        "evaluations": restorer.num_evals // samples,
+        "seconds": seconds,
+    }
 
 
-def main() -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint")
-    parser.add_argument("--side", type=positive_int, default=128, help="side of the pictures, a power of 2")
-    parser.add_argument("--samples", type=positive_int, default=8, help="samples of the mean (default: 8)")
-    args = parser.parse_args()
-    gt = clean_pictures(args.side)
+def carry_out(config: Path, checkpoint: Path, gt: Tensor, samples: int, out: Path) -> None:
+    """Measures a config, unless a file says that it was measured alike."""
+    measure = {"prior": file_sha256(checkpoint)[:12], "side": gt.shape[-1], "samples": samples}
+    file = out / f"{config.stem}.json"
+    if file.is_file() and json.loads(file.read_text(encoding="utf-8"))["measured"] == measure:
+        return
+    found = measured(config, str(checkpoint), gt, samples)
+    with atomic_write(file, "w", encoding="utf-8") as opened:
+        json.dump({"measured": measure, **found}, opened, indent=1)
+
+
+def table(out: Path) -> str:
+    """What the files of a folder say, in Markdown.
+
+    Raises:
+        ConfigError: There are none, or they were not measured alike.
+    """
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(out.glob("*.json"))]
+    if not found:
+        raise ConfigError(f"'{out}' holds no results; `run` it first.")
+    for row in found:
+        if row["measured"] != found[0]["measured"]:
+            raise ConfigError(
+                f"'{out}': {row['config']} was not measured as {found[0]['config']} was; `run` all of them with one "
+                "checkpoint, --side and --samples."
+            )
+    samples = found[0]["measured"]["samples"]
     header = [
         "config",
         "guidance",
@@ -88,13 +121,47 @@ def main() -> int:
         "before",
         "PSNR",
         "SSIM",
-        f"PSNR of the mean of {args.samples}",
+        f"PSNR of the mean of {samples}",
         "SSIM of it",
         "evaluations",
         "s / picture",
     ]
-    rows = [row(config, args.checkpoint, gt, args.samples) for config in track(CONFIGS, "guidance")]
-    print(markdown(header, rows))
+    return markdown(header, [cells(row) for row in found])
+
+
+def cells(row: dict) -> list[str]:
+    """A row of the table."""
+    return [
+        row["config"],
+        row["guidance"],
+        row["operator"],
+        f"{row['sigma_y']:g}",
+        f"{row['before']['PSNR']:.2f}",
+        *(f"{row[key][metric]:.{digits}f}" for key in ("one", "mean") for metric, digits in DIGITS.items()),
+        str(row["evaluations"]),
+        f"{row['seconds']:.2f}",
+    ]
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run, shown = commands.add_parser("run"), commands.add_parser("table")
+    for command in (run, shown):
+        command.add_argument("--out", type=Path, default=Path("work_dirs/guided"), help="folder of the results")
+    run.add_argument("checkpoint", type=Path)
+    run.add_argument("--side", type=positive_int, default=128, help="side of the pictures, a power of 2")
+    run.add_argument("--samples", type=positive_int, default=8, help="samples of the mean (default: 8)")
+    names = [config.stem for config in CONFIGS]
+    run.add_argument("--only", nargs="+", choices=names, default=names, metavar="CONFIG", help=f"of {', '.join(names)}")
+    args = parser.parse_args()
+    if args.command == "table":
+        print(table(args.out))
+        return 0
+    gt = clean_pictures(args.side)
+    for config in track([config for config in CONFIGS if config.stem in args.only], "guidance"):
+        carry_out(config, args.checkpoint, gt, args.samples, args.out)
     return 0
 
 

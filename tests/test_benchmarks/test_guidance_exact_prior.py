@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from benchmarks import guidance_exact_prior, guided
-from dtir.diffusion.domain import to_image
+from benchmarks import guidance_exact_prior
 from dtir.diffusion.schedulers import DDPMScheduler
 from dtir.testing.stationary_prior import StationaryPrior
 
@@ -33,13 +32,3 @@ def test_one_sample_stands_beside_the_mean(monkeypatch, capsys):
     assert "| one sample | mean of 4 |" in header
     *_, one, mean = (float(cell) for cell in row.strip("| ").split(" | ")[3:])
     assert mean > one + 0.5
-
-
-def test_a_networks_guidance_is_reported_as_one_sample_and_as_a_mean():
-    (config,) = (path for path in guided.CONFIGS if path.stem == "ddnm_sr")
-    prior = StationaryPrior(16, 16)
-    gt = to_image(prior.draw(2).clamp(-1, 1)).float()
-    line = guided.row(config, guidance_exact_prior.ExactRestorer(prior), gt, 3)
-    one, mean = float(line[5]), float(line[7])
-    assert mean > one + 0.5
-    assert line[9] == "50"
