@@ -25,6 +25,7 @@ from dtir.apis.guided.restorer import guided_settings
 from dtir.cli import exit_code
 from dtir.cli.numbers import positive_int
 from dtir.core.atomic import atomic_write
+from dtir.core.denormals import flush_denormals
 from dtir.core.digests import file_sha256
 from dtir.core.errors import ConfigError
 from dtir.datasets import PairedDataset
@@ -159,6 +160,7 @@ def main() -> int:
     if args.command == "table":
         print(table(args.out))
         return 0
+    flush_denormals()
     gt = clean_pictures(args.side)
     for config in track([config for config in CONFIGS if config.stem in args.only], "guidance"):
         carry_out(config, args.checkpoint, gt, args.samples, args.out)

@@ -52,12 +52,14 @@ def run(args: argparse.Namespace) -> int:
         check_checkpoint_file(args.checkpoint)
     from dtir.apis.guided.files import guide_paths
     from dtir.apis.guided.restorer import GuidedRestorer, guided_settings
+    from dtir.core.denormals import flush_denormals
 
     if args.samples < 1:
         raise ConfigError(f"--samples {args.samples}: expected a number of at least 1.")
     settings = guided_settings(args.config)
     if args.seed is not None:
         settings["seed"] = args.seed
+    flush_denormals()
     restorer = GuidedRestorer(args.checkpoint, **settings, device=args.device)
     report, notes = guide_paths(
         restorer, args.inputs, args.out, args.simulate, args.recursive, args.overwrite, True, args.samples

@@ -9,6 +9,7 @@ import torch
 from mmengine.logging import MMLogger
 
 from dtir.core.cores import usable_cores
+from dtir.core.denormals import flush_denormals
 
 # Reading waits for disks, so that several processes on a core are of use; beyond these they only take memory.
 WORKERS_PER_CORE = 4
@@ -46,6 +47,8 @@ def begin_worker(worker_id: int) -> None:
 
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+    # Workers that are not forked do not have it of the training.
+    flush_denormals()
 
 
 def _end_by_the_training_alone(training: int) -> None:

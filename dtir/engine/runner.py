@@ -28,6 +28,7 @@ from dtir.config.imports import imports_of
 from dtir.config.text import TextConfig
 from dtir.core.atomic import atomic_save
 from dtir.core.checkpoint import check_plain, check_state, find_last_checkpoint, load_checkpoint, load_state, to_cpu
+from dtir.core.denormals import flush_denormals
 from dtir.core.errors import CheckpointError, ConfigError, DtirError
 from dtir.datasets import MultiTaskDataset
 from dtir.engine.compiling import compile_network
@@ -67,7 +68,9 @@ class StagedRunner(Runner):
         super().__init__(*args, cfg=cfg, **kwargs)
 
     def setup_env(self, env_cfg: dict) -> None:
-        """Starts the process group: gloo on a CPU machine, otherwise as `env_cfg.dist_cfg` says."""
+        """Has denormal numbers flushed, for the whole process, and starts the process group: gloo on a CPU machine,
+        otherwise as `env_cfg.dist_cfg` says."""
+        flush_denormals()
         if self.distributed and not dist.is_initialized() and not torch.cuda.is_available():
             if self.launcher == "slurm":
                 _export_slurm_ranks()
