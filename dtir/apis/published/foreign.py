@@ -21,6 +21,7 @@ from .instructed import instructed_restorer
 from .prior import PublishedPrior
 from .recognition import recognised
 from .weights import WeightsRestorer
+from .whole import NAMED_IN_A_CONFIG, is_autoencoder, require_whole
 
 if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor
@@ -87,8 +88,8 @@ def restorer_of_weights(path: str | Path, checkpoint: Mapping) -> WeightsRestore
         checkpoint: What `load_checkpoint` read from it.
 
     Raises:
-        CheckpointError: Neither dtir nor spandrel knows the network, it restores no colour pictures, spandrel is not
-            installed, or a second published file is missing or another's.
+        CheckpointError: Neither dtir nor spandrel knows the network, it is a part of a model (see `require_whole`), it
+            restores no colour pictures, spandrel is not installed, or a second published file is missing or another's.
         LibraryError: open_clip is not installed, and DA-CLIP's model lies beside its network.
     """
     found = recognised(checkpoint)
@@ -102,6 +103,10 @@ def restorer_of_weights(path: str | Path, checkpoint: Mapping) -> WeightsRestore
     if isinstance(network, UNetModel):
         logger.info("%s: %s, from %s", path, config["type"], weights.place)
         return PublishedPrior(network, path)
+    if isinstance(network, DACLIPUNet):
+        logger.info("%s: %s, from %s", path, config["type"], weights.place)
+        return daclip_restorer(network, config, path)
+    require_whole(network, path)
     try:
         check_picture(network)
     except ConfigError as error:
@@ -109,9 +114,7 @@ def restorer_of_weights(path: str | Path, checkpoint: Mapping) -> WeightsRestore
             f"'{path}' holds weights of {config['type']}, which restores no picture: {error}"
         ) from error
     logger.info("%s: %s, from %s", path, config["type"], weights.place)
-    if isinstance(network, InstructIR):
-        return instructed_restorer(network, path)
-    return daclip_restorer(network, config, path) if isinstance(network, DACLIPUNet) else WeightsRestorer(network)
+    return instructed_restorer(network, path) if isinstance(network, InstructIR) else WeightsRestorer(network)
 
 
 def _check_runs(network: ForeignNetwork, path: str | Path) -> None:
@@ -155,6 +158,8 @@ def _through_spandrel(path: str | Path, checkpoint: Mapping) -> "ImageModelDescr
     try:
         descriptor = ModelLoader("cpu").load_from_state_dict(dict(checkpoint))
     except (UnsupportedModelError, KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+        if is_autoencoder(checkpoint):
+            raise CheckpointError(f"'{path}' holds {NAMED_IN_A_CONFIG}.") from error
         raise CheckpointError(
             f"{unknown}, and its keys are those of no network that dtir or spandrel knows. Found: {keys}."
         ) from error

@@ -138,7 +138,7 @@ def compare(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Fit:
 
 def _alike(checkpoint: Mapping, expected: Mapping[str, Tensor]) -> Iterator[Weights]:
     """The tensors of each place, below the two prefixes with which most keys are expected ones."""
-    for place, tensors in _places(checkpoint, ""):
+    for place, tensors in places(checkpoint, ""):
         prefixes = Counter(key.removesuffix(tail) for key in tensors for tail in _tails(key) if tail in expected)
         for prefix, _ in (prefixes or Counter([""])).most_common(2):
             yield _below(prefix, place, tensors)
@@ -146,7 +146,7 @@ def _alike(checkpoint: Mapping, expected: Mapping[str, Tensor]) -> Iterator[Weig
 
 def _everywhere(checkpoint: Mapping) -> Iterator[Weights]:
     """The tensors of each place below each prefix that many of its keys have."""
-    for place, tensors in _places(checkpoint, ""):
+    for place, tensors in places(checkpoint, ""):
         heads = Counter(head for key in tensors for head in _heads(key))
         for prefix, number in heads.items():
             if number >= LEAST_SHARE * len(tensors):
@@ -169,11 +169,11 @@ def _tails(key: str) -> Iterator[str]:
     return (".".join(parts[i:]) for i in range(len(parts)))
 
 
-def _places(node: Mapping, path: str) -> Iterator[tuple[str, dict[str, Tensor]]]:
+def places(node: Mapping, path: str) -> Iterator[tuple[str, dict[str, Tensor]]]:
     """All dicts of tensors in a nested checkpoint, with the keys that lead to them."""
     tensors = {key: value for key, value in node.items() if isinstance(key, str) and isinstance(value, Tensor)}
     if tensors:
         yield path, tensors
     for key, value in node.items():
         if isinstance(value, Mapping):
-            yield from _places(value, f"{path}.{key}" if path else str(key))
+            yield from places(value, f"{path}.{key}" if path else str(key))

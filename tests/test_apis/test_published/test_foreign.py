@@ -11,7 +11,11 @@ from safetensors.torch import save_file
 from dtir.apis import RestorationInferencer
 from dtir.apis.models.build import load_restorer
 from dtir.core.errors import CheckpointError
-from dtir.models.backbones import NAFNet
+from dtir.models.backbones import LatentUNet, NAFNet
+from dtir.models.building import build_backbone
+from dtir.models.codecs.autoencoders import KL_F8
+from dtir.registry import CODECS
+from dtir.testing.small_backbones import SMALL
 
 
 def picture(height: int = 21, width: int = 30) -> np.ndarray:
@@ -127,6 +131,39 @@ def test_bare_weights_of_our_own_networks(tmp_path):
     for name in ("a.pth", "a.safetensors"):
         found = RestorationInferencer(tmp_path / name, device="cpu").restore_array(picture())
         np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+LEVELS = {"enc_blk_nums": [1, 1], "middle_blk_num": 1, "dec_blk_nums": [1, 1]}
+
+
+@pytest.mark.parametrize(
+    ("config", "converted_as"),
+    [
+        ({"type": "ConditionalNAFNet", "width": 8, **LEVELS}, "ConditionalNAFNet"),
+        ({"type": "DenoisingNAFNet", "width": 8, **LEVELS}, "DenoisingNAFNet"),
+        ({"type": "EEDTPRestorationNet", "width": 8, **LEVELS, "adapters": {"num_experts": 2}}, "EEDTPRestorationNet"),
+        ({"type": "UNetModelDualcondV2", **SMALL["UNetModelDualcondV2"]}, "StableSR"),
+    ],
+)
+def test_a_step_of_a_diffusion_restores_nothing_by_itself(config, converted_as, tmp_path):
+    torch.save({"params": build_backbone(config).state_dict()}, tmp_path / "net.pth")
+    with pytest.raises(
+        CheckpointError, match=rf"told a time step.*from_published\.py {converted_as} .*--config CONFIG"
+    ):
+        load_restorer(tmp_path / "net.pth")
+
+
+def test_an_autoencoder_belongs_to_a_config(tmp_path):
+    network = LatentUNet(ch=8, ch_mult=[1, 2], embed_dim=3)
+    torch.save(network.state_dict(), tmp_path / "net.pth")
+    with pytest.raises(CheckpointError, match=r"an autoencoder.*model\.codec\.weights"):
+        load_restorer(tmp_path / "net.pth")
+    pytest.importorskip("spandrel", reason="spandrel is not installed; pip install -e .[spandrel]")
+    ddconfig = {"ch": 8, "ch_mult": [1, 2], "num_res_blocks": 1, "z_channels": 4, "resolution": 32}
+    codec = CODECS.build({"type": "AutoencoderKL", "ddconfig": {**KL_F8["ddconfig"], **ddconfig}, "embed_dim": 4})
+    torch.save({"state_dict": codec.state_dict()}, tmp_path / "net.pth")
+    with pytest.raises(CheckpointError, match=r"an autoencoder.*model\.codec\.weights"):
+        load_restorer(tmp_path / "net.pth")
 
 
 def test_weights_that_nobody_knows(tmp_path, monkeypatch):
