@@ -159,7 +159,7 @@ def test_an_autoencoder_belongs_to_a_config(tmp_path):
     with pytest.raises(CheckpointError, match=r"an autoencoder.*model\.codec\.weights"):
         load_restorer(tmp_path / "net.pth")
     pytest.importorskip("spandrel", reason="spandrel is not installed; pip install -e .[spandrel]")
-    ddconfig = {"ch": 8, "ch_mult": [1, 2], "num_res_blocks": 1, "z_channels": 4, "resolution": 32}
+    ddconfig = {"ch": 32, "ch_mult": [1, 2], "num_res_blocks": 1, "resolution": 32}
     codec = CODECS.build({"type": "AutoencoderKL", "ddconfig": {**KL_F8["ddconfig"], **ddconfig}, "embed_dim": 4})
     torch.save({"state_dict": codec.state_dict()}, tmp_path / "net.pth")
     with pytest.raises(CheckpointError, match=r"an autoencoder.*model\.codec\.weights"):
