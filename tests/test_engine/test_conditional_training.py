@@ -96,8 +96,16 @@ def contexts(folder, model) -> str:
     return file
 
 
+# Restorers that need a trained network, and the argument that names it.
+TRAINED_BEFORE = {
+    "ConsistencyRestorer": "teacher",
+    "ConditionalConsistencyRestorer": "teacher",
+    "FeatureWrappingRestorer": "trained",
+}
+
+
 def teacher(folder, backbone) -> str:
-    """A checkpoint of a bridge with such a network."""
+    """A checkpoint with such a network."""
     state = {f"backbone.{key}": value for key, value in BACKBONES.build(dict(backbone)).state_dict().items()}
     torch.save({"state_dict": state, "meta": {"model_cfg": {"backbone": backbone.to_dict()}}}, folder / "teacher.pth")
     return str(folder / "teacher.pth")
@@ -149,7 +157,7 @@ def test_every_config_trains(tmp_path, name):
     codec = config.model.get("codec")
     if isinstance(codec, dict):
         config.model.codec = small_codec(tmp_path, codec)
-    other = {"ConsistencyRestorer": "teacher", "FeatureWrappingRestorer": "trained"}.get(config.model.type)
+    other = TRAINED_BEFORE.get(config.model.type)
     if other:
         config.model[other] = teacher(tmp_path, config.model.backbone)
     scheduler = config.model.get("scheduler", {})
