@@ -6,10 +6,12 @@
 CKPT is a checkpoint of a generative training, such as that of configs/training_free/ddpm_photos.py or the pre-training
 of benchmarks/method.py. The pictures are the middles of the GTs of DATA/real10, one of each task. `run` keeps what each
 config gave, and goes on with the others after an interruption; with another checkpoint, --side or --samples it measures
-again. Two commands with configs of their own (--only) may run beside each other.
+again, and so it does with a config that has changed. Two commands with configs of their own (--only) may run beside
+each other.
 """
 
 import argparse
+import hashlib
 import json
 import sys
 import time
@@ -89,13 +91,27 @@ def measured(config: Path, checkpoint: str | DiffusionRestorer, gt: Tensor, samp
 
 def carry_out(config: Path, checkpoint: Path, gt: Tensor, samples: int, out: Path) -> None:
     """Measures a config, unless a file says that it was measured alike."""
-    measure = {"prior": file_sha256(checkpoint)[:12], "side": gt.shape[-1], "samples": samples}
-    file = out / f"{config.stem}.json"
-    if file.is_file() and json.loads(file.read_text(encoding="utf-8"))["measured"] == measure:
-        return
+    measure = {"prior": digest(checkpoint), "side": gt.shape[-1], "samples": samples}
+    file, settings = out / "results" / f"{config.stem}.json", digest_of_settings(config)
+    if file.is_file():
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        if kept["measured"] == measure and kept["settings"] == settings:
+            return
     found = measured(config, str(checkpoint), gt, samples)
     with atomic_write(file, "w", encoding="utf-8") as opened:
-        json.dump({"measured": measure, **found}, opened, indent=1)
+        json.dump({"measured": measure, "settings": settings, **found}, opened, indent=1)
+
+
+def digest(checkpoint: Path) -> str:
+    """What tells a checkpoint, or the folder of a pipeline of diffusers, from others."""
+    files = sorted(checkpoint.rglob("*")) if checkpoint.is_dir() else [checkpoint]
+    return "-".join(file_sha256(file)[:12] for file in files if file.is_file())
+
+
+def digest_of_settings(config: Path) -> str:
+    """What tells the settings of a config, its bases included, from others."""
+    text = json.dumps(guided_settings(config), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def table(out: Path) -> str:
@@ -104,7 +120,7 @@ def table(out: Path) -> str:
     Raises:
         ConfigError: There are none, or they were not measured alike.
     """
-    found = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(out.glob("*.json"))]
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(out.glob("results/*.json"))]
     if not found:
         raise ConfigError(f"'{out}' holds no results; `run` it first.")
     for row in found:
@@ -148,10 +164,11 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    run, shown = commands.add_parser("run"), commands.add_parser("table")
+    run = commands.add_parser("run", help="measure", description="Measures what was not measured yet.")
+    shown = commands.add_parser("table", help="print", description="Prints what was measured, in Markdown.")
     for command in (run, shown):
         command.add_argument("--out", type=Path, default=Path("work_dirs/guided"), help="folder of the results")
-    run.add_argument("checkpoint", type=Path)
+    run.add_argument("checkpoint", type=Path, help="of a generative training, or as dtir guide takes it")
     run.add_argument("--side", type=positive_int, default=128, help="side of the pictures, a power of 2")
     run.add_argument("--samples", type=positive_int, default=8, help="samples of the mean (default: 8)")
     names = [config.stem for config in CONFIGS]

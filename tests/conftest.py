@@ -64,3 +64,12 @@ def interruptible() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def denormals_kept() -> Iterator[Callable[[], bool]]:
+    """Says whether numbers too small for a CPU's fast path are kept; they are at first, and again afterwards."""
+    if not torch.set_flush_denormal(False):
+        pytest.skip("this CPU cannot count denormal numbers as zero")
+    yield lambda: (torch.tensor(1e-30) * 1e-10).item() > 0
+    torch.set_flush_denormal(False)

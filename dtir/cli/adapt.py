@@ -68,7 +68,9 @@ def run(args: argparse.Namespace) -> int:
     from dtir.apis.adaptation.files import check_output, save_adapted, write_adaptation_report
     from dtir.apis.adaptation.settings import AdaptationSettings
     from dtir.apis.adaptation.teaching import adapt
+    from dtir.core.denormals import flush_denormals
 
+    flush_denormals()
     out = Path(args.out)
     if out.exists() and not args.overwrite:
         raise ConfigError(f"'{out}' exists; name another file, or replace it with --overwrite.")

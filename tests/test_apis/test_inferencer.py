@@ -81,14 +81,6 @@ def test_without_an_estimator_the_task_has_to_be_named(inferencer):
         inferencer.restore_array(random_pixels(4, 4, 3))
 
 
-def test_the_one_task_of_a_model_need_not_be_named(inverting_restorer):
-    inverting_restorer.tasks, inverting_restorer.matched_t = ("rainy",), torch.tensor([7])
-    inferencer, pixels = RestorationInferencer(inverting_restorer, device="cpu"), random_pixels(4, 4, 3)
-    restored, outcome = inferencer(pixels, with_details=True)
-    assert (outcome.task, outcome.step, inverting_restorer.seen_t) == ("rainy", 7, [7])
-    np.testing.assert_array_equal(restored, 255 - pixels)
-
-
 @pytest.mark.parametrize(
     ("array", "message"),
     [

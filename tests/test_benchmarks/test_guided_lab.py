@@ -47,16 +47,28 @@ def test_what_was_measured_alike_is_kept(prior, tmp_path):
     for _ in range(2):
         guided.carry_out(SUPER_RESOLUTION, checkpoint, gt, 1, out)
     assert len(reads) == 1
-    first = (out / "ddnm_sr.json").read_text()
+    first = (out / "results" / "ddnm_sr.json").read_text()
     checkpoint.write_bytes(b"another")
     guided.carry_out(SUPER_RESOLUTION, checkpoint, gt, 1, out)
     guided.carry_out(SUPER_RESOLUTION, checkpoint, gt, 2, out)
     assert len(reads) == 3
-    second = json.loads((out / "ddnm_sr.json").read_text())
+    second = json.loads((out / "results" / "ddnm_sr.json").read_text())
     assert second["measured"]["prior"] != json.loads(first)["measured"]["prior"]
     header, _, row = guided.table(out).splitlines()
     assert "| PSNR of the mean of 2 |" in header
     assert f"{second['mean']['PSNR']:.2f}" in row
+
+
+def test_a_config_that_has_changed_is_measured_again(prior, tmp_path):
+    prior, reads = prior
+    checkpoint, config, gt = tmp_path / "prior", tmp_path / "ddnm_sr.py", pictures(prior)
+    checkpoint.mkdir()
+    (checkpoint / "model_index.json").write_bytes(b"{}")
+    for steps in (4, 4, 5):
+        config.write_text(f"_base_ = '{SUPER_RESOLUTION}'\nsampler = dict(num_steps={steps})\n")
+        guided.carry_out(config, checkpoint, gt, 1, tmp_path / "out")
+    assert len(reads) == 2
+    assert json.loads((tmp_path / "out" / "results" / "ddnm_sr.json").read_text())["evaluations"] == 5
 
 
 def test_a_table_is_of_one_prior(prior, tmp_path):
@@ -66,8 +78,8 @@ def test_a_table_is_of_one_prior(prior, tmp_path):
         guided.table(out)
     checkpoint.write_bytes(b"one")
     guided.carry_out(SUPER_RESOLUTION, checkpoint, gt, 1, out)
-    other = json.loads((out / "ddnm_sr.json").read_text()) | {"config": "other"}
+    other = json.loads((out / "results" / "ddnm_sr.json").read_text()) | {"config": "other"}
     other["measured"]["side"] = 32
-    (out / "other.json").write_text(json.dumps(other))
+    (out / "results" / "other.json").write_text(json.dumps(other))
     with pytest.raises(ConfigError, match="other was not measured as ddnm_sr"):
         guided.table(out)

@@ -6,9 +6,11 @@ import subprocess
 import sys
 
 import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
 
 from dtir.engine import data_workers
-from dtir.engine.data_workers import granted_workers
+from dtir.engine.data_workers import begin_worker, granted_workers
 
 
 @pytest.mark.parametrize(
@@ -20,6 +22,22 @@ def test_workers_that_are_of_no_use_are_not_started(cores, asked, granted, monke
     monkeypatch.setattr(logging.Logger, "warning", lambda self, text, *args: said.append(text))
     assert granted_workers(asked) == granted
     assert [text.split(",")[0] for text in said] == [f"num_workers={asked}: {granted} are started"] * (asked > granted)
+
+
+class Products(Dataset):
+    """Whether a number too small for a CPU's fast path is kept where it is asked for."""
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return (torch.tensor(1e-30) * 1e-10).item() > 0
+
+
+def test_workers_that_are_not_forked_flush_too(denormals_kept):
+    loader = DataLoader(Products(), num_workers=1, worker_init_fn=begin_worker, multiprocessing_context="spawn")
+    assert denormals_kept()
+    assert [bool(kept) for kept in loader] == [False]
 
 
 LEFT = """

@@ -19,12 +19,12 @@ from dtir.apis.models.build import load_restorer
 from dtir.cli import exit_code
 from dtir.cli.importing import add_import_argument
 from dtir.cli.numbers import positive_int
-from dtir.core.errors import ConfigError
+from dtir.core.errors import CheckpointError, ConfigError
 from dtir.measure.timing import alternate
-from dtir.models.restorers import Restorer
+from dtir.models.restorers import DiffusionRestorer
 
 
-def passes(model: Restorer, batch: Tensor, flushed: bool) -> Callable[[], None]:
+def passes(model: DiffusionRestorer, batch: Tensor, flushed: bool) -> Callable[[], None]:
     """A function that goes forward and backward, with denormal numbers flushed or kept, and leaves them kept."""
     parameters = [parameter for parameter in model.network.parameters() if parameter.requires_grad]
     t = torch.arange(len(batch)) % model.num_timesteps
@@ -41,7 +41,9 @@ def passes(model: Restorer, batch: Tensor, flushed: bool) -> Callable[[], None]:
 def main(argv: list[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoints", nargs="+", metavar="CKPT", help="of a network that is told a time step")
+    parser.add_argument(
+        "checkpoints", nargs="+", metavar="CKPT", help="of a DiffusionRestorer, such as those of configs/dtir"
+    )
     parser.add_argument("--side", type=positive_int, default=64, help="of the patches (default: 64)")
     parser.add_argument("--batch", type=positive_int, default=8, help="patches of a step (default: 8)")
     parser.add_argument("--steps", type=positive_int, default=10, help="measured steps of each kind")
@@ -53,6 +55,10 @@ def main(argv: list[str] | None = None) -> int:
     table = Table("checkpoint", "ms, kept", "ms, flushed", "ratio")
     for checkpoint in args.checkpoints:
         model = load_restorer(checkpoint).train()
+        if not isinstance(model, DiffusionRestorer):
+            raise CheckpointError(
+                f"'{checkpoint}' is of a {type(model).__name__}; only a DiffusionRestorer is timed here."
+            )
         batch = torch.rand(args.batch, 3, args.side, args.side, generator=torch.Generator().manual_seed(0))
         batch = batch.contiguous(memory_format=model.data_preprocessor.memory_format)
         kinds = {"kept": passes(model, batch, flushed=False), "flushed": passes(model, batch, flushed=True)}

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dtir.apis.export.graph_files import Graph, open_graph
+from dtir.apis.published.weights import SoleTask
 from dtir.core.digests import file_sha256
 from dtir.core.errors import CheckpointError, ConfigError
 from dtir.models.backbones.traits import Traits
@@ -49,8 +50,12 @@ class ExportedRestorer(nn.Module):
         )
         # Files of before dtir knew of it do not name it.
         self.flips_up_to = facts.get("flips_up_to", 0)
-        about = facts["estimator"]
-        self.estimator = about and ExportedEstimator(estimator_beside(self.path), self.backend, about)
+        self.estimator = self._own_estimator(facts["estimator"])
+
+    def _own_estimator(self, about: Mapping | None) -> nn.Module | None:
+        if about is not None:
+            return ExportedEstimator(estimator_beside(self.path), self.backend, about)
+        return SoleTask(self.tasks[0]) if len(self.tasks) == 1 else None
 
     @contextlib.contextmanager
     def at_precision(self, precision: str) -> Iterator[None]:

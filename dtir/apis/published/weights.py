@@ -8,6 +8,24 @@ from dtir.models.backbones.parts.pictures import restored_picture
 TASK = "restoration"
 
 
+class SoleTask(nn.Module):
+    """What stands in for an estimator of a restorer with one task: it always names that one.
+
+    Args:
+        task: Its name.
+    """
+
+    least_confidence = 0.0
+
+    def __init__(self, task: str = TASK) -> None:
+        super().__init__()
+        self.classes = (task,)
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """Pictures (B, 3, H, W) to logits (B, 1)."""
+        return picture.new_zeros(len(picture), 1)
+
+
 class WeightsRestorer(nn.Module):
     """Restores with a network of which nothing but the weights is known: it has one task and no time steps.
 
@@ -17,11 +35,11 @@ class WeightsRestorer(nn.Module):
 
     tasks = (TASK,)
     num_timesteps = 0
-    estimator = None
 
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
         self.backbone = backbone
+        self.estimator = SoleTask()
         self.register_buffer("matched_t", torch.zeros(1, dtype=torch.long))
 
     def restore(self, lq: Tensor, t: Tensor) -> Tensor:

@@ -25,8 +25,7 @@ class Offer(NamedTuple):
 
     Attributes:
         traits: What it declares of itself; those of its `backbone` where it declares nothing.
-        estimator: What tells the damage of a picture; a `SoleTask` where there is one damage alone; None where it has
-            to be named.
+        estimator: What tells the damage of a picture; None where the damage has to be named.
         apply_in_tiles: Restores a picture in tiles, with the arguments of `tiled_apply`, which it is by default.
         tiles_alone: Whether each tile is then restored by itself; by default where `apply_in_tiles` is not its own.
         at_precision: Makes a context in which it computes in a precision; mixed precision by default.
@@ -78,7 +77,7 @@ def offer_of(restorer: nn.Module, device: torch.device) -> Offer:
     """What a restorer offers that runs on a device."""
     return Offer(
         restorer_traits(restorer),
-        _estimator_of(restorer),
+        getattr(restorer, "estimator", None),
         getattr(restorer, "apply_in_tiles", tiled_apply),
         getattr(restorer, "tiles_alone", not hasattr(restorer, "apply_in_tiles")),
         getattr(restorer, "at_precision", functools.partial(in_precision, device)),
@@ -86,29 +85,6 @@ def offer_of(restorer: nn.Module, device: torch.device) -> Offer:
         getattr(restorer, "instruct", None),
         getattr(restorer, "flips_up_to", 0),
     )
-
-
-def _estimator_of(restorer: nn.Module) -> nn.Module | None:
-    estimator = getattr(restorer, "estimator", None)
-    if estimator is None and len(restorer.tasks) == 1:
-        return SoleTask(restorer.tasks[0])
-    return estimator
-
-
-class SoleTask(nn.Module):
-    """What stands in for an estimator of a restorer with one task: it always names that one.
-
-    Args:
-        task: Its name.
-    """
-
-    def __init__(self, task: str) -> None:
-        super().__init__()
-        self.classes = (task,)
-
-    def forward(self, picture: Tensor) -> Tensor:
-        """Pictures (B, 3, H, W) to logits (B, 1)."""
-        return picture.new_zeros(len(picture), 1)
 
 
 def restorer_traits(restorer: nn.Module) -> Traits:
