@@ -33,6 +33,7 @@ def test_every_config_is_valid(path):
             "BridgeRestorer",
             "ConditionalDiffusionRestorer",
             "ConsistencyRestorer",
+            "ConditionalConsistencyRestorer",
             "DACLIPRestorer",
             "FeatureWrappingRestorer",
             "LatentAutoencoderRestorer",
