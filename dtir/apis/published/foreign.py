@@ -103,10 +103,9 @@ def restorer_of_weights(path: str | Path, checkpoint: Mapping) -> WeightsRestore
     if isinstance(network, UNetModel):
         logger.info("%s: %s, from %s", path, config["type"], weights.place)
         return PublishedPrior(network, path)
-    if isinstance(network, DACLIPUNet):
-        logger.info("%s: %s, from %s", path, config["type"], weights.place)
-        return daclip_restorer(network, config, path)
-    require_whole(network, path)
+    # Its process is the published one, and its restorer brings it.
+    if not isinstance(network, DACLIPUNet):
+        require_whole(network, path)
     try:
         check_picture(network)
     except ConfigError as error:
@@ -114,7 +113,9 @@ def restorer_of_weights(path: str | Path, checkpoint: Mapping) -> WeightsRestore
             f"'{path}' holds weights of {config['type']}, which restores no picture: {error}"
         ) from error
     logger.info("%s: %s, from %s", path, config["type"], weights.place)
-    return instructed_restorer(network, path) if isinstance(network, InstructIR) else WeightsRestorer(network)
+    if isinstance(network, InstructIR):
+        return instructed_restorer(network, path)
+    return daclip_restorer(network, config, path) if isinstance(network, DACLIPUNet) else WeightsRestorer(network)
 
 
 def _check_runs(network: ForeignNetwork, path: str | Path) -> None:

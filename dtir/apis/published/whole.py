@@ -17,7 +17,7 @@ from .recognition import places
 LEVELS = {"time", "timesteps"}
 # Networks that are published as a part of another, and that one.
 WHOLE = {UNetModelDualcondV2: "StableSR"}
-# Keys of an autoencoder of latent diffusion, and what nearly all of its keys have in them.
+# Keys of an autoencoder of latent diffusion, and parts of which most of its keys have one.
 AUTOENCODER = ("encoder.conv_in.weight", "decoder.conv_out.weight")
 ITS_PARTS = {"encoder", "decoder", "quant_conv", "post_quant_conv", "quantize", "loss"}
 NAMED_IN_A_CONFIG = (

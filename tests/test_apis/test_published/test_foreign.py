@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from dtir.apis import RestorationInferencer
 from dtir.apis.models.build import load_restorer
+from dtir.apis.published.whole import is_autoencoder
 from dtir.core.errors import CheckpointError
 from dtir.models.backbones import LatentUNet, NAFNet
 from dtir.models.building import build_backbone
@@ -164,6 +165,13 @@ def test_an_autoencoder_belongs_to_a_config(tmp_path):
     torch.save({"state_dict": codec.state_dict()}, tmp_path / "net.pth")
     with pytest.raises(CheckpointError, match=r"an autoencoder.*model\.codec\.weights"):
         load_restorer(tmp_path / "net.pth")
+
+
+def test_a_whole_model_is_not_called_an_autoencoder():
+    own = {key: torch.zeros(1) for key in ("encoder.conv_in.weight", "decoder.conv_out.weight")}
+    rest = {f"model.diffusion_model.{number}.weight": torch.zeros(1) for number in range(3)}
+    assert is_autoencoder({"state_dict": own})
+    assert not is_autoencoder({"state_dict": {f"first_stage_model.{key}": value for key, value in own.items()} | rest})
 
 
 def test_weights_that_nobody_knows(tmp_path, monkeypatch):
