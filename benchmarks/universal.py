@@ -1,0 +1,212 @@
+"""The model of the package, made from the data: all its trainings, one after another, and what lies between them.
+
+    DTIR_DATA=DATA python -m benchmarks.universal OUT
+
+OUT gets a folder per training (log, checkpoints, report) and, at the end, `universal.safetensors`. Run again after an
+interruption, it goes on from the last checkpoint. It is the way that the weights of the package came about, with their
+numbers of iterations (`docs/models.md`); on one core it takes days, so use a GPU. --share 0.001 goes the whole way with
+a thousandth of each training, which says within half an hour whether data and machine will do. --list says what will be
+done.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from benchmarks.lab import REPO, train
+from dtir.cli import exit_code
+from dtir.cli import main as run_dtir
+from dtir.cli.launching import load_config
+from dtir.cli.numbers import positive_int
+from dtir.core.errors import ConfigError
+from tools.misc import average_checkpoints, graft, grow, narrow, unpack
+
+CONFIGS = REPO / "configs" / "models"
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training of a config, by the first of its stages.
+
+    Attributes:
+        name: Of its folder.
+        config: Name of a file of configs/models, without suffix.
+        iters: Iterations of the stages; further stages of the config are left out.
+        start: Name of the step whose weights it starts from; None starts anew.
+        stage: What all its stages have that differs from the config.
+        seed: Of all random numbers.
+    """
+
+    name: str
+    config: str
+    iters: tuple[int, ...]
+    start: str | None = None
+    stage: Mapping[str, object] = field(default_factory=dict)
+    seed: int = 0
+
+    def needs(self) -> list[str]:
+        """Names of the steps that come before it."""
+        return [self.start] if self.start else []
+
+    def make(self, folder: Path, made: Mapping[str, Path], share: float, threads: int) -> Path:
+        """Trains, or goes on; returns the last checkpoint."""
+        config = load_config(CONFIGS / f"{self.config}.py")
+        stages = config.train_cfg.stages[: len(self.iters)]
+        for stage, iters in zip(stages, self.iters, strict=True):
+            iters = max(1, round(share * iters))
+            stage.update(self.stage, iters=iters, warmup_iters=min(stage.get("warmup_iters", 0), iters - 1))
+        config.train_cfg.stages = stages
+        config.train_cfg.val_interval = 0
+        config.randomness = {"seed": self.seed}
+        workers = config.train_dataloader.num_workers
+        config.train_dataloader.num_workers = min(workers, max(1, (os.cpu_count() or 1) - 1))
+        if self.start:
+            config.load_from = str(made[self.start])
+        return train(config, folder / self.name, threads)
+
+
+@dataclass(frozen=True)
+class Tool:
+    """What happens to weights between two trainings.
+
+    Attributes:
+        name: Of the file that it writes, with its suffix.
+        run: Takes arguments and returns an exit code.
+        arguments: In their order; `{name}` is the file of a step, and OUT the file to write.
+        words: What `--list` calls it.
+    """
+
+    name: str
+    run: Callable[[Sequence[str]], int]
+    words: str
+    arguments: tuple[str, ...]
+
+    def needs(self) -> list[str]:
+        """Names of the steps that come before it."""
+        return [word[1:-1] for word in self.arguments if word.startswith("{")]
+
+    def make(self, folder: Path, made: Mapping[str, Path], share: float, threads: int) -> Path:
+        """Writes the file, unless it is there.
+
+        Raises:
+            ConfigError: It ends with an exit code; it has said why.
+        """
+        out = folder / self.name
+        places = {"OUT": str(out), **{f"{{{name}}}": str(path) for name, path in made.items()}}
+        if not out.is_file() and self.run([places.get(word, word) for word in self.arguments]):
+            raise ConfigError(f"step '{self.name}' failed; its message is above.")
+        return out
+
+
+def _grown(name: str, config: str, start: str) -> Tool:
+    return Tool(name, grow.main, "tools/misc/grow.py", (str(CONFIGS / f"{config}.py"), f"{{{start}}}", "OUT"))
+
+
+def _packed(name: str, checkpoint: str, *options: str) -> Tool:
+    return Tool(name, run_dtir, "dtir", ("models", "pack", f"{{{checkpoint}}}", "OUT", *options))
+
+
+_CONSTANT = {"lr": 5e-4, "schedule": "constant"}
+STEPS: tuple[Training | Tool, ...] = (
+    # The network, which grows three times.
+    Training("small", "universal_nafnet", (8_000, 7_644)),
+    _grown("deep.pth", "universal_nafnet_deep", "small"),
+    Training("deep", "universal_nafnet_deep", (2_979,), "deep.pth"),
+    Training("cooldown", "universal_nafnet_cooldown", (5_000,), "deep"),
+    Training("again", "universal_nafnet_cooldown", (8_500,), "cooldown"),
+    _grown("deeper.pth", "universal_nafnet_gpu", "again"),
+    Training("gpu", "universal_nafnet_gpu", (2_500, 95), "deeper.pth"),
+    Training("gpu_cooldown", "universal_nafnet_gpu_cooldown", (1_800,), "gpu"),
+    Training("level", "universal_nafnet_gpu_cooldown", (1_286,), "gpu_cooldown", _CONSTANT),
+    Training("frames", "universal_nafnet_frames", (2_500, 3_000), "level"),
+    # Parts of damages' own.
+    _grown("parts.pth", "universal_nafnet_parts", "frames"),
+    Training("parts", "universal_nafnet_parts", (3_600,), "parts.pth"),
+    _grown("shadows.pth", "universal_nafnet_shadows", "parts"),
+    Training("shadows", "universal_nafnet_shadows", (3_000,), "shadows.pth"),
+    Tool("narrow.pth", narrow.main, "tools/misc/narrow.py", ("{shadows}", "OUT")),
+    _packed("with_parts.safetensors", "narrow.pth"),
+    # The network once more, without them, and both together.
+    Tool("base.pth", unpack.main, "tools/misc/unpack.py", ("{with_parts.safetensors}", "OUT", "--without-parts")),
+    Training("longer", "universal_nafnet_gpu_longer", (150, 417), "base.pth"),
+    Training("large", "universal_nafnet_large", (2_600,), "longer"),
+    Tool("mean.pth", average_checkpoints.main, "tools/misc/average_checkpoints.py", ("{longer}", "{large}", "OUT")),
+    Tool("joined.pth", graft.main, "tools.misc.graft", ("{mean.pth}", "{with_parts.safetensors}", "OUT")),
+    Training("shadows_again", "universal_nafnet_shadows_again", (700,), "joined.pth"),
+    # What tells the damage.
+    Training("estimator", "universal_estimator", (2_000, 1_600)),
+    Training("estimator_longer", "universal_estimator_longer", (4_000,), "estimator"),
+    Training("estimator_again", "universal_estimator_longer", (2_800,), "estimator_longer", {"lr": 1.2e-3}),
+    Training("estimator_mixtures", "universal_estimator_mixtures", (3_600,), "estimator_again"),
+    Training("glance", "universal_glance", (4_000,)),
+    _packed(
+        "universal.safetensors",
+        "shadows_again",
+        *("--estimator", "{estimator_mixtures}", "--least-confidence", "0.75", "--least-of-two", "0.85"),
+        *("--odds", "motion-blurry=0.05", "shadowed=0.1", "--flips-up-to", "400000"),
+        *("--glance", "{glance}", "--glance-odds", "hazy=0.2", "--trials", "shadowed=0.6"),
+    ),
+)
+
+
+def described(step: Training | Tool) -> str:
+    """A line for people on what a step does."""
+    if isinstance(step, Tool):
+        return f"{step.name}: {step.words} of {', '.join(step.needs())}"
+    start = f", from {step.start}" if step.start else ""
+    return f"{step.name}: {sum(step.iters):,} iterations of configs/models/{step.config}.py{start}"
+
+
+def make(folder: Path, share: float, threads: int) -> Path:
+    """Carries out the steps that are not done yet; returns the model's file.
+
+    Args:
+        folder: Of the results.
+        share: Of the iterations, above 0 and at most 1; each training has one at least.
+        threads: Threads of a training.
+
+    Raises:
+        ConfigError: A step failed.
+    """
+    made: dict[str, Path] = {}
+    for number, step in enumerate(STEPS, 1):
+        log = f" ({folder / step.name / 'out.log'})" if isinstance(step, Training) else ""
+        print(f"[{number}/{len(STEPS)}] {described(step)}{log}", flush=True)
+        made[step.name] = step.make(folder, made, share, threads)
+    return made[STEPS[-1].name]
+
+
+def share_of(text: str) -> float:
+    """A number above 0 and at most 1."""
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError(f"'{text}'; expected a number above 0 and at most 1, such as 0.001.")
+    return share
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Makes the model; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", metavar="OUT", type=Path, help="folder of the trainings and of the model")
+    parser.add_argument("--share", type=share_of, default=1.0, help="share of each training's iterations (default: 1)")
+    parser.add_argument("--threads", type=positive_int, default=torch.get_num_threads(), help="of a training")
+    parser.add_argument("--list", action="store_true", help="only say what will be done")
+    args = parser.parse_args(argv)
+    if args.list:
+        print("\n".join(map(described, STEPS)))
+        return 0
+    model = make(args.out, args.share, args.threads)
+    print(f"wrote {model}. What it does: python -m benchmarks.weights {model} --data DATA --out OUT")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))
