@@ -39,7 +39,7 @@ from benchmarks.diffusion_measure import (
     shown,
     test_pictures,
 )
-from benchmarks.lab import REPO, TRAINED, markdown, small_training, train
+from benchmarks.lab import REPO, TRAINED, check_length, markdown, small_training, train
 from dtir.apis.models.build import load_restorer
 from dtir.cli import exit_code
 from dtir.cli.launching import load_config
@@ -124,7 +124,7 @@ def carry_out(
     """
     folder = folder_of(name, out, seed)
     results = out / "results" / f"{folder.name}_{list(PROCESSES).index(name)}.json"
-    check_length(folder, iters)
+    check_length(folder, [iters])
     if is_measured(results, judges, side):
         return
     checkpoint = train(lab_config(SHARED.get(name, name), iters, seed), folder, threads)
@@ -166,15 +166,6 @@ def is_measured(results: Path, judges: Sequence[PictureMetric], side: int) -> bo
         return False
     found = json.loads(results.read_text(encoding="utf-8"))
     return found.get("side") == side and all(found["metrics"].get(j.name) == described(j) for j in judges)
-
-
-def check_length(folder: Path, iters: int) -> None:
-    """Raises ConfigError if the training in a folder is of another length."""
-    begun = folder / "lab.py"
-    if begun.is_file():
-        found = Config.fromfile(begun).train_cfg.stages[0].iters
-        if found != iters:
-            raise ConfigError(f"'{folder}' holds a training of {found} iterations, not {iters}; name another --out.")
 
 
 def _with_sampler(model: Restorer, config: Config) -> Restorer:

@@ -1,9 +1,11 @@
 """What the comparisons of this folder share: trainings that are carried out once, and go on after an interruption."""
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,10 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
+from dtir.cli.launching import end_with_parent
+from dtir.config.text import TextConfig
 from dtir.core.checkpoint import find_last_checkpoint
+from dtir.core.errors import ConfigError
 from dtir.evaluation.metrics.functional import to_8_bit
 
 REPO = Path(__file__).resolve().parents[1]
@@ -21,8 +26,10 @@ ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": "1000000000",
     "MALLOC_TRIM_THRESHOLD_": "4000000000",
 }
-# File in a folder whose training has ended.
-TRAINED = "trained"
+# Files in the folder of a training: its config, what it said, and one where it has ended.
+BEGUN, LOG, TRAINED = "lab.py", "out.log", "trained"
+# Exit codes of a training that was asked to end: by Ctrl-C, and by SIGTERM.
+STOPPED = (130, 143, -signal.SIGINT, -signal.SIGTERM)
 EVALUATION_KEYS = ("val_dataloader", "val_cfg", "val_evaluator", "test_dataloader", "test_cfg", "test_evaluator")
 
 
@@ -52,19 +59,63 @@ def train(config: Config, folder: Path, threads: int) -> Path:
 
     Returns:
         The last checkpoint.
+
+    Raises:
+        ConfigError: The folder holds a training of another length; or this one fails, or was stopped.
     """
+    check_length(folder, _lengths(config))
     done = folder / TRAINED
     if not done.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        config.dump(folder / "lab.py")
-        command = [sys.executable, str(REPO / "tools/train.py"), str(folder / "lab.py"), "--work-dir", str(folder)]
+        TextConfig.of(config).dump(folder / BEGUN)
+        command = [sys.executable, str(REPO / "tools/train.py"), str(folder / BEGUN), "--work-dir", str(folder)]
         # Weights to start from are read only while there is nothing to resume.
         command += ["--resume"] if find_last_checkpoint(folder) else []
-        environment = {**os.environ, **ENVIRONMENT, "OMP_NUM_THREADS": str(threads)}
-        with open(folder / "out.log", "a", encoding="utf-8") as log:
-            subprocess.run(command, env=environment, stdout=log, stderr=log, check=True)
+        _run_to_its_end(command, folder, {**os.environ, **ENVIRONMENT, "OMP_NUM_THREADS": str(threads)})
         done.write_text("", encoding="utf-8")
     return find_last_checkpoint(folder)
+
+
+def check_length(folder: Path, iters: Sequence[int]) -> None:
+    """Raises ConfigError if the training in a folder has stages of other lengths than `iters`."""
+    begun = folder / BEGUN
+    if begun.is_file():
+        found = _lengths(Config.fromfile(begun))
+        if found != list(iters):
+            raise ConfigError(
+                f"'{folder}' holds a training of {_sum(found)} iterations, not {_sum(iters)}; name another folder to "
+                "write to, or remove this one."
+            )
+
+
+def _lengths(config: Config) -> list[int]:
+    return [stage["iters"] for stage in config.train_cfg.stages]
+
+
+def _sum(iters: Sequence[int]) -> str:
+    return " + ".join(map(str, iters))
+
+
+def _run_to_its_end(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+    log = folder / LOG
+    # A training that is asked to end writes a checkpoint first, also when it is this process that has ended.
+    stop = partial(end_with_parent, signal.SIGTERM)
+    with (
+        open(log, "a", encoding="utf-8") as file,
+        subprocess.Popen(command, env=environment, stdout=file, stderr=file, preexec_fn=stop) as process,
+    ):
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:
+            # The terminal has asked it, too.
+            process.wait()
+            raise
+    if code in STOPPED:
+        raise ConfigError(f"the training in '{folder}' was stopped; run the same command again, and it goes on.")
+    if code:
+        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+        last = next((line for line in reversed(lines) if line.strip()), "it wrote nothing")
+        raise ConfigError(f"the training in '{folder}' failed (exit code {code}): {last} Its log is '{log}'.")
 
 
 def markdown(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:

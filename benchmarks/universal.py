@@ -2,15 +2,16 @@
 
     DTIR_DATA=DATA python -m benchmarks.universal OUT
 
-OUT gets a folder per training (log, checkpoints, report) and, at the end, `universal.safetensors`. Run again after an
-interruption, it goes on from the last checkpoint. It is the way that the weights of the package came about, with their
+OUT gets a folder per training (log, checkpoints, and a report where the config validates) and, at the end,
+`universal.safetensors`. Run again after an interruption, it goes on from the last checkpoint; to do a step anew, remove
+what it wrote and what the steps after it wrote. It is the way that the weights of the package came about, with their
 numbers of iterations (`docs/models.md`); on one core it takes days, so use a GPU. --share 0.001 goes the whole way with
-a thousandth of each training, which says within half an hour whether data and machine will do. --list says what will be
-done.
+a thousandth of each training, in another folder, which says within half an hour whether data and machine will do.
+--list says what will be done.
 """
 
 import argparse
-import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,11 +19,12 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.lab import REPO, train
+from benchmarks.lab import LOG, REPO, train
 from dtir.cli import exit_code
 from dtir.cli import main as run_dtir
 from dtir.cli.launching import load_config
 from dtir.cli.numbers import positive_int
+from dtir.core.cores import usable_cores
 from dtir.core.errors import ConfigError
 from tools.misc import average_checkpoints, graft, grow, narrow, unpack
 
@@ -39,7 +41,6 @@ class Training:
         iters: Iterations of the stages; further stages of the config are left out.
         start: Name of the step whose weights it starts from; None starts anew.
         stage: What all its stages have that differs from the config.
-        seed: Of all random numbers.
     """
 
     name: str
@@ -47,24 +48,28 @@ class Training:
     iters: tuple[int, ...]
     start: str | None = None
     stage: Mapping[str, object] = field(default_factory=dict)
-    seed: int = 0
 
     def needs(self) -> list[str]:
         """Names of the steps that come before it."""
         return [self.start] if self.start else []
 
+    def lengths(self, share: float) -> list[int]:
+        """Iterations of the stages, each at least 1, where a share of them is done."""
+        return [max(1, round(share * iters)) for iters in self.iters]
+
     def make(self, folder: Path, made: Mapping[str, Path], share: float, threads: int) -> Path:
-        """Trains, or goes on; returns the last checkpoint."""
+        """Trains, or goes on; returns the last checkpoint.
+
+        Raises:
+            ConfigError: See `benchmarks.lab.train`.
+        """
         config = load_config(CONFIGS / f"{self.config}.py")
         stages = config.train_cfg.stages[: len(self.iters)]
-        for stage, iters in zip(stages, self.iters, strict=True):
-            iters = max(1, round(share * iters))
+        for stage, iters in zip(stages, self.lengths(share), strict=True):
             stage.update(self.stage, iters=iters, warmup_iters=min(stage.get("warmup_iters", 0), iters - 1))
         config.train_cfg.stages = stages
-        config.train_cfg.val_interval = 0
-        config.randomness = {"seed": self.seed}
         workers = config.train_dataloader.num_workers
-        config.train_dataloader.num_workers = min(workers, max(1, (os.cpu_count() or 1) - 1))
+        config.train_dataloader.num_workers = min(workers, max(1, usable_cores() - 1))
         if self.start:
             config.load_from = str(made[self.start])
         return train(config, folder / self.name, threads)
@@ -108,12 +113,12 @@ def _grown(name: str, config: str, start: str) -> Tool:
 
 
 def _packed(name: str, checkpoint: str, *options: str) -> Tool:
-    return Tool(name, run_dtir, "dtir", ("models", "pack", f"{{{checkpoint}}}", "OUT", *options))
+    return Tool(name, run_dtir, "dtir models pack", ("models", "pack", f"{{{checkpoint}}}", "OUT", *options))
 
 
 _CONSTANT = {"lr": 5e-4, "schedule": "constant"}
 STEPS: tuple[Training | Tool, ...] = (
-    # The network, which grows three times.
+    # The network, which grows.
     Training("small", "universal_nafnet", (8_000, 7_644)),
     _grown("deep.pth", "universal_nafnet_deep", "small"),
     Training("deep", "universal_nafnet_deep", (2_979,), "deep.pth"),
@@ -154,12 +159,12 @@ STEPS: tuple[Training | Tool, ...] = (
 )
 
 
-def described(step: Training | Tool) -> str:
+def described(step: Training | Tool, share: float) -> str:
     """A line for people on what a step does."""
     if isinstance(step, Tool):
         return f"{step.name}: {step.words} of {', '.join(step.needs())}"
     start = f", from {step.start}" if step.start else ""
-    return f"{step.name}: {sum(step.iters):,} iterations of configs/models/{step.config}.py{start}"
+    return f"{step.name}: {sum(step.lengths(share)):,} iterations of configs/models/{step.config}.py{start}"
 
 
 def make(folder: Path, share: float, threads: int) -> Path:
@@ -171,12 +176,12 @@ def make(folder: Path, share: float, threads: int) -> Path:
         threads: Threads of a training.
 
     Raises:
-        ConfigError: A step failed.
+        ConfigError: A step failed, or OUT holds one that was done with another share.
     """
     made: dict[str, Path] = {}
     for number, step in enumerate(STEPS, 1):
-        log = f" ({folder / step.name / 'out.log'})" if isinstance(step, Training) else ""
-        print(f"[{number}/{len(STEPS)}] {described(step)}{log}", flush=True)
+        log = f" ({folder / step.name / LOG})" if isinstance(step, Training) else ""
+        print(f"[{number}/{len(STEPS)}] {described(step, share)}{log}", flush=True)
         made[step.name] = step.make(folder, made, share, threads)
     return made[STEPS[-1].name]
 
@@ -201,10 +206,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true", help="only say what will be done")
     args = parser.parse_args(argv)
     if args.list:
-        print("\n".join(map(described, STEPS)))
+        print("\n".join(described(step, args.share) for step in STEPS))
         return 0
     model = make(args.out, args.share, args.threads)
-    print(f"wrote {model}. What it does: python -m benchmarks.weights {model} --data DATA --out OUT")
+    print(f"wrote {model}. What it does: python -m benchmarks.weights {shlex.quote(str(model))} --out SCORES")
     return 0
 
 

@@ -139,10 +139,10 @@ def require(cfg: "Config", path: str, *keys: str) -> None:
         raise ConfigError(f"{path}: {', '.join(missing)} missing; see configs/_base_ for parts to build on.")
 
 
-def end_with_parent() -> None:
-    """Has the system kill this process when its parent ends, whatever ends it (Linux only).
+def end_with_parent(ended_by: signal.Signals = signal.SIGKILL) -> None:
+    """Has the system send this process a signal when its parent ends, whatever ends it (Linux only).
 
     Without this, the processes of a torchrun that was killed train on, beside those of the resumed run.
     """
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ended_by)

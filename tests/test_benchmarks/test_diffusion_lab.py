@@ -9,7 +9,6 @@ import torch
 
 from benchmarks import diffusion_measure
 from benchmarks.diffusion import (
-    check_length,
     described,
     folder_of,
     is_measured,
@@ -166,17 +165,6 @@ def test_references_are_the_gt_and_what_damages_it(pictures, capsys):
     assert float(values["input"][2]) == pytest.approx(float(values["GT"][2]) / 2, abs=2e-3)
     assert 27 < float(values["GT, noise 10"][0]) < 30
     assert float(values["GT, blur 1"][0]) > float(values["GT, blur 2"][0])
-
-
-def test_a_folder_keeps_one_length(tmp_path):
-    folder = folder_of("InDI", tmp_path, 1)
-    assert folder != folder_of("InDI", tmp_path)
-    check_length(folder, 6)
-    folder.mkdir()
-    lab_config("InDI", 6, 1).dump(folder / "lab.py")
-    check_length(folder, 6)
-    with pytest.raises(ConfigError, match="a training of 6 iterations, not 600; name another --out"):
-        check_length(folder, 600)
 
 
 def test_what_an_exact_network_knows_is_the_clean_picture_and_errors_grow_with_the_noise(pictures, tmp_path, capsys):
