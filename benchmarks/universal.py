@@ -143,6 +143,7 @@ STEPS: tuple[Training | Tool, ...] = (
     Tool("mean.pth", average_checkpoints.main, "tools/misc/average_checkpoints.py", ("{longer}", "{large}", "OUT")),
     Tool("joined.pth", graft.main, "tools.misc.graft", ("{mean.pth}", "{with_parts.safetensors}", "OUT")),
     Training("shadows_again", "universal_nafnet_shadows_again", (700,), "joined.pth"),
+    Training("parts_again", "universal_nafnet_parts_again", (1_500, 1_500), "shadows_again"),
     # What tells the damage.
     Training("estimator", "universal_estimator", (2_000, 1_600)),
     Training("estimator_longer", "universal_estimator_longer", (4_000,), "estimator"),
@@ -151,7 +152,7 @@ STEPS: tuple[Training | Tool, ...] = (
     Training("glance", "universal_glance", (4_000,)),
     _packed(
         "universal.safetensors",
-        "shadows_again",
+        "parts_again",
         *("--estimator", "{estimator_mixtures}", "--least-confidence", "0.75", "--least-of-two", "0.85"),
         *("--odds", "motion-blurry=0.05", "shadowed=0.1", "--flips-up-to", "400000"),
         *("--glance", "{glance}", "--glance-odds", "hazy=0.2", "--trials", "shadowed=0.6"),

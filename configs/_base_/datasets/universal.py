@@ -142,6 +142,19 @@ _grounds = {
     "jpeg-compressed": [(0.1, _drawn("CameraJPEG", (0.0, 1.0), **_ground))],
     "clean": [(0.4, _drawn("NoDamage", 0.0, **_ground))],
 }
+# Nearer to the typical picture, for parts of tasks' own (universal_nafnet_parts_again.py): little can be mended of what
+# is heavier.
+_typical = {
+    "motion-blurry": [
+        (0.80, _clean("VideoBlur", (0.05, 0.6), after=[_noise, _jpeg])),
+        (0.20, _clean("SceneBlur", (0.05, 0.6), after=[_noise, _jpeg])),
+    ],
+    "jpeg-compressed": [
+        (0.35, _clean("CameraJPEG", (0.0, 1.0), before=[_noise, _grain])),
+        (0.90, _clean("JPEGCompression", (0.35, 0.55), before=[_noise])),
+        (0.05, _drawn("CameraJPEG", (0.0, 1.0))),
+    ],
+}
 # Small copies for a glance at the whole picture (universal_glance.py): haze, and all else.
 _turned = dict(type="RandomFlipRotate")
 
@@ -225,6 +238,7 @@ _tasks = list(_sources)
 _mixed = {task: [*parts, *_mixtures.get(task, [])] for task, parts in _sources.items()}
 _with_mixtures = _datasets(_mixed, _weights)
 _with_grounds = _datasets({task: [*parts, *_grounds.get(task, [])] for task, parts in _mixed.items()}, {})
+_with_typical = _datasets({**_sources, **_typical}, {})
 _of_glances = _datasets(_glances, {})
 train_dataloader = dict(
     batch_size=8,
