@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dtir.cli.launching import end_with_parent
 from dtir.config.text import TextConfig
+from dtir.core.atomic import atomic_write
 from dtir.core.checkpoint import find_last_checkpoint
 from dtir.core.errors import ConfigError
 from dtir.evaluation.metrics.functional import to_8_bit
@@ -67,7 +68,8 @@ def train(config: Config, folder: Path, threads: int) -> Path:
     done = folder / TRAINED
     if not done.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        TextConfig.of(config).dump(folder / BEGUN)
+        with atomic_write(folder / BEGUN, "w", encoding="utf-8") as file:
+            file.write(TextConfig.of(config).pretty_text)
         command = [sys.executable, str(REPO / "tools/train.py"), str(folder / BEGUN), "--work-dir", str(folder)]
         # Weights to start from are read only while there is nothing to resume.
         command += ["--resume"] if find_last_checkpoint(folder) else []
@@ -99,7 +101,7 @@ def _sum(iters: Sequence[int]) -> str:
 def _run_to_its_end(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
     log = folder / LOG
     # A training that is asked to end writes a checkpoint first, also when it is this process that has ended.
-    stop = partial(end_with_parent, signal.SIGTERM)
+    stop = partial(end_with_parent, signal.SIGTERM) if os.name == "posix" else None
     with (
         open(log, "a", encoding="utf-8") as file,
         subprocess.Popen(command, env=environment, stdout=file, stderr=file, preexec_fn=stop) as process,
