@@ -13,11 +13,13 @@ a thousandth of each training, in another folder, which says within half an hour
 import argparse
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from mmengine import Config
 
 from benchmarks.lab import LOG, REPO, train
 from dtir.cli import exit_code
@@ -29,6 +31,8 @@ from dtir.core.errors import ConfigError
 from tools.misc import average_checkpoints, graft, grow, narrow, unpack
 
 CONFIGS = REPO / "configs" / "models"
+# Pixels of an iteration that trainings of different batches and patches are counted in.
+UNIT = 8 * 96**2
 
 
 @dataclass(frozen=True)
@@ -57,17 +61,22 @@ class Training:
         """Iterations of the stages, each at least 1, where a share of them is done."""
         return [max(1, round(share * iters)) for iters in self.iters]
 
+    def settings(self, share: float) -> Config:
+        """The config, with a share of the iterations."""
+        config = load_config(CONFIGS / f"{self.config}.py")
+        stages = config.train_cfg.stages[: len(self.iters)]
+        for stage, iters in zip(stages, self.lengths(share), strict=True):
+            stage.update(self.stage, iters=iters, warmup_iters=min(stage.get("warmup_iters", 0), iters - 1))
+        config.train_cfg.stages = stages
+        return config
+
     def make(self, folder: Path, made: Mapping[str, Path], share: float, threads: int) -> Path:
         """Trains, or goes on; returns the last checkpoint.
 
         Raises:
             ConfigError: See `benchmarks.lab.train`.
         """
-        config = load_config(CONFIGS / f"{self.config}.py")
-        stages = config.train_cfg.stages[: len(self.iters)]
-        for stage, iters in zip(stages, self.lengths(share), strict=True):
-            stage.update(self.stage, iters=iters, warmup_iters=min(stage.get("warmup_iters", 0), iters - 1))
-        config.train_cfg.stages = stages
+        config = self.settings(share)
         workers = config.train_dataloader.num_workers
         config.train_dataloader.num_workers = min(workers, max(1, usable_cores() - 1))
         if self.start:
@@ -168,6 +177,27 @@ def described(step: Training | Tool, share: float) -> str:
     return f"{step.name}: {sum(step.lengths(share)):,} iterations of configs/models/{step.config}.py{start}"
 
 
+def plan(share: float) -> str:
+    """What will be done, a line a step, and how much training that is of each kind of model."""
+    lines, pixels = [], Counter()
+    for step in STEPS:
+        lines.append(described(step, share))
+        if isinstance(step, Training):
+            config = step.settings(share)
+            batch, stages = config.train_dataloader.batch_size, config.train_cfg.stages
+            # Those that see small copies have no patches.
+            iters = Counter()
+            for stage in stages:
+                iters[stage.get("patch")] += stage.iters
+            del iters[None]
+            lines[-1] += f"; batch {batch}" + "".join(
+                f", {count:,} of {side} x {side}" for side, count in iters.items()
+            )
+            pixels[config.model.type] += batch * sum(count * side**2 for side, count in iters.items())
+    sums = {kind: f"{count / UNIT:,.0f} iterations of batch 8, 96 x 96" for kind, count in pixels.items() if count}
+    return "\n".join([*lines, *(f"{kind}: as many pixels as {length}" for kind, length in sums.items())])
+
+
 def make(folder: Path, share: float, threads: int) -> Path:
     """Carries out the steps that are not done yet; returns the model's file.
 
@@ -207,7 +237,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true", help="only say what will be done")
     args = parser.parse_args(argv)
     if args.list:
-        print("\n".join(described(step, args.share) for step in STEPS))
+        print(plan(args.share))
         return 0
     model = make(args.out, args.share, args.threads)
     print(f"wrote {model}. What it does: python -m benchmarks.weights {shlex.quote(str(model))} --out SCORES")

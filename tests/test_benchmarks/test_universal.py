@@ -63,15 +63,33 @@ def test_its_steps_make_a_model_that_restores_and_none_is_done_twice(trained, tm
 
 
 def test_each_step_follows_what_it_needs(capsys):
-    known = set()
+    known = {}
     for step in universal.STEPS:
-        assert known.issuperset(step.needs())
+        assert known.keys() >= set(step.needs())
         assert step.name not in known
-        known.add(step.name)
+        known[step.name] = None
     assert universal.main(["unused", "--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(universal.STEPS)
-    assert lines[0] == "small: 15,644 iterations of configs/models/universal_nafnet.py"
+    assert lines[0] == (
+        "small: 15,644 iterations of configs/models/universal_nafnet.py; batch 8, 8,000 of 64 x 64, 7,644 of 96 x 96"
+    )
+    assert [line.partition(":")[0] for line in lines] == [*known, "DiffusionRestorer", "TaskClassifier"]
+
+
+def test_its_length_is_counted_in_pixels_of_all_stages(monkeypatch):
+    steps = (
+        universal.Training("first", "universal_nafnet", (800, 80)),
+        universal.Training("frames", "universal_nafnet_frames", (30, 24), "first"),
+        universal.Training("glance", "universal_glance", (10,)),
+    )
+    monkeypatch.setattr(universal, "STEPS", steps)
+    assert universal.plan(1.0).splitlines() == [
+        "first: 880 iterations of configs/models/universal_nafnet.py; batch 8, 800 of 64 x 64, 80 of 96 x 96",
+        "frames: 54 iterations of configs/models/universal_nafnet_frames.py, from first; batch 4, 54 of 160 x 160",
+        "glance: 10 iterations of configs/models/universal_glance.py; batch 32",
+        # 800 * (64 / 96)^2 + 80 + 54 * 4 * 160^2 / (8 * 96^2)
+        "DiffusionRestorer: as many pixels as 511 iterations of batch 8, 96 x 96",
+    ]
 
 
 def test_a_training_has_its_share_of_iterations(monkeypatch, tmp_path):
