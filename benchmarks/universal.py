@@ -121,6 +121,11 @@ def _grown(name: str, config: str, start: str) -> Tool:
     return Tool(name, grow.main, "tools/misc/grow.py", (str(CONFIGS / f"{config}.py"), f"{{{start}}}", "OUT"))
 
 
+def _averaged(name: str, first: str, second: str) -> Tool:
+    words = (f"{{{first}}}", f"{{{second}}}", "OUT")
+    return Tool(name, average_checkpoints.main, "tools/misc/average_checkpoints.py", words)
+
+
 def _packed(name: str, checkpoint: str, *options: str) -> Tool:
     return Tool(name, run_dtir, "dtir models pack", ("models", "pack", f"{{{checkpoint}}}", "OUT", *options))
 
@@ -149,10 +154,14 @@ STEPS: tuple[Training | Tool, ...] = (
     Tool("base.pth", unpack.main, "tools/misc/unpack.py", ("{with_parts.safetensors}", "OUT", "--without-parts")),
     Training("longer", "universal_nafnet_gpu_longer", (150, 417), "base.pth"),
     Training("large", "universal_nafnet_large", (2_600,), "longer"),
-    Tool("mean.pth", average_checkpoints.main, "tools/misc/average_checkpoints.py", ("{longer}", "{large}", "OUT")),
+    _averaged("mean.pth", "longer", "large"),
     Tool("joined.pth", graft.main, "tools.misc.graft", ("{mean.pth}", "{with_parts.safetensors}", "OUT")),
     Training("shadows_again", "universal_nafnet_shadows_again", (700,), "joined.pth"),
     Training("parts_again", "universal_nafnet_parts_again", (1_500, 1_500), "shadows_again"),
+    Training("parts_longer", "universal_nafnet_parts_longer", (1_800,), "parts_again"),
+    Training("shadows_longer", "universal_nafnet_shadows_longer", (3_200,), "parts_longer"),
+    # Of the parts of shadows alone, as all else is equal.
+    _averaged("parts_mean.pth", "parts_longer", "shadows_longer"),
     # What tells the damage.
     Training("estimator", "universal_estimator", (2_000, 1_600)),
     Training("estimator_longer", "universal_estimator_longer", (4_000,), "estimator"),
@@ -161,7 +170,7 @@ STEPS: tuple[Training | Tool, ...] = (
     Training("glance", "universal_glance", (4_000,)),
     _packed(
         "universal.safetensors",
-        "parts_again",
+        "parts_mean.pth",
         *("--estimator", "{estimator_mixtures}", "--least-confidence", "0.75", "--least-of-two", "0.85"),
         *("--odds", "motion-blurry=0.05", "shadowed=0.1", "--flips-up-to", "400000"),
         *("--glance", "{glance}", "--glance-odds", "hazy=0.2", "--trials", "shadowed=0.6"),
