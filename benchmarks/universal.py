@@ -160,7 +160,7 @@ STEPS: tuple[Training | Tool, ...] = (
     Training("parts_again", "universal_nafnet_parts_again", (1_500, 1_500), "shadows_again"),
     Training("parts_longer", "universal_nafnet_parts_longer", (1_800,), "parts_again"),
     Training("shadows_longer", "universal_nafnet_shadows_longer", (3_200,), "parts_longer"),
-    # Of the parts of shadows alone, as all else is equal.
+    # Only the parts of shadows differ between the two, so that these alone are averaged.
     _averaged("parts_mean.pth", "parts_longer", "shadows_longer"),
     # What tells the damage.
     Training("estimator", "universal_estimator", (2_000, 1_600)),
@@ -200,7 +200,7 @@ def plan(share: float) -> str:
                 iters[stage.get("patch")] += stage.iters
             del iters[None]
             lines[-1] += f"; batch {batch}" + "".join(
-                f", {count:,} of {side} x {side}" for side, count in iters.items()
+                f"; {count:,} of {side} x {side}" for side, count in iters.items()
             )
             pixels[config.model.type] += batch * sum(count * side**2 for side, count in iters.items())
     sums = {kind: f"{count / UNIT:,.0f} iterations of batch 8, 96 x 96" for kind, count in pixels.items() if count}

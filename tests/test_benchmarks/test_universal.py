@@ -71,7 +71,7 @@ def test_each_step_follows_what_it_needs(capsys):
     assert universal.main(["unused", "--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == (
-        "small: 15,644 iterations of configs/models/universal_nafnet.py; batch 8, 8,000 of 64 x 64, 7,644 of 96 x 96"
+        "small: 15,644 iterations of configs/models/universal_nafnet.py; batch 8; 8,000 of 64 x 64; 7,644 of 96 x 96"
     )
     assert [line.partition(":")[0] for line in lines] == [*known, "DiffusionRestorer", "TaskClassifier"]
 
@@ -84,8 +84,8 @@ def test_its_length_is_counted_in_pixels_of_all_stages(monkeypatch):
     )
     monkeypatch.setattr(universal, "STEPS", steps)
     assert universal.plan(1.0).splitlines() == [
-        "first: 880 iterations of configs/models/universal_nafnet.py; batch 8, 800 of 64 x 64, 80 of 96 x 96",
-        "frames: 54 iterations of configs/models/universal_nafnet_frames.py, from first; batch 4, 54 of 160 x 160",
+        "first: 880 iterations of configs/models/universal_nafnet.py; batch 8; 800 of 64 x 64; 80 of 96 x 96",
+        "frames: 54 iterations of configs/models/universal_nafnet_frames.py, from first; batch 4; 54 of 160 x 160",
         "glance: 10 iterations of configs/models/universal_glance.py; batch 32",
         # 800 * (64 / 96)^2 + 80 + 54 * 4 * 160^2 / (8 * 96^2)
         "DiffusionRestorer: as many pixels as 511 iterations of batch 8, 96 x 96",
