@@ -159,7 +159,7 @@ STEPS: tuple[Training | Tool, ...] = (
     Training("shadows_again", "universal_nafnet_shadows_again", (700,), "joined.pth"),
     Training("parts_again", "universal_nafnet_parts_again", (1_500, 1_500), "shadows_again"),
     Training("parts_longer", "universal_nafnet_parts_longer", (1_800,), "parts_again"),
-    Training("shadows_longer", "universal_nafnet_shadows_longer", (3_200,), "parts_longer"),
+    Training("shadows_longer", "universal_nafnet_shadows_again", (3_200,), "parts_longer", {"patch": 256}),
     # Only the parts of shadows differ between the two, so that these alone are averaged.
     _averaged("parts_mean.pth", "parts_longer", "shadows_longer"),
     # What tells the damage.
