@@ -12,6 +12,7 @@ from dtir.datasets.transforms import (
     PackPair,
     PictureCache,
     RandomCropPair,
+    RandomFlipPair,
     RandomFlipRotate,
     ShrinkPair,
 )
@@ -85,6 +86,16 @@ def test_flips_and_turns_are_aligned_and_reach_all_eight_orientations():
         assert_aligned(results)
         seen.add(results["gt"].tobytes())
     assert len(seen) == 8
+
+
+def test_mirrored_pairs_are_never_turned_by_a_quarter():
+    seen = set()
+    for seed in range(60):
+        results = RandomFlipPair()(sample(6, 9, seed=seed))
+        assert_aligned(results)
+        assert results["gt"].shape == (6, 9, 3)
+        seen.add(results["gt"].tobytes())
+    assert len(seen) == 4
 
 
 def test_a_patch_of_the_sample_goes_before_that_of_the_crops():

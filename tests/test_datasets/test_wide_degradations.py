@@ -9,13 +9,15 @@ from dtir.datasets.degradations import (
     Compound,
     Degradation,
     LensDrops,
+    RecordedHaze,
     RecordedRain,
     SceneBlur,
     UnderExposure,
     VideoBlur,
 )
 from dtir.datasets.degradations.camera import coloured_noise
-from dtir.datasets.transforms import DegradeAgain
+from dtir.datasets.degradations.weather import transmission
+from dtir.datasets.transforms import DegradeAgain, ThickenHaze
 from dtir.registry import DEGRADATIONS
 
 KINDS = ("CameraNoise", "CameraJPEG", "UnderExposure", "SceneBlur", "VideoBlur", "LensDrops", "CastShadow", "NoDamage")
@@ -135,6 +137,51 @@ def test_recorded_rain_lays_the_streaks_of_a_pair_over_another_picture(tmp_path)
     image = np.full((30, 12, 3), 0.2, np.float32)
     assert np.allclose(rain(image, np.random.default_rng(0), 0.5), 0.2 + 40 / 255, atol=1e-6)
     assert np.allclose(rain(image, np.random.default_rng(0), 0.25), 0.2 + 20 / 255, atol=1e-6)
+
+
+def hazy_pair(seed=2):
+    """A picture, and the same in white haze of a transmission of 0.6 in its left half and 0.3 in its right."""
+    gt = np.random.default_rng(seed).random((40, 60, 3), np.float32) * 0.9
+    there = np.where(np.arange(60) < 30, 0.6, 0.3).astype(np.float32)[None, :, None]
+    return 1 - (1 - gt) * there, gt
+
+
+def test_the_transmission_of_white_haze_is_found():
+    lq, gt = hazy_pair()
+    found = transmission(lq, gt)
+    assert found[:, :28].mean() == pytest.approx(0.6, abs=0.005)
+    assert found[:, 32:].mean() == pytest.approx(0.3, abs=0.005)
+    gt[10:20, 5:15] = lq[10:20, 5:15] = 1
+    assert transmission(lq, gt)[12:18, 7:13] == pytest.approx(0.45, abs=0.02)
+    assert transmission(np.ones_like(gt), np.ones_like(gt)).shape == (40, 60)
+
+
+def test_recorded_haze_lies_as_thick_over_another_picture(tmp_path):
+    gt = np.full((30, 30, 3), 100, np.uint8)
+    lq = np.rint(255 - (255 - gt) * 0.6).astype(np.uint8)
+    for folder, image in (("LQ", lq), ("GT", gt)):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / "1.png"), image)
+    haze = RecordedHaze(tmp_path)
+    black = np.zeros((20, 30, 3), np.float32)
+    for severity in (0.0, 0.25, 0.5, 1.0):
+        assert haze(black, np.random.default_rng(0), severity) == pytest.approx(1 - 0.6 ** (2 * severity), abs=0.004)
+
+
+def test_haze_of_a_pair_becomes_thicker_and_thinner():
+    lq, gt = ((255 * picture).round().astype(np.uint8) for picture in hazy_pair())
+    inside = (slice(None), [*range(28), *range(32, 60)])
+
+    def at(severity):
+        results = {"lq": lq, "gt": gt, "generative": False, "rng": np.random.default_rng(0)}
+        return ThickenHaze(severity).transform(results)["lq"][inside].astype(int)
+
+    assert np.abs(at(0.0) - gt[inside]).max() == 0
+    assert np.abs(at(0.5) - lq[inside]).max() <= 1
+    squared = 255 - (255.0 - gt) * np.where(np.arange(60) < 30, 0.36, 0.09)[None, :, None]
+    assert np.abs(at(1.0) - squared[inside]).max() <= 2
+    generative = {"lq": gt, "gt": gt, "generative": True}
+    assert ThickenHaze(0.5).transform(generative)["lq"] is gt
 
 
 def test_a_real_pair_is_degraded_further_and_keeps_its_clean_picture():

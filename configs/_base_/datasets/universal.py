@@ -34,12 +34,13 @@ def _drawn(degradation, severity, draw="DrawPicture"):
     return dict(type="DrawnDataset", degradation=degradation, severity=severity, draw=draw)
 
 
-def _pairs(folder, *after, share=_share, **options):
+def _pairs(folder, *after, share=_share, turned="RandomFlipRotate", before=(), **options):
     again = dict(type="Compound", main="NoDamage", after=list(after), share=share)
     pipeline = [
         dict(type="LoadPair", **_cache),
         dict(type="RandomCropPair", patch=128),
-        dict(type="RandomFlipRotate"),
+        *before,
+        dict(type=turned),
         dict(type="DegradeAgain", degradation=again),
         dict(type="PackPair"),
     ]
@@ -155,6 +156,44 @@ _typical = {
         (0.05, _drawn("CameraJPEG", (0.0, 1.0))),
     ],
 }
+# Haze by the depth of rendered pairs, of any density, over their own and other pictures, and pairs of haze and rain that
+# are mirrored but never turned by a quarter, as both look different across and along (universal_nafnet_recorded.py).
+_upright = dict(turned="RandomFlipPair")
+_denser = dict(before=[dict(type="ThickenHaze", severity=(0.2, 0.8))], **_upright)
+_recorded_haze = dict(type="RecordedHaze", data_root=["train_pairs/hazy", "train_pairs/hazy2"], **_cache)
+_recorded = {
+    "hazy": [
+        (0.30, _pairs("hazy", _noise, _jpeg, _rain, **_denser)),
+        (0.30, _pairs("hazy2", _noise, _jpeg, _rain, **_denser)),
+        (0.05, _pairs("hazy-outdoor", held_every=4, **_upright)),
+        (0.15, _clean(_recorded_haze, (0.1, 0.9), after=[_noise, _jpeg, _rain])),
+        (0.20, _clean("Haze", (0.0, 1.0), after=[_noise, _jpeg, _rain])),
+    ],
+    "rainy": [
+        (0.17, _pairs("rainy", _haze, _noise, _jpeg, **_upright)),
+        (0.08, _pairs("rainy-heavy2", **_upright)),
+        (0.06, _pairs("rainy-light", **_upright)),
+        (0.07, _pairs("rainy-light2", **_upright)),
+        (0.04, _pairs("rainy-mixed", **_upright)),
+        (0.40, _clean(_recorded_rain(_rain_layers), (0.3, 0.6), before=[_haze], after=[_noise, _jpeg])),
+        (0.10, _clean(_recorded_rain(_light_rain_layers), (0.3, 0.7), before=[_haze], after=[_jpeg])),
+        (0.08, _clean("RainStreaks", (0.0, 0.9))),
+    ],
+}
+# More often what has no parts of its own.
+_weights_beside_parts = {
+    "motion-blurry": 700,
+    "hazy": 1800,
+    "jpeg-compressed": 500,
+    "low-light": 1500,
+    "noisy": 900,
+    "raindrop": 700,
+    "rainy": 2000,
+    "shadowed": 500,
+    "snowy": 400,
+    "inpainting": 1400,
+    "clean": 600,
+}
 # Small copies for a glance at the whole picture (universal_glance.py): haze, and all else.
 _turned = dict(type="RandomFlipRotate")
 
@@ -239,6 +278,7 @@ _mixed = {task: [*parts, *_mixtures.get(task, [])] for task, parts in _sources.i
 _with_mixtures = _datasets(_mixed, _weights)
 _with_grounds = _datasets({task: [*parts, *_grounds.get(task, [])] for task, parts in _mixed.items()}, {})
 _with_typical = _datasets({**_sources, **_typical}, {})
+_with_recorded = _datasets({**_sources, **_recorded}, _weights_beside_parts)
 _of_glances = _datasets(_glances, {})
 train_dataloader = dict(
     batch_size=8,

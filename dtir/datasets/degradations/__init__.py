@@ -5,7 +5,7 @@ from .camera import CameraJPEG, CameraNoise, SceneBlur, UnderExposure
 from .compound import Compound, NoDamage
 from .occlusion import CastShadow, InpaintingMask, Shadow
 from .optics import GaussianNoise, JPEGCompression, LowLight, MotionBlur
-from .recorded import RecordedRain
+from .recorded import RecordedHaze, RecordedRain
 from .removal import BicubicDownsampling, Greyscale, Uncropping
 from .video import VideoBlur
 from .weather import Haze, LensDrops, Raindrops, RainStreaks, Snow
@@ -42,6 +42,7 @@ __all__ = [
     "NoDamage",
     "RainStreaks",
     "Raindrops",
+    "RecordedHaze",
     "RecordedRain",
     "SceneBlur",
     "Shadow",

@@ -8,6 +8,9 @@ from dtir.registry import DEGRADATIONS
 
 from .base import Degradation, line_kernel, scatter
 
+# Weight of the picture's mean transmission where 3 x 3 pixels are so white that they say little of their own.
+_LITTLE = 1e-3
+
 
 @DEGRADATIONS.register_module()
 class Haze(Degradation):
@@ -37,6 +40,23 @@ def scatter_light(image: np.ndarray, depth: np.ndarray, beta: float, airlight: n
     """I = J t + A (1 - t) of a picture (H, W, 3), a depth (H, W), a scattering coefficient, and an airlight (3,)."""
     transmission = np.exp(-beta * depth)[..., None].astype(np.float32)
     return image * transmission + np.asarray(airlight, np.float32) * (1 - transmission)
+
+
+def transmission(lq: np.ndarray, gt: np.ndarray) -> np.ndarray:
+    """Transmission (H, W) in [0.02, 1] of a hazy pair whose airlight is white: 1 - LQ = t (1 - GT).
+
+    It is the least-squares fit to the channels of 3 x 3 pixels; what is white in GT says nothing of it, and has the
+    mean of the picture. The indoor pairs of RESIDE's SOTS follow this law to rounding.
+
+    Args:
+        lq: float32 (H, W, 3) in [0, 1].
+        gt: Likewise.
+    """
+    less, full = 1 - lq, 1 - gt
+    products = np.stack([(less * full).sum(-1), np.square(full).sum(-1)], axis=-1)
+    numerator, denominator = np.moveaxis(cv2.blur(products, (3, 3), borderType=cv2.BORDER_REFLECT_101), -1, 0)
+    average = products[..., 0].sum() / max(products[..., 1].sum(), _LITTLE)
+    return np.clip((numerator + _LITTLE * average) / (denominator + _LITTLE), 0.02, 1)
 
 
 @DEGRADATIONS.register_module()

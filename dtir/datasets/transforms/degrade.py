@@ -9,6 +9,7 @@ from mmcv.transforms import BaseTransform
 from dtir.core.errors import ConfigError
 from dtir.core.ranges import Share
 from dtir.datasets.damages import Damage, Part, one_by_one
+from dtir.datasets.degradations.weather import scatter_light, transmission
 from dtir.registry import DEGRADATIONS, TRANSFORMS
 
 Severity = Share | tuple[Share, Share]
@@ -129,6 +130,33 @@ class FadePair(BaseTransform):
         gt = results["gt"].astype(np.float32)
         faded = gt + np.float32(2 * results["severity"]) * (results["lq"] - gt)
         results["lq"] = np.rint(np.clip(faded, 0, 255)).astype(np.uint8)
+        return results
+
+
+@TRANSFORMS.register_module()
+class ThickenHaze(BaseTransform):
+    """Gives the haze of a pair another density, by the depth that it was rendered with; its airlight has to be white.
+
+    At severity 0.5 it is about as it was recorded, at 0 there is none, and at 1 it is twice as thick.
+
+    Args:
+        severity: In [0, 1]; a pair (low, high) draws uniformly per sample.
+
+    Raises:
+        ConfigError: `severity` is no such number or pair.
+    """
+
+    def __init__(self, severity: Severity):
+        self.severity = _check_severity(severity)
+
+    def transform(self, results: dict) -> dict:
+        """Sets `lq`, uint8 (H, W, 3), rounded, and the `severity` that was drawn; leaves a generative sample."""
+        if results["generative"]:
+            return results
+        results["severity"] = _drawn(self.severity, results["rng"])
+        lq, gt = _unit(results["lq"]), _unit(results["gt"])
+        hazy = scatter_light(gt, -np.log(transmission(lq, gt)), 2 * results["severity"], np.ones(3))
+        results["lq"] = np.rint(255 * hazy).astype(np.uint8)
         return results
 
 

@@ -100,6 +100,16 @@ class RandomFlipRotate(BaseTransform):
 
 
 @TRANSFORMS.register_module()
+class RandomFlipPair(BaseTransform):
+    """Mirrors the pair left to right, and upside down, each in half of the cases; what falls keeps its direction."""
+
+    def transform(self, results: dict) -> dict:
+        """Mirrors `lq` and `gt` alike."""
+        down, across = np.where(results["rng"].integers(2, size=2), -1, 1)
+        return _apply(results, lambda picture: picture[::down, ::across])
+
+
+@TRANSFORMS.register_module()
 class ShrinkPair(BaseTransform):
     """Shrinks pictures whose longer side exceeds `max_size` (area averaging); smaller ones stay as they are.
 
