@@ -18,6 +18,8 @@ from dtir.datasets.degradations import (
 from dtir.datasets.degradations.camera import coloured_noise
 from dtir.datasets.degradations.weather import transmission
 from dtir.datasets.transforms import DegradeAgain, ThickenHaze
+from dtir.imaging.files import read_rgb
+from dtir.imaging.listing import list_images
 from dtir.registry import DEGRADATIONS
 
 KINDS = ("CameraNoise", "CameraJPEG", "UnderExposure", "SceneBlur", "VideoBlur", "LensDrops", "CastShadow", "NoDamage")
@@ -154,6 +156,14 @@ def test_the_transmission_of_white_haze_is_found():
     gt[10:20, 5:15] = lq[10:20, 5:15] = 1
     assert transmission(lq, gt)[12:18, 7:13] == pytest.approx(0.45, abs=0.02)
     assert transmission(np.ones_like(gt), np.ones_like(gt)).shape == (40, 60)
+
+
+def test_indoor_pairs_of_sots_are_white_haze(data_dir):
+    for path in list_images(data_dir / "train_pairs" / "hazy" / "LQ")[::16]:
+        lq, gt = (read_rgb(side) for side in (path, data_dir / "train_pairs" / "hazy" / "GT" / path.name))
+        results = {"lq": lq, "gt": gt, "generative": False, "rng": np.random.default_rng(0)}
+        again = ThickenHaze(0.5).transform(results)["lq"]
+        assert psnr(again / np.float32(255), lq / np.float32(255)) > 46
 
 
 def test_recorded_haze_lies_as_thick_over_another_picture(tmp_path):

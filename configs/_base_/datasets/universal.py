@@ -156,8 +156,8 @@ _typical = {
         (0.05, _drawn("CameraJPEG", (0.0, 1.0))),
     ],
 }
-# Haze by the depth of rendered pairs, of any density, over their own and other pictures, and pairs of haze and rain that
-# are mirrored but never turned by a quarter, as both look different across and along (universal_nafnet_recorded.py).
+# Haze by the depth of rendered pairs, of any density, over their own pictures and others, and pairs of haze and rain
+# that are mirrored but never turned by a quarter, as rain falls and haze is above (universal_nafnet_recorded.py).
 _upright = dict(turned="RandomFlipPair")
 _denser = dict(before=[dict(type="ThickenHaze", severity=(0.2, 0.8))], **_upright)
 _recorded_haze = dict(type="RecordedHaze", data_root=["train_pairs/hazy", "train_pairs/hazy2"], **_cache)
