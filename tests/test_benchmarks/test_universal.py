@@ -95,7 +95,7 @@ def test_its_length_is_counted_in_pixels_of_all_stages(monkeypatch):
 def test_a_training_has_its_share_of_iterations(monkeypatch, tmp_path):
     configs = []
     monkeypatch.setattr(universal, "train", lambda config, folder, threads: configs.append((config, folder, threads)))
-    step = universal.Training("level", "universal_nafnet_gpu", (2_500,), "before", {"lr": 5e-4})
+    step = universal.Training("level", "universal_nafnet_gpu", (2_500,), "before", {"lr": 5e-4}, seed=7)
     step.make(tmp_path, {"before": tmp_path / "before.pth"}, 0.01, 2)
     step.make(tmp_path, {"before": tmp_path / "before.pth"}, 1e-6, 2)
     (config, folder, threads), (short, *_) = configs
@@ -103,6 +103,7 @@ def test_a_training_has_its_share_of_iterations(monkeypatch, tmp_path):
     (stage,) = config.train_cfg.stages
     assert (stage.iters, stage.warmup_iters, stage.lr, stage.patch) == (25, 24, 5e-4, 160)
     assert config.load_from == str(tmp_path / "before.pth")
+    assert config.randomness.seed == 7
     assert (short.train_cfg.stages[0].iters, short.train_cfg.stages[0].warmup_iters) == (1, 0)
 
 

@@ -151,19 +151,23 @@ def hazy_pair(seed=2):
 def test_the_transmission_of_white_haze_is_found():
     lq, gt = hazy_pair()
     found = transmission(lq, gt)
-    assert found[:, :28].mean() == pytest.approx(0.6, abs=0.005)
-    assert found[:, 32:].mean() == pytest.approx(0.3, abs=0.005)
+    # At the edge, too.
+    assert found[:, :30] == pytest.approx(0.6, abs=0.005)
+    assert found[:, 30:] == pytest.approx(0.3, abs=0.005)
     gt[10:20, 5:15] = lq[10:20, 5:15] = 1
     assert transmission(lq, gt)[12:18, 7:13] == pytest.approx(0.45, abs=0.02)
-    assert transmission(np.ones_like(gt), np.ones_like(gt)).shape == (40, 60)
+    white = np.ones_like(gt)
+    assert (transmission(white, white) == 1).all()
 
 
-def test_indoor_pairs_of_sots_are_white_haze(data_dir):
-    for path in list_images(data_dir / "train_pairs" / "hazy" / "LQ")[::16]:
-        lq, gt = (read_rgb(side) for side in (path, data_dir / "train_pairs" / "hazy" / "GT" / path.name))
+@pytest.mark.parametrize("folder", ["hazy", "hazy2"])
+def test_indoor_pairs_of_sots_are_white_haze(folder, data_dir):
+    root = data_dir / "train_pairs" / folder
+    for path in list_images(root / "LQ"):
+        lq, gt = (read_rgb(side) for side in (path, root / "GT" / path.name))
         results = {"lq": lq, "gt": gt, "generative": False, "rng": np.random.default_rng(0)}
         again = ThickenHaze(0.5).transform(results)["lq"]
-        assert psnr(again / np.float32(255), lq / np.float32(255)) > 46
+        assert psnr(again / np.float32(255), lq / np.float32(255)) > 55
 
 
 def test_recorded_haze_lies_as_thick_over_another_picture(tmp_path):

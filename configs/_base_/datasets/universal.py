@@ -157,7 +157,7 @@ _typical = {
     ],
 }
 # Haze by the depth of rendered pairs, of any density, over their own pictures and others, and pairs of haze and rain
-# that are mirrored but never turned by a quarter, as rain falls and haze is above (universal_nafnet_recorded.py).
+# that are mirrored but never turned by a quarter, so that streaks stay steep (universal_nafnet_recorded.py).
 _upright = dict(turned="RandomFlipPair")
 _denser = dict(before=[dict(type="ThickenHaze", severity=(0.2, 0.8))], **_upright)
 _recorded_haze = dict(type="RecordedHaze", data_root=["train_pairs/hazy", "train_pairs/hazy2"], **_cache)
@@ -180,7 +180,7 @@ _recorded = {
         (0.08, _clean("RainStreaks", (0.0, 0.9))),
     ],
 }
-# More often what has no parts of its own.
+# Less often what has parts of its own; haze, low light and rain more often.
 _weights_beside_parts = {
     "motion-blurry": 700,
     "hazy": 1800,

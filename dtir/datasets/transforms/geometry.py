@@ -101,7 +101,7 @@ class RandomFlipRotate(BaseTransform):
 
 @TRANSFORMS.register_module()
 class RandomFlipPair(BaseTransform):
-    """Mirrors the pair left to right, and upside down, each in half of the cases; what falls keeps its direction."""
+    """Mirrors the pair left to right, and upside down, each in half of the cases; steep streaks stay steep."""
 
     def transform(self, results: dict) -> dict:
         """Mirrors `lq` and `gt` alike."""
