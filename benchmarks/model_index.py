@@ -55,7 +55,7 @@ def universal() -> dict:
     scores = json.loads((REPO / folder / "scores.json").read_text(encoding="utf-8"))["scores"]
     return {
         "Name": "universal",
-        "Config": "configs/models/universal_nafnet_shadows.py",
+        "Config": "configs/models/universal_nafnet_shadows_again.py",
         "Weights": UNIVERSAL,
         "Metadata": {
             "Parameters": facts.parameters,

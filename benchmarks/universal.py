@@ -3,11 +3,11 @@
     DTIR_DATA=DATA python -m benchmarks.universal OUT
 
 OUT gets a folder per training (log, checkpoints, and a report where the config validates) and, at the end,
-`universal.safetensors`. Run again after an interruption, it goes on from the last checkpoint; to do a step anew, remove
-what it wrote and what the steps after it wrote. It is the way that the weights of the package came about, with their
-numbers of iterations (`docs/models.md`); on one core it takes days, so use a GPU. --share 0.001 goes the whole way with
-a thousandth of each training, in another folder, which says within half an hour whether data and machine will do.
---list says what will be done.
+`universal.safetensors`. Run again after an interruption, it goes on from the last checkpoint; to do a training anew,
+remove its folder and those of the trainings after it. It is the way that the weights of the package came about, with
+their numbers of iterations (`docs/models.md`); on one core it takes days, so use a GPU. --share 0.001 goes the whole
+way with a thousandth of each training, in another folder, which says within half an hour whether data and machine will
+do. --list says what will be done.
 """
 
 import argparse
@@ -45,6 +45,7 @@ class Training:
         iters: Iterations of the stages; further stages of the config are left out.
         start: Name of the step whose weights it starts from; None starts anew.
         stage: What all its stages have that differs from the config.
+        seed: Of its random numbers, where it is not the config's.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Training:
     iters: tuple[int, ...]
     start: str | None = None
     stage: Mapping[str, object] = field(default_factory=dict)
+    seed: int | None = None
 
     def needs(self) -> list[str]:
         """Names of the steps that come before it."""
@@ -68,6 +70,8 @@ class Training:
         for stage, iters in zip(stages, self.lengths(share), strict=True):
             stage.update(self.stage, iters=iters, warmup_iters=min(stage.get("warmup_iters", 0), iters - 1))
         config.train_cfg.stages = stages
+        if self.seed is not None:
+            config.randomness.seed = self.seed
         return config
 
     def make(self, folder: Path, made: Mapping[str, Path], share: float, threads: int) -> Path:
@@ -105,16 +109,22 @@ class Tool:
         return [word[1:-1] for word in self.arguments if word.startswith("{")]
 
     def make(self, folder: Path, made: Mapping[str, Path], share: float, threads: int) -> Path:
-        """Writes the file, unless it is there.
+        """Writes the file, unless it is there and as new as what it is made of.
 
         Raises:
             ConfigError: It ends with an exit code; it has said why.
         """
         out = folder / self.name
         places = {"OUT": str(out), **{f"{{{name}}}": str(path) for name, path in made.items()}}
+        if out.is_file() and any(_written(made[name]) > _written(out) for name in self.needs()):
+            out.unlink()
         if not out.is_file() and self.run([places.get(word, word) for word in self.arguments]):
             raise ConfigError(f"step '{self.name}' failed; its message is above.")
         return out
+
+
+def _written(path: Path) -> int:
+    return path.stat().st_mtime_ns
 
 
 def _grown(name: str, config: str, start: str) -> Tool:
@@ -182,8 +192,11 @@ def described(step: Training | Tool, share: float) -> str:
     """A line for people on what a step does."""
     if isinstance(step, Tool):
         return f"{step.name}: {step.words} of {', '.join(step.needs())}"
-    start = f", from {step.start}" if step.start else ""
-    return f"{step.name}: {sum(step.lengths(share)):,} iterations of configs/models/{step.config}.py{start}"
+    others = {**step.stage, **({} if step.seed is None else {"seed": step.seed})}
+    words = [f"from {step.start}"] if step.start else []
+    words += [f"with {', '.join(f'{name} {value}' for name, value in others.items())}"] if others else []
+    line = f"{step.name}: {sum(step.lengths(share)):,} iterations of configs/models/{step.config}.py"
+    return ", ".join([line, *words])
 
 
 def plan(share: float) -> str:

@@ -1,5 +1,9 @@
 """The packaged model in one command: the steps fit together, and are done once."""
 
+import os
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -105,6 +109,27 @@ def test_a_training_has_its_share_of_iterations(monkeypatch, tmp_path):
     assert config.load_from == str(tmp_path / "before.pth")
     assert config.randomness.seed == 7
     assert (short.train_cfg.stages[0].iters, short.train_cfg.stages[0].warmup_iters) == (1, 0)
+
+
+def test_a_file_is_made_again_where_what_it_is_made_of_is_newer(tmp_path):
+    def copy(words):
+        (tmp_path / "out.pth").write_text(Path(words[0]).read_text())
+        return 0
+
+    start = tmp_path / "start.pth"
+    step = universal.Tool("out.pth", copy, "a copy", ("{start}", "OUT"))
+    for text, age, found in (("old", 20, "old"), ("older", 30, "old"), ("new", -20, "new")):
+        start.write_text(text)
+        os.utime(start, (time.time() - age,) * 2)
+        assert step.make(tmp_path, {"start": start}, 1.0, 1).read_text() == found
+
+
+def test_the_plan_says_what_differs_from_the_config():
+    step = universal.Training("more", "universal_nafnet_large", (10,), "before", {"lr": 5e-4, "patch": 96}, seed=7)
+    line = (
+        "more: 10 iterations of configs/models/universal_nafnet_large.py, from before, with lr 0.0005, patch 96, seed 7"
+    )
+    assert universal.described(step, 1.0) == line
 
 
 def test_a_step_that_fails_ends_it(tmp_path):

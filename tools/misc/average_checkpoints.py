@@ -1,10 +1,11 @@
-"""The mean of the weights of several checkpoints of one training.
+"""The mean of the weights of several checkpoints of one network.
 
     python tools/misc/average_checkpoints.py CHECKPOINT CHECKPOINT [CHECKPOINT ...] OUT
 
-The checkpoints are of the same network, each after a rate that fell to nothing, and one goes on from another: their
-mean is then often better than any of them (Wortsman et al., "Model soups", ICML 2022). OUT holds the mean of their
-averaged weights alone, to be packed or to go on from (`load_from`); measure it on pictures that no test has.
+The checkpoints are of the same network, each after a rate that fell to nothing, and one goes on from another, or all
+from the same: their mean is then often better than any of them (Wortsman et al., "Model soups", ICML 2022). OUT holds
+the mean of their averaged weights alone, to be packed or to go on from (`load_from`); measure it on pictures that no
+test has.
 """
 
 import argparse

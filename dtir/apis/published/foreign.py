@@ -154,7 +154,7 @@ def _through_spandrel(path: str | Path, checkpoint: Mapping) -> "ImageModelDescr
     except ImportError as error:
         raise CheckpointError(
             f"{unknown}, and its keys are those of none of dtir's networks. Networks of others are recognised with "
-            f"pip install dtir[spandrel]. Found: {keys}."
+            f"pip install 'dtir[spandrel]'. Found: {keys}."
         ) from error
     try:
         descriptor = ModelLoader("cpu").load_from_state_dict(dict(checkpoint))
