@@ -1,6 +1,7 @@
 # More of universal_nafnet_gpu_longer.py on one core of a CPU, three quarters of an hour from one of its checkpoints,
 # with a rate that falls to nothing. Start it with `--cfg-options load_from=CHECKPOINT`. Parts of tasks' own that the
-# network had before are put back on it: python -m tools.misc.graft CHECKPOINT dtir/assets/models/universal.safetensors OUT
+# network had before are put back on it:
+#   python -m tools.misc.graft CHECKPOINT dtir/assets/models/universal.safetensors OUT
 _base_ = "universal_nafnet_gpu_longer.py"
 
 train_dataloader = dict(batch_size=3, num_workers=0, prefetch_factor=None)

@@ -177,7 +177,7 @@ def test_a_whole_model_is_not_called_an_autoencoder():
 def test_weights_that_nobody_knows(tmp_path, monkeypatch):
     torch.save({"a": torch.zeros(2)}, tmp_path / "net.pth")
     monkeypatch.setitem(sys.modules, "spandrel", None)
-    with pytest.raises(CheckpointError, match=r"none of dtir's networks.*pip install dtir\[spandrel\]"):
+    with pytest.raises(CheckpointError, match=r"none of dtir's networks.*pip install 'dtir\[spandrel\]'"):
         load_restorer(tmp_path / "net.pth")
     monkeypatch.undo()
     pytest.importorskip("spandrel", reason="spandrel is not installed; pip install -e .[spandrel]")
