@@ -172,6 +172,16 @@ STEPS: tuple[Training | Tool, ...] = (
     Training("shadows_longer", "universal_nafnet_shadows_again", (3_200,), "parts_longer", {"patch": 256}),
     # Only the parts of shadows differ between the two, so that these alone are averaged.
     _averaged("parts_mean.pth", "parts_longer", "shadows_longer"),
+    _packed("larger.safetensors", "parts_mean.pth"),
+    # The network further, in two trainings with more of haze and rain, the mean of these and the one before, and the
+    # parts as they were.
+    Training("large_again", "universal_nafnet_large", (4_200,), "mean.pth", seed=11),
+    _averaged("mean_again.pth", "mean.pth", "large_again"),
+    Training("recorded", "universal_nafnet_recorded", (4_000,), "mean_again.pth", seed=41),
+    Training("recorded_other", "universal_nafnet_recorded", (4_000,), "mean_again.pth", seed=42),
+    _averaged("mean_recorded.pth", "recorded", "recorded_other"),
+    _averaged("mean_of_means.pth", "mean.pth", "mean_recorded.pth"),
+    Tool("rejoined.pth", graft.main, "tools.misc.graft", ("{mean_of_means.pth}", "{larger.safetensors}", "OUT")),
     # What tells the damage.
     Training("estimator", "universal_estimator", (2_000, 1_600)),
     Training("estimator_longer", "universal_estimator_longer", (4_000,), "estimator"),
@@ -180,7 +190,7 @@ STEPS: tuple[Training | Tool, ...] = (
     Training("glance", "universal_glance", (4_000,)),
     _packed(
         "universal.safetensors",
-        "parts_mean.pth",
+        "rejoined.pth",
         *("--estimator", "{estimator_mixtures}", "--least-confidence", "0.75", "--least-of-two", "0.85"),
         *("--odds", "motion-blurry=0.05", "shadowed=0.1", "--flips-up-to", "400000"),
         *("--glance", "{glance}", "--glance-odds", "hazy=0.2", "--trials", "shadowed=0.6"),
