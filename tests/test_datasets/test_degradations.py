@@ -9,9 +9,10 @@ from dtir.datasets.degradations import TASK_DEGRADATIONS, Degradation
 from dtir.datasets.degradations.base import line_kernel, scatter
 from dtir.datasets.degradations.occlusion import InpaintingMask, Shadow
 from dtir.datasets.degradations.optics import JPEGCompression, MotionBlur
-from dtir.datasets.degradations.weather import Haze, scatter_light
+from dtir.datasets.degradations.weather import Haze
 from dtir.imaging.fields import fractal_field, smooth_field
 from dtir.imaging.files import read_rgb
+from dtir.imaging.haze import scatter_light
 from dtir.registry import DEGRADATIONS
 from dtir.tasks import TASKS
 

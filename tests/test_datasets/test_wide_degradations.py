@@ -16,7 +16,6 @@ from dtir.datasets.degradations import (
     VideoBlur,
 )
 from dtir.datasets.degradations.camera import coloured_noise
-from dtir.datasets.degradations.weather import transmission
 from dtir.datasets.transforms import DegradeAgain, ThickenHaze
 from dtir.imaging.files import read_rgb
 from dtir.imaging.listing import list_images
@@ -146,18 +145,6 @@ def hazy_pair(seed=2):
     gt = np.random.default_rng(seed).random((40, 60, 3), np.float32) * 0.9
     there = np.where(np.arange(60) < 30, 0.6, 0.3).astype(np.float32)[None, :, None]
     return 1 - (1 - gt) * there, gt
-
-
-def test_the_transmission_of_white_haze_is_found():
-    lq, gt = hazy_pair()
-    found = transmission(lq, gt)
-    # At the edge, too.
-    assert found[:, :30] == pytest.approx(0.6, abs=0.005)
-    assert found[:, 30:] == pytest.approx(0.3, abs=0.005)
-    gt[10:20, 5:15] = lq[10:20, 5:15] = 1
-    assert transmission(lq, gt)[12:18, 7:13] == pytest.approx(0.45, abs=0.02)
-    white = np.ones_like(gt)
-    assert (transmission(white, white) == 1).all()
 
 
 @pytest.mark.parametrize("folder", ["hazy", "hazy2"])

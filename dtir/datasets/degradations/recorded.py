@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from dtir.imaging.haze import scatter_light, transmission
 from dtir.imaging.listing import list_images, path_list
 from dtir.registry import DEGRADATIONS
 
 from .base import Degradation
-from .weather import scatter_light, transmission
 
 
 class Recorded(Degradation):

@@ -9,7 +9,7 @@ from mmcv.transforms import BaseTransform
 from dtir.core.errors import ConfigError
 from dtir.core.ranges import Share
 from dtir.datasets.damages import Damage, Part, one_by_one
-from dtir.datasets.degradations.weather import scatter_light, transmission
+from dtir.imaging.haze import scatter_light, transmission
 from dtir.registry import DEGRADATIONS, TRANSFORMS
 
 Severity = Share | tuple[Share, Share]
