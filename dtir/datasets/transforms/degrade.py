@@ -1,5 +1,6 @@
 """Synthetic degradation of a clean picture."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -104,8 +105,35 @@ class StepOfSeverity(BaseTransform):
         return tuple(range(round(corners.min()), round(corners.max()) + 1))
 
 
+class _OtherStrength(BaseTransform):
+    """Gives the damage of a pair another strength: at severity 0.5 as it was recorded, at 0 none, at 1 twice as much.
+
+    Args:
+        severity: In [0, 1]; a pair (low, high) draws uniformly per sample.
+
+    Raises:
+        ConfigError: `severity` is no such number or pair.
+    """
+
+    def __init__(self, severity: Severity):
+        self.severity = _check_severity(severity)
+
+    def transform(self, results: dict) -> dict:
+        """Sets `lq`, uint8 (H, W, 3), rounded, and the `severity` that was drawn; leaves a generative sample."""
+        if results["generative"]:
+            return results
+        results["severity"] = _drawn(self.severity, results["rng"])
+        changed = self.changed(results["lq"], results["gt"], 2 * results["severity"])
+        results["lq"] = np.rint(np.clip(changed, 0, 255)).astype(np.uint8)
+        return results
+
+    @abstractmethod
+    def changed(self, lq: np.ndarray, gt: np.ndarray, factor: float) -> np.ndarray:
+        """LQ in about [0, 255] of `factor` times the damage, of a pair of uint8 (H, W, 3)."""
+
+
 @TRANSFORMS.register_module()
-class FadePair(BaseTransform):
+class FadePair(_OtherStrength):
     """Gives the damage of a pair another strength: its LQ becomes GT + 2 severity (LQ - GT).
 
     At severity 0.5 it is as it was recorded, at 0 there is none, and between the picture is a mixture of the two. This
@@ -119,22 +147,14 @@ class FadePair(BaseTransform):
         ConfigError: `severity` is no such number or pair.
     """
 
-    def __init__(self, severity: Severity):
-        self.severity = _check_severity(severity)
-
-    def transform(self, results: dict) -> dict:
-        """Sets `lq`, uint8 (H, W, 3), rounded, and the `severity` that was drawn; leaves a generative sample."""
-        if results["generative"]:
-            return results
-        results["severity"] = _drawn(self.severity, results["rng"])
-        gt = results["gt"].astype(np.float32)
-        faded = gt + np.float32(2 * results["severity"]) * (results["lq"] - gt)
-        results["lq"] = np.rint(np.clip(faded, 0, 255)).astype(np.uint8)
-        return results
+    def changed(self, lq: np.ndarray, gt: np.ndarray, factor: float) -> np.ndarray:
+        """GT + factor (LQ - GT)."""
+        gt = gt.astype(np.float32)
+        return gt + np.float32(factor) * (lq - gt)
 
 
 @TRANSFORMS.register_module()
-class ThickenHaze(BaseTransform):
+class ThickenHaze(_OtherStrength):
     """Gives the haze of a pair another density, by the depth that it was rendered with; its airlight has to be white.
 
     At severity 0.5 it is about as it was recorded, at 0 there is none, and at 1 it is twice as thick.
@@ -146,18 +166,10 @@ class ThickenHaze(BaseTransform):
         ConfigError: `severity` is no such number or pair.
     """
 
-    def __init__(self, severity: Severity):
-        self.severity = _check_severity(severity)
-
-    def transform(self, results: dict) -> dict:
-        """Sets `lq`, uint8 (H, W, 3), rounded, and the `severity` that was drawn; leaves a generative sample."""
-        if results["generative"]:
-            return results
-        results["severity"] = _drawn(self.severity, results["rng"])
-        lq, gt = _unit(results["lq"]), _unit(results["gt"])
-        hazy = scatter_light(gt, -np.log(transmission(lq, gt)), 2 * results["severity"], np.ones(3))
-        results["lq"] = np.rint(255 * hazy).astype(np.uint8)
-        return results
+    def changed(self, lq: np.ndarray, gt: np.ndarray, factor: float) -> np.ndarray:
+        """GT in haze whose scattering coefficient is `factor` as large (`dtir.imaging.haze`)."""
+        gt = _unit(gt)
+        return 255 * scatter_light(gt, -np.log(transmission(_unit(lq), gt)), factor, np.ones(3))
 
 
 @TRANSFORMS.register_module()
