@@ -1,5 +1,5 @@
 # More of universal_nafnet_large.py with haze by the depth of rendered pairs, pairs of haze and rain that keep their
-# direction, and more samples of what has no parts of its own; an hour and a half of one core for each seed:
+# direction, and more samples of haze, low light and rain; an hour and a half of one core for each seed:
 #   python tools/train.py configs/models/universal_nafnet_recorded.py --cfg-options load_from=CHECKPOINT
 _base_ = "universal_nafnet_large.py"
 
