@@ -105,7 +105,7 @@ class StepOfSeverity(BaseTransform):
         return tuple(range(round(corners.min()), round(corners.max()) + 1))
 
 
-class _OtherStrength(BaseTransform):
+class OtherStrength(BaseTransform):
     """Gives the damage of a pair another strength: at severity 0.5 as it was recorded, at 0 none, at 1 twice as much.
 
     Args:
@@ -133,7 +133,7 @@ class _OtherStrength(BaseTransform):
 
 
 @TRANSFORMS.register_module()
-class FadePair(_OtherStrength):
+class FadePair(OtherStrength):
     """Gives the damage of a pair another strength: its LQ becomes GT + 2 severity (LQ - GT).
 
     At severity 0.5 it is as it was recorded, at 0 there is none, and between the picture is a mixture of the two. This
@@ -154,7 +154,7 @@ class FadePair(_OtherStrength):
 
 
 @TRANSFORMS.register_module()
-class ThickenHaze(_OtherStrength):
+class ThickenHaze(OtherStrength):
     """Gives the haze of a pair another density, by the depth that it was rendered with; its airlight has to be white.
 
     At severity 0.5 it is about as it was recorded, at 0 there is none, and at 1 it is twice as thick.
