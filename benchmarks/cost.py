@@ -4,8 +4,9 @@
 
 Each run is a process of its own, with the default arguments but for the task. Seconds are the median of the runs, from
 the start of the process to its end, and memory is the most of all of them: the largest resident memory, or that of the
-GPU where there is one. Nothing else should run on the machine meanwhile. The large picture is a free photograph of the
-package enlarged to 4000 x 3000 pixels, with noise of sigma 25, as JPEG of quality 95.
+GPU where there is one. One run before the others is not counted, as it reads the libraries from the disk. Nothing else
+should run on the machine meanwhile. The large picture is a free photograph of the package enlarged to 4000 x 3000
+pixels, with noise of sigma 25, as JPEG of quality 95.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import numpy as np
 from rich.progress import track
 
 from benchmarks.lab import REPO, markdown
+from dtir.apis.restoring.device import resolve_device
 from dtir.cli import exit_code
 from dtir.cli.numbers import positive_int
 from dtir.core.cores import usable_cores
@@ -41,7 +43,7 @@ def enlarged(source: Path, target: Path, size: tuple[int, int], sigma: float) ->
     """Writes a photograph of (width, height) `size` with Gaussian noise of `sigma` in steps of 8 bits, as JPEG."""
     picture = cv2.resize(cv2.imread(str(source)), size, interpolation=cv2.INTER_CUBIC)
     noise = np.random.default_rng(0).normal(0, sigma, picture.shape)
-    cv2.imwrite(str(target), np.clip(np.rint(picture + noise), 0, 255), [cv2.IMWRITE_JPEG_QUALITY, 95])
+    cv2.imwrite(str(target), np.clip(np.rint(picture + noise), 0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 95])
 
 
 def run(arguments: Sequence[str]) -> tuple[float, float, str]:
@@ -60,9 +62,16 @@ def run(arguments: Sequence[str]) -> tuple[float, float, str]:
 
 
 def restored_as(printed: str, picture: Path) -> str:
-    """What the line of a picture says was found and done, without its file."""
-    line = next(line for line in printed.splitlines() if picture.name in line)
-    return line.rpartition(picture.name)[2].strip(" :")
+    """What the line of a picture says was found and done, without its file.
+
+    Raises:
+        DtirError: There is no such line.
+    """
+    start = f"{picture}: "
+    line = next((line for line in printed.splitlines() if line.startswith(start)), None)
+    if line is None:
+        raise DtirError(f"'dtir restore' says nothing of '{picture}':\n{printed}")
+    return line.removeprefix(start)
 
 
 def measured(picture: Path, task: str, model: str, repeat: int, folder: Path) -> list[str]:
@@ -86,9 +95,11 @@ def main() -> int:
         folder = Path(name)
         large = folder / "large.jpg"
         enlarged(ASSETS / "photos" / "coffee.png", large, LARGE, SIGMA)
-        pictures = [(ASSETS / "damaged" / "noisy.jpg", "auto"), (large, "auto"), (large, "noisy")]
+        small = ASSETS / "damaged" / "noisy.jpg"
+        measured(small, "noisy", args.model, 1, folder)
+        pictures = [(small, "auto"), (large, "auto"), (large, "noisy")]
         rows = [measured(picture, task, args.model, args.repeat, folder) for picture, task in pictures]
-    print(f"{usable_cores()} cores.\n\n{markdown(COLUMNS, rows)}")
+    print(f"{usable_cores()} cores, device {resolve_device(None)}.\n\n{markdown(COLUMNS, rows)}")
     return 0
 
 

@@ -187,13 +187,13 @@ STEPS: tuple[Training | Tool, ...] = (
     Training("estimator_longer", "universal_estimator_longer", (4_000,), "estimator"),
     Training("estimator_again", "universal_estimator_longer", (2_800,), "estimator_longer", {"lr": 1.2e-3}),
     Training("estimator_mixtures", "universal_estimator_mixtures", (3_600,), "estimator_again"),
-    Training("glance", "universal_glance", (4_000,)),
+    Training("glance", "universal_glance", (8_000,), seed=52),
     _packed(
         "universal.safetensors",
         "rejoined.pth",
         *("--estimator", "{estimator_mixtures}", "--least-confidence", "0.75", "--least-of-two", "0.85"),
         *("--odds", "motion-blurry=0.05", "shadowed=0.1", "--flips-up-to", "400000"),
-        *("--glance", "{glance}", "--glance-odds", "hazy=0.2", "--trials", "shadowed=0.6"),
+        *("--glance", "{glance}", "--glance-odds", "hazy=0.25", "--trials", "shadowed=0.6"),
     ),
 )
 

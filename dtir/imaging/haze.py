@@ -3,10 +3,6 @@
 import cv2
 import numpy as np
 
-from dtir.core.errors import ConfigError
-
-# Lowest and highest brightness of an airlight that is always white.
-WHITE = (1.0, 1.0)
 # A pixel's squared distance from white below which others say more of its transmission than it does.
 _LITTLE = 1e-3
 
@@ -15,23 +11,6 @@ def scatter_light(image: np.ndarray, depth: np.ndarray, beta: float, airlight: n
     """I = J t + A (1 - t) of a picture (H, W, 3), a depth (H, W), a scattering coefficient, and an airlight (3,)."""
     through = np.exp(-beta * depth)[..., None].astype(np.float32)
     return image * through + np.asarray(airlight, np.float32) * (1 - through)
-
-
-def checked_airlight(airlight: tuple[float, float]) -> tuple[float, float]:
-    """The lowest and highest brightness of a grey airlight.
-
-    Raises:
-        ConfigError: It is no pair (low, high) of numbers in [0, 1].
-    """
-    if np.ndim(airlight) == 1 and len(airlight) == 2 and 0 <= airlight[0] <= airlight[1] <= 1:
-        return tuple(airlight)
-    raise ConfigError(f"airlight={airlight}: expected a pair (low, high) of numbers in [0, 1].")
-
-
-def grey_airlight(airlight: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
-    """A grey airlight (3,) of a brightness drawn uniformly; nothing is drawn where lowest and highest are the same."""
-    low, high = airlight
-    return np.full(3, rng.uniform(low, high) if low < high else high)
 
 
 def transmission(lq: np.ndarray, gt: np.ndarray) -> np.ndarray:

@@ -4,7 +4,6 @@ import cv2
 import numpy as np
 import pytest
 
-from dtir.core.errors import ConfigError
 from dtir.datasets.degradations import (
     CastShadow,
     Compound,
@@ -168,31 +167,6 @@ def test_recorded_haze_lies_as_thick_over_another_picture(tmp_path):
     black = np.zeros((20, 30, 3), np.float32)
     for severity in (0.0, 0.25, 0.5, 1.0):
         assert haze(black, np.random.default_rng(0), severity) == pytest.approx(1 - 0.6 ** (2 * severity), abs=0.004)
-
-
-def test_recorded_haze_and_that_of_a_pair_take_a_grey_airlight(tmp_path):
-    gt = np.full((30, 30, 3), 100, np.uint8)
-    lq = np.rint(255 - (255 - gt) * 0.6).astype(np.uint8)
-    for folder, image in (("LQ", lq), ("GT", gt)):
-        (tmp_path / folder).mkdir()
-        cv2.imwrite(str(tmp_path / folder / "1.png"), image)
-    haze = RecordedHaze(tmp_path, airlight=(0.7, 0.9))
-    black = np.zeros((30, 30, 3), np.float32)
-    laid = [haze(black, np.random.default_rng(seed), 0.5) / 0.4 for seed in range(20)]
-    assert all(np.ptp(one) < 0.02 for one in laid)
-    brightness = [float(one.mean()) for one in laid]
-    assert 0.69 < min(brightness) < 0.75
-    assert 0.85 < max(brightness) < 0.91
-
-    results = {"lq": lq, "gt": gt, "generative": False, "rng": np.random.default_rng(0)}
-    grey = ThickenHaze(0.5, airlight=(0.8, 0.8)).transform(results)["lq"]
-    assert grey == pytest.approx(100 * 0.6 + 0.8 * 255 * 0.4, abs=1)
-
-
-@pytest.mark.parametrize("airlight", [(0.9, 0.8), (0.5, 1.1), 0.8, (0.1, 0.2, 0.3)])
-def test_an_airlight_is_a_range_of_brightness(airlight):
-    with pytest.raises(ConfigError, match="airlight"):
-        ThickenHaze(0.5, airlight=airlight)
 
 
 def test_haze_of_a_pair_becomes_thicker_and_thinner():

@@ -180,19 +180,6 @@ _recorded = {
         (0.08, _clean("RainStreaks", (0.0, 0.9))),
     ],
 }
-# The same with airlights from light grey to white, as there are outdoors (universal_nafnet_airlights.py).
-_grey = (0.75, 1.0)
-_denser_grey = dict(before=[dict(type="ThickenHaze", severity=(0.2, 0.8), airlight=_grey)], **_upright)
-_airlights = {
-    "hazy": [
-        (0.25, _pairs("hazy", _noise, _jpeg, _rain, **_denser)),
-        (0.15, _pairs("hazy2", _noise, _jpeg, _rain, **_denser)),
-        (0.15, _pairs("hazy2", _noise, _jpeg, _rain, **_denser_grey)),
-        (0.05, _pairs("hazy-outdoor", held_every=4, **_upright)),
-        (0.20, _clean(dict(_recorded_haze, airlight=_grey), (0.1, 0.9), after=[_noise, _jpeg, _rain])),
-        (0.20, _clean("Haze", (0.0, 1.0), after=[_noise, _jpeg, _rain])),
-    ],
-}
 # Less often what has parts of its own; haze, low light and rain more often.
 _weights_beside_parts = {
     "motion-blurry": 700,
@@ -293,7 +280,6 @@ _with_mixtures = _datasets(_mixed, _weights)
 _with_grounds = _datasets({task: [*parts, *_grounds.get(task, [])] for task, parts in _mixed.items()}, {})
 _with_typical = _datasets({**_sources, **_typical}, {})
 _with_recorded = _datasets({**_sources, **_recorded}, _weights_beside_parts)
-_with_airlights = _datasets({**_sources, **_recorded, **_airlights}, _weights_beside_parts)
 _of_glances = _datasets(_glances, {})
 train_dataloader = dict(
     batch_size=8,

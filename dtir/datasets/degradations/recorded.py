@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from dtir.imaging.haze import WHITE, checked_airlight, grey_airlight, scatter_light, transmission
+from dtir.imaging.haze import scatter_light, transmission
 from dtir.imaging.listing import list_images, path_list
 from dtir.registry import DEGRADATIONS
 
@@ -67,36 +67,17 @@ class RecordedRain(Recorded):
 
 @DEGRADATIONS.register_module()
 class RecordedHaze(Recorded):
-    """Haze over another picture, by the depth that that of a pair was rendered with.
+    """White haze over another picture, by the depth that that of a pair was rendered with; arguments as of `Recorded`.
 
     It is meant for pairs like those of RESIDE's SOTS indoors, whose airlight is white (`transmission`). The depth is
     blurred, since its edges lie elsewhere than those of the other picture.
-
-    Args:
-        data_root: As of `Recorded`.
-        airlight: Brightness of the airlight, which is grey, (low, high) in [0, 1], drawn uniformly per sample; white by
-            default.
-        cache_mb: As of `Recorded`.
-
-    Raises:
-        ConfigError: `airlight` is no such pair.
-        DatasetError: A folder is missing.
     """
 
     severity = (0.2, 0.8)
     task = "hazy"
     blur = 10.0
 
-    def __init__(
-        self,
-        data_root: str | os.PathLike | Sequence[str | os.PathLike],
-        airlight: tuple[float, float] = WHITE,
-        cache_mb: float = 256,
-    ) -> None:
-        super().__init__(data_root, cache_mb)
-        self.airlight = checked_airlight(airlight)
-
     def degrade(self, image: np.ndarray, rng: np.random.Generator, severity: float) -> np.ndarray:
         """Lays the haze of a window of a random pair over it, as thick as it was at severity 0.5 and twice so at 1."""
         depth = cv2.GaussianBlur(-np.log(transmission(*self.window(image.shape[:2], rng))), (0, 0), self.blur)
-        return scatter_light(image, depth, 2 * severity, grey_airlight(self.airlight, rng))
+        return scatter_light(image, depth, 2 * severity, np.ones(3))

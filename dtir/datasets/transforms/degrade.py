@@ -10,7 +10,7 @@ from mmcv.transforms import BaseTransform
 from dtir.core.errors import ConfigError
 from dtir.core.ranges import Share
 from dtir.datasets.damages import Damage, Part, one_by_one
-from dtir.imaging.haze import WHITE, checked_airlight, grey_airlight, scatter_light, transmission
+from dtir.imaging.haze import scatter_light, transmission
 from dtir.registry import DEGRADATIONS, TRANSFORMS
 
 Severity = Share | tuple[Share, Share]
@@ -123,12 +123,12 @@ class OtherStrength(BaseTransform):
         if results["generative"]:
             return results
         results["severity"] = _drawn(self.severity, results["rng"])
-        changed = self.changed(results["lq"], results["gt"], 2 * results["severity"], results["rng"])
+        changed = self.changed(results["lq"], results["gt"], 2 * results["severity"])
         results["lq"] = np.rint(np.clip(changed, 0, 255)).astype(np.uint8)
         return results
 
     @abstractmethod
-    def changed(self, lq: np.ndarray, gt: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarray:
+    def changed(self, lq: np.ndarray, gt: np.ndarray, factor: float) -> np.ndarray:
         """LQ in about [0, 255] of `factor` times the damage, of a pair of uint8 (H, W, 3)."""
 
 
@@ -147,7 +147,7 @@ class FadePair(OtherStrength):
         ConfigError: `severity` is no such number or pair.
     """
 
-    def changed(self, lq: np.ndarray, gt: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarray:
+    def changed(self, lq: np.ndarray, gt: np.ndarray, factor: float) -> np.ndarray:
         """GT + factor (LQ - GT)."""
         gt = gt.astype(np.float32)
         return gt + np.float32(factor) * (lq - gt)
@@ -161,22 +161,15 @@ class ThickenHaze(OtherStrength):
 
     Args:
         severity: In [0, 1]; a pair (low, high) draws uniformly per sample.
-        airlight: Brightness of the airlight that the haze is given, which is grey, (low, high) in [0, 1], drawn
-            uniformly per sample. By default it stays white.
 
     Raises:
-        ConfigError: `severity` is no such number or pair, or `airlight` no such pair.
+        ConfigError: `severity` is no such number or pair.
     """
 
-    def __init__(self, severity: Severity, airlight: tuple[float, float] = WHITE):
-        super().__init__(severity)
-        self.airlight = checked_airlight(airlight)
-
-    def changed(self, lq: np.ndarray, gt: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarray:
+    def changed(self, lq: np.ndarray, gt: np.ndarray, factor: float) -> np.ndarray:
         """GT in haze whose scattering coefficient is `factor` as large (`dtir.imaging.haze`)."""
         gt = _unit(gt)
-        depth = -np.log(transmission(_unit(lq), gt))
-        return 255 * scatter_light(gt, depth, factor, grey_airlight(self.airlight, rng))
+        return 255 * scatter_light(gt, -np.log(transmission(_unit(lq), gt)), factor, np.ones(3))
 
 
 @TRANSFORMS.register_module()
