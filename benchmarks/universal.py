@@ -193,7 +193,7 @@ STEPS: tuple[Training | Tool, ...] = (
         "rejoined.pth",
         *("--estimator", "{estimator_mixtures}", "--least-confidence", "0.75", "--least-of-two", "0.85"),
         *("--odds", "motion-blurry=0.05", "shadowed=0.1", "--flips-up-to", "400000"),
-        *("--glance", "{glance}", "--glance-odds", "hazy=0.25", "--trials", "shadowed=0.6"),
+        *("--glance", "{glance}", "--glance-odds", "hazy=0.2", "--trials", "shadowed=0.6"),
     ),
 )
 
