@@ -187,7 +187,7 @@ STEPS: tuple[Training | Tool, ...] = (
     Training("estimator_longer", "universal_estimator_longer", (4_000,), "estimator"),
     Training("estimator_again", "universal_estimator_longer", (2_800,), "estimator_longer", {"lr": 1.2e-3}),
     Training("estimator_mixtures", "universal_estimator_mixtures", (3_600,), "estimator_again"),
-    Training("glance", "universal_glance", (8_000,), seed=52),
+    Training("glance", "universal_glance", (4_000,)),
     _packed(
         "universal.safetensors",
         "rejoined.pth",

@@ -7,7 +7,7 @@ train_dataloader = dict(batch_size=32, dataset=dict(datasets={{_base_._of_glance
 train_cfg = dict(
     _delete_=True,
     type="StagedTrainLoop",
-    stages=[dict(name="glance", iters=8000, lr=2e-3, min_lr=1e-6, warmup_iters=100)],
+    stages=[dict(name="glance", iters=4000, lr=2e-3, min_lr=1e-6, warmup_iters=100)],
 )
 optim_wrapper = dict(optimizer=dict(weight_decay=1e-2), amp=None)
 val_dataloader = None

@@ -221,7 +221,7 @@ def _small_pairs(folder, *before, **options):
     return dict(type="PairedDataset", data_root=f"train_pairs/{folder}", pipeline=pipeline, **options)
 
 
-_thickened = dict(type="ThickenHaze", severity=(0.1, 0.7))
+_thinner = dict(type="FadePair", severity=(0.2, 0.5))
 _glances = {
     "clean": [
         (0.25, _small_clean()),
@@ -242,10 +242,9 @@ _glances = {
         *((0.02, _small_pairs(folder)) for folder in ("rainy", "rainy-light2", "rainy-mixed", "rainy-heavy2")),
     ],
     "hazy": [
-        *((0.25, _small_pairs(folder, _thickened)) for folder in ("hazy", "hazy2")),
+        *((0.3, _small_pairs(folder, _thinner)) for folder in ("hazy", "hazy2")),
         (0.1, _small_pairs("hazy-outdoor", held_every=4)),
-        (0.15, _small_damaged(_recorded_haze, (0.1, 0.9))),
-        (0.25, _small_damaged("Haze", (0.2, 1.0))),
+        (0.3, _small_damaged("Haze", (0.2, 1.0))),
     ],
 }
 # How often each is trained, against 1000.
